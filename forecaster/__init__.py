@@ -1,0 +1,6 @@
+"""Forecasts from recurrent networks: fetch, train, judge, predict.
+
+>>> from forecaster import Forecaster, samples
+"""
+
+from __future__ import annotations
