@@ -1,0 +1,5 @@
+"""Run the command line with `python -m forecaster`."""
+
+from forecaster.cli import main
+
+main()

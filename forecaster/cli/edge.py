@@ -1,0 +1,93 @@
+"""The edge of the command line: the one place where errors become text and exit codes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from forecaster.cli.output import print_json
+from forecaster.errors import ForecasterError
+
+if TYPE_CHECKING:
+    from forecaster.cli.session import Session
+
+# errors of the operating system that are about the user's machine, and what to do
+OS_HINTS = {
+    errno.ENOSPC: "Free some space and run it again.",
+    errno.EDQUOT: "Free some space and run it again.",
+    errno.EROFS: "Choose a folder that can be written.",
+    errno.EACCES: "Check the permissions, or choose another folder.",
+    errno.EPERM: "Check the permissions, or choose another folder.",
+    errno.ENOENT: "Check the path.",
+    errno.ENOTDIR: "Check the path.",
+    errno.EISDIR: "Name a file, not a folder.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.EMFILE: "Raise the limit of open files (ulimit -n).",
+    errno.EIO: "Check the disk.",
+    errno.ENOMEM: "Use a machine with more memory, or fewer series at a time.",
+}
+
+
+class Terminated(SystemExit):
+    """SIGTERM, as an exception: temporary files are removed and locks released on its way up."""
+
+
+def terminate(_signal: int, _frame: object) -> None:
+    """Unwind as after an error; the handler of SIGTERM."""
+    raise Terminated(143)
+
+
+class Failure(NamedTuple):
+    """What a user is told when a command fails."""
+
+    code: int
+    message: str
+    hint: str = ""
+    label: str = "Error: "
+
+
+def explain(error: BaseException, session: Session) -> Failure | None:
+    """Return what to tell the user, or None when the error is not one of the user's."""
+    match error:
+        case ForecasterError():
+            return Failure(error.exit_code, error.message, error.hint)
+        case click.exceptions.NoArgsIsHelpError():
+            return Failure(error.exit_code, error.format_message(), label="")
+        case click.ClickException():
+            return Failure(error.exit_code, " ".join(error.format_message().split()), _help(error))
+        case click.Abort() | KeyboardInterrupt() | Terminated():
+            code, what = (
+                (143, "Terminated") if isinstance(error, Terminated) else (130, "Interrupted")
+            )
+            return Failure(code, f"{what}: {session.interrupted}.", label="")
+        case OSError() if (number := _number(error)) in OS_HINTS:
+            place = f": {error.filename}" if error.filename else ""
+            return Failure(1, f"{os.strerror(number)}{place}.", OS_HINTS[number])
+    return None
+
+
+def report(failure: Failure, *, as_json: bool) -> None:
+    """Print a failure: one document on stdout under `--json`, else one line on stderr."""
+    code, message, hint, label = failure
+    if as_json:
+        print_json({"error": {"code": code, "message": message, "hint": hint}})
+    else:
+        click.echo(f"{label}{message} {hint}".rstrip(), err=True)
+
+
+def _help(error: click.ClickException) -> str:
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        return f"Try '{error.ctx.command_path} --help'."
+    return ""
+
+
+def _number(error: OSError) -> int:
+    """Return the error number; libraries such as HDF5 only write it into the message."""
+    if error.errno is not None:
+        return error.errno
+    found = re.search(r"errno\s*=?\s*(\d+)", str(error), re.IGNORECASE)
+    return int(found[1]) if found else 0
