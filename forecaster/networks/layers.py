@@ -1,0 +1,130 @@
+"""Layers that Keras has not: window normalisation and the parts of the parallel decoder.
+
+Everything is written in `keras.ops`, so that each backend of Keras runs it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from forecaster.backend import import_keras
+
+keras = import_keras()
+ops = keras.ops
+
+EPSILON = 1e-5
+
+
+class ReversibleNormalisation(keras.layers.Layer):  # type: ignore[misc]
+    """Reversible instance normalisation of the target (RevIN, Kim et al., ICLR 2022).
+
+    The target of each window is standardised by its own mean and deviation, then scaled and
+    shifted by one learnt pair; `inverse` undoes both on the forecast.
+
+    Call arguments:
+        values: Target `(window, lookback, 1)`, or with `inverse` a forecast `(window, horizon)`.
+        target: The target of the context `(window, lookback, 1)`, whose statistics are used.
+        inverse: Whether to undo the normalisation.
+    """
+
+    def build(self, *_: Any) -> None:
+        self.gain = self.add_weight(shape=(1,), initializer="ones", name="gain")
+        self.bias = self.add_weight(shape=(1,), initializer="zeros", name="bias")
+
+    def call(self, values: Any, target: Any, inverse: bool = False) -> Any:
+        mean = ops.mean(target, axis=1, keepdims=True)  # (window, 1, 1)
+        spread = ops.sqrt(ops.var(target, axis=1, keepdims=True) + EPSILON)
+        if not inverse:
+            return (values - mean) / spread * self.gain + self.bias
+        return (values - self.bias) / (self.gain + EPSILON) * spread[:, :, 0] + mean[:, :, 0]
+
+
+class PositionInputs(keras.layers.Layer):  # type: ignore[misc]
+    """One learnt vector for each future segment (SegRNN, Lin et al., arXiv 2308.11200, sec. 3.3).
+
+    Args:
+        positions: Number of future segments.
+        units: Size of each vector.
+
+    Call arguments:
+        state: Any tensor `(window, ...)`; only its number of windows is used.
+
+    Output shape:
+        `(window * position, 1, units)`.
+    """
+
+    def __init__(self, positions: int, units: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.positions = positions
+        self.units = units
+
+    def build(self, *_: Any) -> None:
+        self.table = self.add_weight(
+            shape=(self.positions, self.units), initializer="random_normal", name="table"
+        )
+
+    def call(self, state: Any) -> Any:
+        tiled = ops.tile(self.table, (ops.shape(state)[0], 1))  # (window * position, units)
+        return ops.expand_dims(tiled, 1)
+
+    def compute_output_shape(self, _: Any) -> tuple[int | None, int, int]:
+        return (None, 1, self.units)
+
+
+class RepeatWindows(keras.layers.Layer):  # type: ignore[misc]
+    """Repeat each window's state once for each future segment.
+
+    Args:
+        positions: Number of future segments.
+        units: Size of the state.
+
+    Output shape:
+        `(window * position, unit)` from `(window, unit)`.
+    """
+
+    def __init__(self, positions: int, units: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.positions = positions
+        self.units = units
+
+    def call(self, state: Any) -> Any:
+        return ops.reshape(ops.tile(state, (1, self.positions)), (-1, self.units))
+
+    def compute_output_shape(self, _: Any) -> tuple[int | None, int]:
+        return (None, self.units)
+
+
+class Regroup(keras.layers.Layer):  # type: ignore[misc]
+    """Reshape with the window axis free, so that steps can move into or out of it.
+
+    Args:
+        shape: The axes after the first.
+    """
+
+    def __init__(self, shape: tuple[int, ...], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.shape = shape
+
+    def call(self, values: Any) -> Any:
+        return ops.reshape(values, (-1, *self.shape))
+
+    def compute_output_shape(self, _: Any) -> tuple[int | None, ...]:
+        return (None, *self.shape)
+
+
+class Slice(keras.layers.Layer):  # type: ignore[misc]
+    """Take steps `start:stop` of axis 1, or features of axis 2.
+
+    Args:
+        axis: 1 for steps, 2 for features.
+        start: First index, negative from the end.
+        stop: Index after the last; None for the end.
+    """
+
+    def __init__(self, axis: int, start: int, stop: int | None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.axis, self.start, self.stop = axis, start, stop
+
+    def call(self, values: Any) -> Any:
+        part = slice(self.start, self.stop)
+        return values[:, part] if self.axis == 1 else values[:, :, part]

@@ -1,0 +1,234 @@
+"""A built network as an ONNX graph, written from its layers and weights.
+
+Each layer becomes the few ONNX operators that compute the same; recurrent layers become ONNX's own
+fused RNN, GRU and LSTM operators. A new kind of layer needs one function here, in `EMITTERS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from forecaster.networks.layers import EPSILON
+
+OPSET = 17  # the oldest that has all operators used: any ONNX Runtime from 1.12 on reads it
+IR_VERSION = 8
+END = np.iinfo(np.int64).max
+Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
+
+
+class Graph:
+    """The nodes and constants of an ONNX graph while it is written."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def add(self, operator: str, *inputs: str, outputs: int = 1, **attributes: Any) -> list[str]:
+        """Append a node and return the names of its outputs; an empty name is left out."""
+        names = [f"{operator}_{len(self.nodes)}_{index}" for index in range(outputs)]
+        self.nodes.append(helper.make_node(operator, list(inputs), names, **attributes))
+        return names
+
+    def one(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        """Append a node that has one output and return its name."""
+        return self.add(operator, *inputs, **attributes)[0]
+
+    def constant(self, value: object) -> str:
+        """Store an array: integers as int64, everything else as float32."""
+        array = np.asarray(value)
+        array = array.astype(np.int64 if array.dtype.kind in "iu" else np.float32)
+        name = f"constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(array, name))
+        return name
+
+
+def to_onnx(network: Any) -> bytes:
+    """Write a network as a serialised ONNX model with a free number of windows.
+
+    Args:
+        network: A model made by `builder.build`.
+
+    Returns:
+        The model's bytes; inputs and outputs have the Keras names and shapes.
+
+    Raises:
+        TypeError: A layer that `EMITTERS` does not know.
+    """
+    graph = Graph()
+    names = {id(tensor): tensor.name for tensor in network.inputs}
+    for node in _in_order(network):
+        if node.is_input:
+            continue
+        emit = EMITTERS.get(type(node.operation).__name__)
+        if emit is None:
+            raise TypeError(f"No ONNX emitter for the layer {type(node.operation).__name__}.")
+        positional, named = node.arguments.fill_in(names)
+        outputs = emit(graph, node.operation, *positional, **named)
+        for tensor, name in zip(node.outputs, outputs, strict=True):
+            names[id(tensor)] = name
+    output = graph.one("Identity", names[id(network.outputs[0])])
+    graph.nodes[-1].output[0] = output = "forecast"
+    model = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            network.name,
+            [_value(tensor.name, tensor.shape) for tensor in network.inputs],
+            [_value(output, network.outputs[0].shape)],
+            graph.constants,
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="forecaster",
+    )
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString()
+
+
+def _in_order(network: Any) -> list[Any]:
+    """Return the calls of the functional graph, each after those it needs."""
+    by_depth = network._nodes_by_depth
+    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+
+
+def _value(name: str, shape: Sequence[int | None]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["window", *shape[1:]])
+
+
+def _recurrent(
+    operator: str, order: Sequence[int], **attributes: int
+) -> Callable[..., list[str]]:
+    """Make the emitter of a recurrent layer.
+
+    Args:
+        operator: ONNX operator.
+        order: For each gate as ONNX orders them, its place in Keras.
+        **attributes: Attributes of the ONNX operator.
+    """
+
+    def emit(
+        graph: Graph, layer: Any, sequence: str, initial_state: Sequence[str] = (), **_: Any
+    ) -> list[str]:
+        kernel, recurrent, bias = (np.asarray(weight) for weight in layer.cell.get_weights())
+        bias = bias if bias.ndim == 2 else np.stack([bias, np.zeros_like(bias)])
+        x = graph.one("Transpose", sequence, perm=[1, 0, 2])  # (step, window, feature)
+        states = [graph.one("Unsqueeze", part, graph.constant([0])) for part in initial_state]
+        y, *finals = graph.add(
+            operator,
+            x,
+            graph.constant(_gates(kernel, order).T[None]),  # (1, gate * unit, feature)
+            graph.constant(_gates(recurrent, order).T[None]),
+            graph.constant(_gates(bias, order).reshape(1, -1)),
+            "",
+            *states,
+            outputs=3 if operator == "LSTM" else 2,
+            hidden_size=layer.units,
+            **attributes,
+        )
+        finals = [graph.one("Squeeze", part, graph.constant([0])) for part in finals]
+        output = finals[0]
+        if layer.return_sequences:
+            steps = graph.one("Squeeze", y, graph.constant([1]))  # (step, window, unit)
+            output = graph.one("Transpose", steps, perm=[1, 0, 2])
+        return [output, *finals] if layer.return_state else [output]
+
+    return emit
+
+
+def _gates(weights: Floats, order: Sequence[int]) -> Floats:
+    """Reorder the gates along the last axis from Keras' order to that of ONNX."""
+    blocks = np.split(weights, len(order), axis=-1)
+    return np.concatenate([blocks[place] for place in order], axis=-1)
+
+
+def _dense(graph: Graph, layer: Any, x: str, **_: Any) -> list[str]:
+    kernel, bias = (graph.constant(weight) for weight in layer.get_weights())
+    y = graph.one("Add", graph.one("MatMul", x, kernel), bias)
+    activation = layer.activation.__name__
+    if activation == "linear":
+        return [y]
+    return [graph.one({"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}[activation], y)]
+
+
+def _dropout(_: Graph, __: Any, x: str, **___: Any) -> list[str]:
+    return [x]
+
+
+def _slice(graph: Graph, layer: Any, x: str, **_: Any) -> list[str]:
+    stop = END if layer.stop is None else layer.stop
+    bounds = [graph.constant([number]) for number in (layer.start, stop, layer.axis)]
+    return [graph.one("Slice", x, *bounds)]
+
+
+def _regroup(graph: Graph, layer: Any, x: str, **_: Any) -> list[str]:
+    return [graph.one("Reshape", x, graph.constant([-1, *layer.shape]))]
+
+
+def _flatten(graph: Graph, _: Any, x: str, **__: Any) -> list[str]:
+    return [graph.one("Flatten", x)]
+
+
+def _concatenate(graph: Graph, layer: Any, parts: list[str], **_: Any) -> list[str]:
+    return [graph.one("Concat", *parts, axis=layer.axis)]
+
+
+def _add(graph: Graph, _: Any, parts: list[str], **__: Any) -> list[str]:
+    return [graph.one("Add", *parts)]
+
+
+def _subtract(graph: Graph, _: Any, parts: list[str], **__: Any) -> list[str]:
+    return [graph.one("Sub", *parts)]
+
+
+def _repeat_windows(graph: Graph, layer: Any, state: str, **_: Any) -> list[str]:
+    tiled = graph.one("Tile", state, graph.constant([1, layer.positions]))
+    return [graph.one("Reshape", tiled, graph.constant([-1, layer.units]))]
+
+
+def _position_inputs(graph: Graph, layer: Any, state: str, **_: Any) -> list[str]:
+    windows = graph.one("Shape", state, start=0, end=1)
+    repeats = graph.one("Concat", windows, graph.constant([1]), axis=0)
+    tiled = graph.one("Tile", graph.constant(layer.get_weights()[0]), repeats)
+    return [graph.one("Unsqueeze", tiled, graph.constant([1]))]
+
+
+def _reversible_normalisation(
+    graph: Graph, layer: Any, values: str, target: str, inverse: bool = False
+) -> list[str]:
+    gain, bias = layer.get_weights()
+    mean = graph.one("ReduceMean", target, axes=[1])  # (window, 1, 1)
+    centred = graph.one("Sub", target, mean)
+    variance = graph.one("ReduceMean", graph.one("Mul", centred, centred), axes=[1])
+    spread = graph.one("Sqrt", graph.one("Add", variance, graph.constant([EPSILON])))
+    if not inverse:
+        standard = graph.one("Div", graph.one("Sub", values, mean), spread)
+        scaled = graph.one("Mul", standard, graph.constant(gain))
+        return [graph.one("Add", scaled, graph.constant(bias))]
+    flat = graph.constant([2])
+    standard = graph.one(
+        "Div", graph.one("Sub", values, graph.constant(bias)), graph.constant(gain + EPSILON)
+    )
+    scaled = graph.one("Mul", standard, graph.one("Squeeze", spread, flat))
+    return [graph.one("Add", scaled, graph.one("Squeeze", mean, flat))]
+
+
+EMITTERS: dict[str, Callable[..., list[str]]] = {
+    "Add": _add,
+    "Concatenate": _concatenate,
+    "Dense": _dense,
+    "Dropout": _dropout,
+    "Flatten": _flatten,
+    "GRU": _recurrent("GRU", (0, 1, 2), linear_before_reset=1),
+    "LSTM": _recurrent("LSTM", (0, 3, 1, 2)),  # Keras i f c o, ONNX i o f c
+    "PositionInputs": _position_inputs,
+    "Regroup": _regroup,
+    "RepeatWindows": _repeat_windows,
+    "ReversibleNormalisation": _reversible_normalisation,
+    "SimpleRNN": _recurrent("RNN", (0,)),
+    "Slice": _slice,
+    "Subtract": _subtract,
+}

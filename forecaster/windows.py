@@ -1,0 +1,45 @@
+"""Windows over a panel, as row numbers: no window is ever copied.
+
+A window is named by its cutoff, the row of the panel's arrays that holds its last observed value.
+Its context are the `lookback` rows that end there, its target the `horizon` rows that follow.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Ints = np.ndarray[Any, np.dtype[np.integer[Any]]]
+Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
+
+
+def cutoffs_between(starts: Ints, first: Ints, stop: Ints, step: int = 1) -> Ints:
+    """List the cutoffs of several series.
+
+    Args:
+        starts: Row at which each series begins `(series,)`.
+        first: First cutoff of each series, counted from its start `(series,)`.
+        stop: Cutoffs of each series end before this, counted from its start `(series,)`.
+        step: Rows from one cutoff to the next.
+
+    Returns:
+        Rows `(window,)`, series by series, in order of time.
+
+    >>> cutoffs_between(np.array([0, 10]), np.array([3, 3]), np.array([6, 5])).tolist()
+    [3, 4, 5, 13, 14]
+    """
+    counts = np.maximum(0, -(-(stop - first) // step))
+    begin = np.repeat(starts + first, counts)
+    position = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return (begin + position * step).astype(np.int32 if starts[-1:].max(initial=0) < 2**30 else np.int64)
+
+
+def rows_before(cutoffs: Ints, lookback: int) -> Ints:
+    """Rows of each context `(window, lookback)`."""
+    return cutoffs[:, None] + np.arange(1 - lookback, 1, dtype=cutoffs.dtype)
+
+
+def rows_after(cutoffs: Ints, horizon: int) -> Ints:
+    """Rows of each target `(window, horizon)`."""
+    return cutoffs[:, None] + np.arange(1, horizon + 1, dtype=cutoffs.dtype)
