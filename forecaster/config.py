@@ -8,7 +8,9 @@ Every field has one name, the same as a flag (`--batch-size`), an environment va
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -17,7 +19,8 @@ from pydantic import (
     Field,
     PositiveInt,
     ValidationError,
-    model_validator,
+    ValidationInfo,
+    field_validator,
 )
 
 from forecaster.errors import InvalidInputError
@@ -37,12 +40,17 @@ def seconds(value: object) -> object:
         return float(value)
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhdw])", value.strip())
     if not parts or "".join(number + unit for number, unit in parts) != value.strip():
-        raise ValueError(f"a duration such as 90s, 10m, 1h30m or 2d is needed, got {value!r}")
+        raise ValueError(f"a duration such as 90s, 10m, 1h30m or 2d is needed")
     return sum(float(number) * DURATION_UNITS[unit] for number, unit in parts)
 
 
 def listed(value: object) -> object:
-    """Turn `"64,64"` into `("64", "64")`, as flags and environment variables write lists."""
+    """Turn `"64,64"` into `("64", "64")`, as flags and environment variables write lists.
+
+    One number alone, as `layers = 64` in a file, is a list of one.
+    """
+    if isinstance(value, (int, float)):
+        return (value,)
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
@@ -58,90 +66,158 @@ Names = Annotated[tuple[str, ...], BeforeValidator(listed)]
 class Spec(BaseModel):
     """A group of settings: immutable, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_only_where_asked(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse `epochs = true`, which pydantic would read as 1."""
+        if (
+            isinstance(value, bool)
+            and cls.model_fields[str(info.field_name)].annotation is not bool
+        ):
+            raise ValueError("true or false is not a value of this setting")
+        return value
 
 
 class DataSpec(Spec):
     """How rows become a regular panel: one named policy for every defect."""
 
-    frequency: str | None = Field(None, description="pandas alias such as h, D, B, MS; guessed")
-    calendar: str | None = Field(None, description="exchange whose sessions the series follows")
-    season_length: PositiveInt | None = Field(None, description="steps in a season; by frequency")
-    covariates: Names = Field((), description="columns used as past features; `all` for every one")
-    missing_timestamps: Literal["fill", "error", "skip-series"] = "fill"
-    missing_values: Literal["fill", "drop", "error", "skip-series"] = "fill"
-    infinite_values: Literal["error", "fill", "drop", "skip-series"] = "error"
-    duplicates: Literal["error", "drop", "skip-series"] = "error"
-    unsorted: Literal["sort", "error"] = "sort"
-    mixed_zones: Literal["utc", "error"] = "utc"
-    constant: Literal["keep", "error", "skip-series"] = "keep"
-    too_short: Literal["skip-series", "error"] = "skip-series"
+    frequency: str | None = Field(
+        None, description="Pandas alias such as h, D, B, MS; else guessed from the rows."
+    )
+    calendar: str | None = Field(
+        None, description="Exchange whose sessions are the time steps, such as XNYS."
+    )
+    season_length: PositiveInt | None = Field(
+        None, description="Steps in a season; else by frequency."
+    )
+    covariates: Names = Field((), description="Columns used as past features; `all` for every one.")
+    missing_timestamps: Literal["fill", "error", "skip-series"] = Field(
+        "fill", description="What to do about steps that are not there."
+    )
+    missing_values: Literal["fill", "drop", "error", "skip-series"] = Field(
+        "fill", description="What to do about empty values; filled from the row before."
+    )
+    infinite_values: Literal["error", "fill", "drop", "skip-series"] = Field(
+        "error", description="What to do about infinite values."
+    )
+    duplicates: Literal["error", "drop", "skip-series"] = Field(
+        "error", description="What to do about rows of the same time; drop keeps the last."
+    )
+    unsorted: Literal["sort", "error"] = Field(
+        "sort", description="What to do about rows out of order."
+    )
+    mixed_zones: Literal["utc", "error"] = Field(
+        "utc", description="What to do about several time zones in one table."
+    )
+    constant: Literal["keep", "error", "skip-series"] = Field(
+        "keep", description="What to do about series that never change."
+    )
+    too_short: Literal["skip-series", "error"] = Field(
+        "skip-series", description="What to do about series with too few rows."
+    )
 
 
 class ScalingSpec(Spec):
     """How values are made comparable before the network sees them; fitted on train rows only."""
 
-    transform: Literal["auto", "none", "log", "diff"] = "auto"
-    scaler: Literal["standard", "minmax", "robust", "none"] = "standard"
+    transform: Literal["auto", "none", "log", "diff"] = Field(
+        "auto", description="First step: logarithm, differences, or what suits the values."
+    )
+    scaler: Literal["standard", "minmax", "robust", "none"] = Field(
+        "standard", description="Second step: z-score, 0 to 1, or median and quartiles."
+    )
 
 
 class NetworkSpec(Spec):
     """The recurrent network: normalise, embed, encode, decode."""
 
-    preset: Literal["segment", "classic"] = Field("segment", description="starting point")
-    cell: Cell = Field("gru", description="recurrent cell")
-    layers: Units | None = Field(None, description="units of each recurrent layer")
-    lookback: PositiveInt | None = Field(None, description="past steps seen")
-    horizon: PositiveInt | None = Field(None, description="future steps forecast")
-    segment: PositiveInt | None = Field(None, description="steps folded into one recurrent step")
-    normalise: Literal["last", "revin", "none"] | None = Field(
-        None, description="per window: subtract the last value, reversible mean/std, or nothing"
+    preset: Literal["segment", "classic"] = Field(
+        "segment", description="Starting point: segments, or the textbook's stacked cells."
     )
-    decoder: Literal["direct", "parallel"] | None = Field(None, description="from state to steps")
-    dropout: Rate | None = Field(None, description="share of inputs dropped between layers")
-    recurrent_dropout: Rate = Field(0.0, description="share of recurrent state dropped")
-    calendar_features: bool = Field(False, description="hour, weekday, month ... as known ahead")
+    cell: Cell = Field("gru", description="Recurrent cell.")
+    layers: Units | None = Field(
+        None, description="Units of each recurrent layer; else by preset and rows."
+    )
+    lookback: PositiveInt | None = Field(
+        None, description="Past steps seen; else by season and rows."
+    )
+    horizon: PositiveInt | None = Field(
+        None, description="Future steps forecast; else by frequency."
+    )
+    segment: PositiveInt | None = Field(
+        None, description="Steps folded into one recurrent step; else by season."
+    )
+    normalise: Literal["last", "revin", "none"] | None = Field(
+        None,
+        description="Per window: subtract the last value, reversible mean/std, or nothing; "
+        "else by preset.",
+    )
+    decoder: Literal["direct", "parallel"] | None = Field(
+        None, description="From state to steps: one layer, or a step per segment; else by preset."
+    )
+    dropout: Rate | None = Field(
+        None, description="Share of inputs dropped between layers; else by preset."
+    )
+    recurrent_dropout: Rate = Field(
+        0.0, description="Share of recurrent state dropped; above 0 no cuDNN."
+    )
+    calendar_features: bool = Field(
+        False, description="Hour, weekday, month ... as features known ahead."
+    )
 
 
 class TrainSpec(Spec):
     """One fit."""
 
-    loss: Literal["mae", "mse", "huber"] = "mae"
-    epochs: PositiveInt = Field(100, description="at most; early stopping ends sooner")
-    batch_size: PositiveInt | None = None
-    learning_rate: float = Field(1e-3, gt=0)
-    patience: PositiveInt = Field(8, description="epochs without improvement before stopping")
-    clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
-    val_size: PositiveInt | None = Field(None, description="rows of the validation tail")
-    seed: int = Field(1, ge=0)
-    deterministic: bool = Field(False, description="the same weights on every run, a bit slower")
-    time_budget: Duration | None = Field(None, description="stop training after this long")
-    device: Literal["auto", "cpu", "gpu"] = "auto"
+    loss: Literal["mae", "mse", "huber"] = Field("mae", description="What training makes small.")
+    epochs: PositiveInt = Field(100, description="At most; early stopping ends sooner.")
+    batch_size: PositiveInt | None = Field(
+        None, description="Windows in one step of training; else by number of windows."
+    )
+    learning_rate: float = Field(1e-3, gt=0, description="Step size of the optimiser.")
+    patience: PositiveInt = Field(8, description="Epochs without improvement before stopping.")
+    clip_norm: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
+    val_size: PositiveInt | None = Field(
+        None, description="Rows of the validation tail; else by horizon and rows."
+    )
+    seed: int = Field(1, ge=0, le=2**32 - 1, description="Start of every random number.")
+    deterministic: bool = Field(False, description="The same weights on every run, a bit slower.")
+    time_budget: Duration | None = Field(
+        None, description="Stop training after this long, such as 90s, 10m, 1h30m."
+    )
+    device: Literal["auto", "cpu", "gpu"] = Field("auto", description="Where training runs.")
 
 
 class EvaluationSpec(Spec):
     """The folds a model is judged on."""
 
-    folds: PositiveInt | None = Field(None, description="cutoffs to forecast from")
-    test_size: PositiveInt | None = Field(None, description="rows held out; instead of folds")
-    step_size: PositiveInt | None = Field(None, description="rows between cutoffs")
-    gap: int = Field(0, ge=0, description="rows left out between train, validation and test")
-    refit: Literal["each", "never"] = Field("never", description="train anew for each fold")
+    folds: PositiveInt | None = Field(None, description="Cutoffs to forecast from; else by rows.")
+    test_size: PositiveInt | None = Field(None, description="Rows held out; instead of folds.")
+    step_size: PositiveInt | None = Field(
+        None, description="Rows between cutoffs; else the horizon."
+    )
+    gap: int = Field(0, ge=0, description="Rows left out between train, validation and test.")
+    refit: Literal["each", "never"] = Field(
+        "never", description="Train anew for each fold, or once before the first."
+    )
 
 
 class PredictionSpec(Spec):
     """What is exported."""
 
     level: Annotated[tuple[float, ...], BeforeValidator(listed)] = Field(
-        (80.0, 95.0), description="interval levels in percent"
+        (80.0, 95.0), description="Interval levels in percent."
     )
-    max_age: Duration | None = Field(None, description="refuse data older than this")
+    max_age: Duration | None = Field(None, description="Refuse data older than this, such as 3d.")
 
-    @model_validator(mode="after")
-    def _percentages(self) -> Self:
-        if bad := [level for level in self.level if not 0 < level < 100]:
-            raise ValueError(f"level needs percentages between 0 and 100, got {bad}")
-        return self
+    @field_validator("level")
+    @classmethod
+    def _percentages(cls, level: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0 < percent < 100 for percent in level) or len(set(level)) < len(level):
+            raise ValueError("different percentages between 0 and 100 are needed")
+        return level
 
 
 class Config(Spec):
@@ -191,26 +267,44 @@ SECTIONS: dict[str, type[Spec]] = {
 SECTION_OF = {key: name for name, spec in SECTIONS.items() for key in spec.model_fields}
 
 
-def validated(sections: dict[str, Any]) -> Config:
+def validated(sections: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> Config:
     """Check sections of settings and freeze them.
 
+    Args:
+        sections: Settings by section.
+        origins: Where a setting (`training.epochs`) was read, to name it in an error; the empty
+            key stands for every other one.
+
     Raises:
-        InvalidInputError: Names the key, the value found and the values allowed.
+        InvalidInputError: Names the key, the value found, its origin and the values allowed.
     """
     try:
         return Config.model_validate(sections)
     except ValidationError as error:
-        problems = []
-        for item in error.errors():
-            key = ".".join(str(part) for part in item["loc"])
-            found = "" if item["type"] == "extra_forbidden" else f", found {item['input']!r}"
-            problems.append(f"{key}: {_reason(item)}{found}")
-        raise InvalidInputError(f"Configuration is not valid: {'; '.join(problems)}.") from error
+        problems = [_problem(item, origins or {}) for item in error.errors()]
+        found = "; ".join(problems)
+        raise InvalidInputError(f"Configuration is not valid: {found}.") from error
 
 
-def _reason(item: Any) -> str:
+def _problem(item: Any, origins: Mapping[str, str]) -> str:
+    path = [str(part) for part in item["loc"]]
+    key = ".".join(path[:2])
+    origin = origins.get(key, origins.get("", ""))
+    where = f" ({origin})" if origin else ""
     if item["type"] == "extra_forbidden":
-        section = SECTIONS.get(str(item["loc"][0]))
-        known = ", ".join(section.model_fields if section and len(item["loc"]) > 1 else SECTIONS)
-        return f"unknown key (known here: {known})"
-    return str(item["msg"]).removeprefix("Value error, ")
+        return f"{key}: unknown key{where}; {_known(path)}"
+    reason = str(item["msg"]).removeprefix("Value error, ")
+    return f"{key}: {reason}, found {item['input']!r}{where}"
+
+
+def _known(path: list[str]) -> str:
+    """Say which keys there are where an unknown one stood."""
+    *sections, key = path
+    if not sections and key in SECTION_OF:
+        return f"it belongs under [{SECTION_OF[key]}]"
+    known = list(SECTIONS[sections[0]].model_fields if sections else SECTIONS)
+    if near := get_close_matches(key, known, n=1):
+        return f"the nearest is {near[0]!r}"
+    if key in SECTION_OF:
+        return f"it belongs under [{SECTION_OF[key]}]"
+    return f"known here: {', '.join(known)}"
