@@ -40,7 +40,7 @@ def seconds(value: object) -> object:
         return float(value)
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhdw])", value.strip())
     if not parts or "".join(number + unit for number, unit in parts) != value.strip():
-        raise ValueError(f"a duration such as 90s, 10m, 1h30m or 2d is needed")
+        raise ValueError("a duration such as 90s, 10m, 1h30m or 2d is needed")
     return sum(float(number) * DURATION_UNITS[unit] for number, unit in parts)
 
 

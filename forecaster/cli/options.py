@@ -1,0 +1,233 @@
+"""The settings as command-line options: a light table, checked against `config.py` by a test.
+
+The table repeats what `config.py` says, because importing pydantic costs more than a whole
+`forecast train --help` may take.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+class Flag(NamedTuple):
+    """One setting as an option.
+
+    Attributes:
+        name: The field of a spec in `config.py`; `batch_size` becomes `--batch-size`.
+        kind: A type, the choices, or for text the placeholder that help shows.
+        help: What the setting does, with its unit.
+        default: As a person would type it; empty when it is chosen from the data.
+    """
+
+    name: str
+    kind: type | tuple[str, ...] | str
+    help: str
+    default: str = ""
+
+    @property
+    def option(self) -> str:
+        """How the flag is written."""
+        return f"--{self.name.replace('_', '-')}"
+
+
+FLAGS: dict[str, tuple[Flag, ...]] = {
+    "data": (
+        Flag("frequency", "ALIAS", "Pandas alias such as h, D, B, MS; else guessed from the rows."),
+        Flag("calendar", "EXCHANGE", "Exchange whose sessions are the time steps, such as XNYS."),
+        Flag("season_length", int, "Steps in a season; else by frequency."),
+        Flag("covariates", "NAMES", "Columns used as past features; `all` for every one."),
+        Flag(
+            "missing_timestamps",
+            ("fill", "error", "skip-series"),
+            "What to do about steps that are not there.",
+            "fill",
+        ),
+        Flag(
+            "missing_values",
+            ("fill", "drop", "error", "skip-series"),
+            "What to do about empty values; filled from the row before.",
+            "fill",
+        ),
+        Flag(
+            "infinite_values",
+            ("error", "fill", "drop", "skip-series"),
+            "What to do about infinite values.",
+            "error",
+        ),
+        Flag(
+            "duplicates",
+            ("error", "drop", "skip-series"),
+            "What to do about rows of the same time; drop keeps the last.",
+            "error",
+        ),
+        Flag("unsorted", ("sort", "error"), "What to do about rows out of order.", "sort"),
+        Flag(
+            "mixed_zones",
+            ("utc", "error"),
+            "What to do about several time zones in one table.",
+            "utc",
+        ),
+        Flag(
+            "constant",
+            ("keep", "error", "skip-series"),
+            "What to do about series that never change.",
+            "keep",
+        ),
+        Flag(
+            "too_short",
+            ("skip-series", "error"),
+            "What to do about series with too few rows.",
+            "skip-series",
+        ),
+    ),
+    "scaling": (
+        Flag(
+            "transform",
+            ("auto", "none", "log", "diff"),
+            "First step: logarithm, differences, or what suits the values.",
+            "auto",
+        ),
+        Flag(
+            "scaler",
+            ("standard", "minmax", "robust", "none"),
+            "Second step: z-score, 0 to 1, or median and quartiles.",
+            "standard",
+        ),
+    ),
+    "network": (
+        Flag(
+            "preset",
+            ("segment", "classic"),
+            "Starting point: segments, or the textbook's stacked cells.",
+            "segment",
+        ),
+        Flag("cell", ("rnn", "lstm", "gru"), "Recurrent cell.", "gru"),
+        Flag("layers", "N,N,...", "Units of each recurrent layer; else by preset and rows."),
+        Flag("lookback", int, "Past steps seen; else by season and rows."),
+        Flag("horizon", int, "Future steps forecast; else by frequency."),
+        Flag("segment", int, "Steps folded into one recurrent step; else by season."),
+        Flag(
+            "normalise",
+            ("last", "revin", "none"),
+            "Per window: subtract the last value, reversible mean/std, or nothing; else by preset.",
+        ),
+        Flag(
+            "decoder",
+            ("direct", "parallel"),
+            "From state to steps: one layer, or a step per segment; else by preset.",
+        ),
+        Flag("dropout", float, "Share of inputs dropped between layers; else by preset."),
+        Flag(
+            "recurrent_dropout", float, "Share of recurrent state dropped; above 0 no cuDNN.", "0"
+        ),
+        Flag("calendar_features", bool, "Hour, weekday, month ... as features known ahead.", "off"),
+    ),
+    "training": (
+        Flag("loss", ("mae", "mse", "huber"), "What training makes small.", "mae"),
+        Flag("epochs", int, "At most; early stopping ends sooner.", "100"),
+        Flag("batch_size", int, "Windows in one step of training; else by number of windows."),
+        Flag("learning_rate", float, "Step size of the optimiser.", "0.001"),
+        Flag("patience", int, "Epochs without improvement before stopping.", "8"),
+        Flag("clip_norm", float, "Largest norm of the gradient.", "1"),
+        Flag("val_size", int, "Rows of the validation tail; else by horizon and rows."),
+        Flag("seed", int, "Start of every random number.", "1"),
+        Flag("deterministic", bool, "The same weights on every run, a bit slower.", "off"),
+        Flag("time_budget", "DURATION", "Stop training after this long, such as 90s, 10m, 1h30m."),
+        Flag("device", ("auto", "cpu", "gpu"), "Where training runs.", "auto"),
+    ),
+    "evaluation": (
+        Flag("folds", int, "Cutoffs to forecast from; else by rows."),
+        Flag("test_size", int, "Rows held out; instead of folds."),
+        Flag("step_size", int, "Rows between cutoffs; else the horizon."),
+        Flag("gap", int, "Rows left out between train, validation and test.", "0"),
+        Flag(
+            "refit",
+            ("each", "never"),
+            "Train anew for each fold, or once before the first.",
+            "never",
+        ),
+    ),
+    "prediction": (
+        Flag("level", "P,P,...", "Interval levels in percent.", "80,95"),
+        Flag("max_age", "DURATION", "Refuse data older than this, such as 3d."),
+    ),
+}
+
+
+class Setting(click.Option):
+    """An option that is a setting of one section of the configuration."""
+
+    def __init__(self, *args: Any, section: str, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.section = section
+
+
+class Command(click.Command):
+    """A command whose help lists settings under the section they belong to."""
+
+    def format_options(  # noqa: D102
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {"Options": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                setting = isinstance(parameter, Setting)
+                title = f"Settings of [{parameter.section}]" if setting else "Options"
+                groups.setdefault(title, []).append(record)
+        for title, records in groups.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def config_options(*wanted: str, without: tuple[str, ...] = ()) -> Callable[[F], F]:
+    """Give a command the options of some sections of the configuration.
+
+    A flag that is not given is None, so that the environment and the file may speak.
+
+    Args:
+        wanted: Names of sections, or of single settings.
+        without: Settings to leave out.
+
+    Example:
+        >>> @click.command(cls=Command)
+        ... @config_options("network", "training", "level")
+        ... def train(**flags): ...
+    """
+    chosen = [
+        (section, flag)
+        for section, flags in FLAGS.items()
+        for flag in flags
+        if (section in wanted or flag.name in wanted) and flag.name not in without
+    ]
+
+    def decorate(command: F) -> F:
+        for section, flag in reversed(chosen):  # decorators pile up from below
+            command = _option(section, flag)(command)
+        return command
+
+    return decorate
+
+
+def _option(section: str, flag: Flag) -> Callable[[F], F]:
+    kind: Any = flag.kind
+    spelling = flag.option
+    form: dict[str, Any] = {"type": kind, "metavar": "N" if kind is int else "X"}
+    if kind is bool:
+        spelling = f"{flag.option}/--no-{flag.option.removeprefix('--')}"
+        form = {}
+    elif isinstance(kind, tuple):
+        form = {"type": click.Choice(kind)}
+    elif isinstance(kind, str):
+        form = {"type": str, "metavar": kind}
+    text = f"{flag.help}  [default: {flag.default}]" if flag.default else flag.help
+    return click.option(
+        spelling, flag.name, cls=Setting, section=section, default=None, help=text, **form
+    )

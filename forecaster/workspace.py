@@ -1,0 +1,135 @@
+"""The folder a user works in, and the configuration that is in force there."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forecaster.errors import InvalidInputError, NotFoundError
+
+if TYPE_CHECKING:
+    from forecaster.config import Config
+
+PREFIX = "FORECAST_"
+
+# environment variables that are not settings of a run, and what reads them
+OTHER_VARIABLES = {
+    "FORECAST_WORKSPACE": "the workspace folder",
+    "FORECAST_RETRY_SECONDS": "how long to try again when Yahoo does not answer",
+}
+
+
+class Workspace:
+    """A folder with `forecast.toml`, `data/` and `models/`; each may be missing yet.
+
+    Args:
+        folder: The folder itself.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self.data = self.folder / "data"
+        self.models = self.folder / "models"
+        self.config_file = self.folder / "forecast.toml"
+
+    @classmethod
+    def find(
+        cls, option: str | None = None, environment: Mapping[str, str] = os.environ
+    ) -> Workspace:
+        """Return the workspace that was asked for: by option, by environment, else this folder.
+
+        Raises:
+            NotFoundError: The folder that was named does not exist.
+            InvalidInputError: It is not a folder.
+        """
+        named = option or environment.get("FORECAST_WORKSPACE")
+        if not named:
+            return cls(Path.cwd())
+        folder = Path(named).expanduser()
+        if not folder.exists():
+            raise NotFoundError(
+                f"There is no workspace '{folder}' ({_who(option)}).",
+                f"Create it with `forecast init {folder}`.",
+            )
+        if not folder.is_dir():
+            raise InvalidInputError(
+                f"A workspace is a folder, but '{folder}' is a file ({_who(option)}).",
+                "Name the folder that holds forecast.toml, data/ and models/.",
+            )
+        return cls(folder)
+
+    def __repr__(self) -> str:
+        return f"Workspace({str(self.folder)!r})"
+
+
+def load_config(
+    workspace: Workspace,
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> tuple[Config, dict[str, str]]:
+    """Return the configuration in force, and where each setting comes from.
+
+    A flag wins over a `FORECAST_*` environment variable, that over `forecast.toml`, and that over
+    the default. A flag that is None was not given; an empty variable counts as not set.
+
+    Returns:
+        The configuration, and for each setting its origin: the flag, the variable, the path of
+        the file, or `default`.
+
+    Raises:
+        InvalidInputError: An unknown setting, or a value that is not allowed; names the setting,
+            its origin, the value found and those allowed.
+    """
+    from forecaster.config import SECTION_OF, validated
+
+    path = str(workspace.config_file)
+    sections = _read_file(workspace.config_file)
+    validated(sections, {"": path})
+    origins = dict.fromkeys(SECTION_OF, "default")
+    origins |= {key: path for section in sections.values() for key in section}
+    for key, value in _read_environment(environment).items():
+        sections.setdefault(SECTION_OF[key], {})[key] = value
+        origins[key] = PREFIX + key.upper()
+    for key, value in (flags or {}).items():
+        if value is not None:
+            sections.setdefault(SECTION_OF[key], {})[key] = value
+            origins[key] = f"--{key.replace('_', '-')}"
+    named = {f"{SECTION_OF[key]}.{key}": origin for key, origin in origins.items()}
+    return validated(sections, named), origins
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInputError(
+            f"'{path}' is not valid TOML: {error}.",
+            "Mend that line; `forecast init` writes an example.",
+        ) from error
+
+
+def _read_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    from forecaster.config import SECTION_OF
+
+    known = {PREFIX + key.upper(): key for key in SECTION_OF}
+    found = {}
+    for name, value in sorted(environment.items()):
+        if name.startswith(PREFIX) and name not in OTHER_VARIABLES and value:
+            if name not in known:
+                near = get_close_matches(name, [*known, *OTHER_VARIABLES], n=1)
+                raise InvalidInputError(
+                    f"The environment variable {name} is not one that forecast knows.",
+                    f"Did you mean {near[0]}?" if near else "Unset it.",
+                )
+            found[known[name]] = value
+    return found
+
+
+def _who(option: str | None) -> str:
+    return "--workspace" if option else "FORECAST_WORKSPACE"
