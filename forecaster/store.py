@@ -1,0 +1,357 @@
+"""The folder of stored series: parts (Parquet) and one index (JSON).
+
+Each `put` writes one part that holds any number of series and then replaces `index.json`; that
+replace is the commit. A crash before it leaves the old data in force, and the orphan part is
+deleted at the next write. An id lives inside the files only, never in a file's name, so any text
+may be an id. Listing what is stored reads the index alone: neither pandas nor pyarrow is imported.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from forecaster.errors import (
+    DamagedError,
+    ForecasterError,
+    InvalidInputError,
+    NotFoundError,
+    TemporaryError,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from forecaster.parts import Part
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the index says of one series.
+
+    Attributes:
+        part: Name of the file under `parts/` that holds it.
+        start: Its first row in that file.
+        rows: How many rows it has.
+        first: First timestamp, ISO 8601 or an integer.
+        last: Last timestamp.
+        time: `naive`, `integer`, or the time zone's name.
+        frequency: pandas alias, None when there is none to tell.
+        hash: Digest of its numbers, for manifests and to notice damage.
+        covariates: Names of the columns besides `y`.
+        source: Where it came from, as the fetch described it.
+        fetched_at: UTC, ISO 8601.
+        problems: `{kind, count, first}` for each defect found when it was stored.
+    """
+
+    part: str
+    start: int
+    rows: int
+    first: str | int
+    last: str | int
+    time: str
+    frequency: str | None
+    hash: str
+    covariates: list[str]
+    source: dict[str, Any]
+    fetched_at: str
+    problems: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Store:
+    """The stored series of one workspace.
+
+    Args:
+        folder: The data folder; made at the first write.
+        lock_timeout: Seconds to wait for another writer.
+    """
+
+    def __init__(self, folder: Path, *, lock_timeout: float = 10.0) -> None:
+        self.folder = Path(folder)
+        self.parts = self.folder / "parts"
+        self.index = self.folder / "index.json"
+        self.lock_timeout = lock_timeout
+
+    def ids(self) -> list[str]:
+        """Return the ids of the stored series, sorted."""
+        return list(self.entries())
+
+    def entries(self) -> dict[str, Entry]:
+        """Return what is stored, by id, sorted.
+
+        Raises:
+            DamagedError: The index cannot be read as such.
+        """
+        try:
+            text = self.index.read_bytes()
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise _failure("read", self.index, error) from error
+        try:
+            content = json.loads(text)
+            known = content["format"] <= FORMAT
+            # A newer format may have other fields; it is refused below, in words.
+            entries = {uid: Entry(**entry) for uid, entry in content["series"].items() if known}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DamagedError(
+                f"The index of the stored series, '{self.index}', is damaged: {error}.",
+                "Restore it from a backup, or delete it and fetch the series again.",
+            ) from error
+        if not known:
+            raise ForecasterError(
+                f"'{self.index}' has format {content['format']}; this version reads {FORMAT}.",
+                "Upgrade forecaster.",
+            )
+        return entries
+
+    def entry(self, unique_id: str) -> Entry:
+        """Return what is known of one series.
+
+        Raises:
+            NotFoundError: It is not stored; near matches are named.
+        """
+        entries = self.entries()
+        _require([unique_id], entries, self.folder)
+        return entries[unique_id]
+
+    def read(self, ids: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return the long frame of some series (all when None), sorted by unique_id and ds.
+
+        Columns that only some of the series have are empty in the others. Times of several zones
+        come back in UTC, said in `frame.attrs["notices"]`.
+
+        Raises:
+            NotFoundError: A series is not stored; near matches are named.
+            InvalidInputError: The series have different kinds of time (integers, dates, zones).
+            DamagedError: A part is missing, unreadable, or is not what was stored.
+        """
+        from forecaster.parts import VanishedError, gathered, load, long_frame
+
+        seen: dict[str, Entry] | None = None
+        while True:
+            entries = self._wanted(ids)
+            moved = _check_times(entries)
+            try:
+                pieces = [load(self.parts / part, some) for part, some in _by_part(entries).items()]
+            except VanishedError:
+                # A writer replaced the part after the index was read: the new index knows better.
+                if entries == seen:
+                    raise
+                seen = entries
+            else:
+                frame = long_frame(gathered(pieces)[0])
+                frame.attrs["notices"] = moved
+                return frame
+
+    def _wanted(self, ids: Sequence[str] | None) -> dict[str, Entry]:
+        entries = self.entries()
+        if ids is None and not entries:
+            raise NotFoundError(f"No series is stored in '{self.folder}'.", "Fetch one first.")
+        if ids is None:
+            return entries
+        _require(ids, entries, self.folder)
+        return {uid: entries[uid] for uid in sorted(set(ids))}
+
+    def damaged(self) -> dict[str, str]:
+        """Read everything and return, by id, what is wrong with the series that cannot be read."""
+        from forecaster.parts import damages
+
+        found: dict[str, str] = {}
+        for part, members in _by_part(self.entries()).items():
+            found |= damages(self.parts / part, members)
+        return found
+
+    def put(self, frame: pd.DataFrame, source: Mapping[str, Any]) -> dict[str, Entry]:
+        """Store every series of a long frame, each in place of what was stored under its id.
+
+        All of them appear at once, or none.
+
+        Args:
+            frame: `unique_id`, `ds`, `y` and any covariate columns, in any order of rows.
+            source: Where the rows came from; `kind` names it in listings.
+
+        Raises:
+            InvalidInputError: An empty id, no rows, or a column that cannot be stored.
+            TemporaryError: Another writer kept the lock for too long.
+            ForecasterError: The folder cannot be written; the old data stays as it was.
+        """
+        from forecaster.parts import Part
+
+        part = Part.of(frame)
+        described = part.profiles()
+        fetched_at = datetime.now(UTC).isoformat(timespec="seconds")
+        with self._writing() as entries:
+            name = self._write(part, str(source.get("kind", "")))
+            stored = {
+                uid: Entry(
+                    part=name,
+                    start=int(part.offsets[i]),
+                    time=part.time,
+                    hash=part.hashes[i],
+                    covariates=part.covariates,
+                    source=dict(source),
+                    fetched_at=fetched_at,
+                    **vars(described[i]),
+                )
+                for i, uid in enumerate(part.ids)
+            }
+            entries.update(stored)
+        return stored
+
+    def drop(self, ids: Sequence[str]) -> None:
+        """Forget some series.
+
+        Raises:
+            NotFoundError: A series is not stored; nothing is forgotten then.
+        """
+        with self._writing() as entries:
+            _require(ids, entries, self.folder)
+            for uid in set(ids):
+                del entries[uid]
+
+    @contextmanager
+    def _writing(self) -> Iterator[dict[str, Entry]]:
+        """Hold the lock, hand out the entries to change, and commit them."""
+        from filelock import FileLock, Timeout
+
+        path = self.folder / ".lock"
+        try:
+            self.parts.mkdir(parents=True, exist_ok=True)
+            with FileLock(path, timeout=self.lock_timeout):
+                entries = self.entries()
+                before = dict(entries)
+                self._clean(before)
+                yield entries
+                self._compact(before, entries)
+                self._commit(entries)
+                self._clean(entries)
+        except Timeout as error:
+            raise TemporaryError(
+                f"Another process is writing to '{self.folder}' and did not finish within "
+                f"{self.lock_timeout:g} s.",
+                "Run it again later.",
+            ) from error
+        except OSError as error:
+            raise _failure("write to", self.folder, error) from error
+
+    def _write(self, part: Part, kind: str) -> str:
+        slug = re.sub(r"[^a-z0-9]+", "-", kind.lower()).strip("-")[:24] or "series"
+        name = f"{slug}-{part.digest}.parquet"
+        _replace(self.parts / name, part.write)
+        return name
+
+    def _commit(self, entries: dict[str, Entry]) -> None:
+        content = {
+            "format": FORMAT,
+            "series": {uid: vars(entries[uid]) for uid in sorted(entries)},
+        }
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+        _replace(self.index, lambda file: file.write(text))
+
+    def _compact(self, before: dict[str, Entry], after: dict[str, Entry]) -> None:
+        """Rewrite the parts that have fewer live rows than dead ones."""
+        from forecaster.parts import Part, gathered, load, stored_rows
+
+        live = _by_part(after)
+        touched = {e.part for uid, e in before.items() if after.get(uid) is not e} & live.keys()
+        for name in sorted(touched):
+            path = self.parts / name
+            rows = sum(entry.rows for entry in live[name].values())
+            try:
+                if 2 * rows >= stored_rows(path):
+                    continue
+                piece = load(path, live[name])
+            except DamagedError:
+                continue  # left as it is, for `damaged` to tell
+            part = Part.cut(*gathered([piece]))
+            fresh = self._write(part, name.rpartition("-")[0])
+            for i, uid in enumerate(part.ids):
+                after[uid] = replace(after[uid], part=fresh, start=int(part.offsets[i]))
+
+    def _clean(self, entries: dict[str, Entry]) -> None:
+        """Delete what no entry names: superseded parts, and what a crash left behind."""
+        named = {entry.part for entry in entries.values()}
+        for path in self.parts.iterdir():
+            if path.name not in named and path.suffix in (".parquet", ".tmp"):
+                path.unlink(missing_ok=True)
+        for path in self.folder.glob("*.tmp"):
+            path.unlink(missing_ok=True)
+
+
+def _by_part(entries: Mapping[str, Entry]) -> dict[str, dict[str, Entry]]:
+    parts: dict[str, dict[str, Entry]] = {}
+    for uid, entry in entries.items():
+        parts.setdefault(entry.part, {})[uid] = entry
+    return parts
+
+
+def _require(ids: Sequence[str], entries: Mapping[str, Entry], folder: Path) -> None:
+    missing = [uid for uid in ids if uid not in entries]
+    if not ids:
+        raise NotFoundError("No series was named.", "Name one or more.")
+    if not missing:
+        return
+    folded = {uid.casefold(): uid for uid in entries}
+    near = [folded[missing[0].casefold()]] if missing[0].casefold() in folded else []
+    near = near or difflib.get_close_matches(missing[0], entries, n=3)
+    others = f" (nor {len(missing) - 1} more: {', '.join(missing[1:4])})" if missing[1:] else ""
+    raise NotFoundError(
+        f"The series {missing[0]!r} is not stored in '{folder}'{others}.",
+        f"Did you mean {' or '.join(map(repr, near))}?"
+        if near
+        else f"{len(entries)} series are stored there: list them with 'forecast data list'.",
+    )
+
+
+def _check_times(entries: Mapping[str, Entry]) -> list[str]:
+    """Refuse series whose times cannot stand in one column; say when zones become UTC."""
+    example: dict[str, str] = {}
+    for uid, entry in entries.items():
+        example.setdefault(entry.time, uid)
+    zones = sorted(example.keys() - {"naive", "integer"})
+    kinds = len(example.keys() & {"naive", "integer"}) + bool(zones)
+    if kinds > 1:
+        found = ", ".join(f"{time} (such as {uid!r})" for time, uid in sorted(example.items()))
+        raise InvalidInputError(
+            f"The series have different kinds of time: {found}.",
+            "Name series of one kind.",
+        )
+    return [f"Times in {', '.join(zones)} were converted to UTC."] if len(zones) > 1 else []
+
+
+def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Put a file in place whole: temporary sibling, fsync, rename, fsync of the folder."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)  # noqa: PTH105 - tests stop the process here
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _failure(verb: str, path: Path, error: OSError) -> ForecasterError:
+    reason = error.strerror or str(error)
+    return ForecasterError(
+        f"Cannot {verb} '{error.filename or path}': {reason}.",
+        "What was stored before is unchanged.",
+    )
