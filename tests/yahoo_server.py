@@ -92,8 +92,7 @@ class Seen:
         if "period1" not in self.query:
             return None
         zone = ZoneInfo("America/New_York")
-        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=int(self.query["period1"]))
-        return moment.astimezone(zone).date()
+        return datetime.fromtimestamp(int(self.query["period1"]), zone).date()
 
 
 class Yahoo:
@@ -157,9 +156,7 @@ class Yahoo:
 
     def asked(self, symbol: str | None = None) -> list[Seen]:
         """The requests for bars, without those that ask for the time zone alone."""
-        return [
-            one for one in self.seen if symbol in (None, one.symbol) and "period1" in one.query
-        ]
+        return [one for one in self.seen if symbol in (None, one.symbol) and "period1" in one.query]
 
     def failure_of(self, seen: Seen) -> str | None:
         """Take one of the scripted failures, if any is left."""
@@ -178,6 +175,7 @@ class Handler(BaseHTTPRequestHandler):
     """The proxy before CONNECT and every Yahoo host after it, on one connection."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else the second packet of each reply waits for 40 ms
     host = ""
 
     @property
@@ -272,7 +270,9 @@ class Handler(BaseHTTPRequestHandler):
 
 def problem(code: str, description: str) -> str:
     """An error in Yahoo's words."""
-    return json.dumps({"chart": {"result": None, "error": {"code": code, "description": description}}})
+    return json.dumps(
+        {"chart": {"result": None, "error": {"code": code, "description": description}}}
+    )
 
 
 def chart(listing: Listing, seen: Seen, failure: str | None) -> dict[str, Any]:
@@ -282,11 +282,8 @@ def chart(listing: Listing, seen: Seen, failure: str | None) -> dict[str, Any]:
     rows = [n for n, moment in enumerate(listing.times) if low <= moment < high]
     if "period1" not in seen.query:
         rows = rows[-1:]
-    within = [
-        {
-            "date": moment,
-            "amount": amount,
-        }
+    dividends = [
+        {"date": moment, "amount": amount}
         for moment, amount in listing.dividends.items()
         if low <= moment < high
     ]
@@ -316,7 +313,7 @@ def chart(listing: Listing, seen: Seen, failure: str | None) -> dict[str, Any]:
     result: dict[str, Any] = {
         "meta": meta,
         "events": {
-            "dividends": {str(event["date"]): event for event in within},
+            "dividends": {str(event["date"]): event for event in dividends},
             "splits": {str(event["date"]): event for event in splits},
         },
         "indicators": {"quote": [{}], "adjclose": [{}]},

@@ -80,7 +80,7 @@ def tidy(
             f"({', '.join(str(label(time, interval)) for time in table.index[~done])})."
         )
     table = table[done]
-    sound = np.isfinite(table[["close", "adjusted_close"]]).all(axis=1).to_numpy()
+    sound = np.isfinite(table[["close", "adjusted_close"]].to_numpy()).all(axis=1)
     if len(table) and not sound.any():
         raise InvalidInputError(
             f"Yahoo sent {len(table)} rows for symbol {symbol!r}, none of them with a close price.",
@@ -148,7 +148,7 @@ def mismatch(stored: pd.DataFrame, interval: str, price: str) -> str | None:
         return f"the stored series has no column {', '.join(missing)}"
     if len(stored) < 2:
         return "the stored series is too short to be checked"
-    days = stored["ds"].diff().median() / pd.Timedelta(days=1)
+    days = float(stored["ds"].diff().dt.total_seconds().median()) / 86_400
     within = isinstance(stored["ds"].dtype, pd.DatetimeTZDtype)
     if within != (interval in MINUTES):
         return f"the stored bars are not of interval {interval}"

@@ -14,6 +14,7 @@ import functools
 import logging
 import shutil
 import tempfile
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,6 +148,8 @@ def connect() -> LoudSession:
 def begin(timeout: float) -> None:
     """Prepare for a run: forget replies that yfinance kept and set the longest time-out, in s."""
     connect().longest = timeout
+    # yfinance turns its own deprecation warnings on, which would land on the user's stderr.
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module="yfinance")
     # A past range is kept in memory for the life of the process, yet it can be revised.
     YfData.cache_get.cache_clear()
 
@@ -165,7 +168,14 @@ def request_history(
     ticker = yf.Ticker(symbol, session=connect())
     first = {"period": "max"} if start is None else {"start": start}
     bars = ticker.history(
-        **first, end=end, interval=interval, auto_adjust=False, actions=True, keepna=True
+        **first,
+        end=end,
+        interval=interval,
+        auto_adjust=False,
+        actions=True,
+        # Null rows are kept to be counted. yfinance makes 30m bars from 15m ones, and with them
+        # an empty row for each half hour of the night.
+        keepna=interval != "30m",
     )
     facts = ticker.get_history_metadata()
     regular = (facts.get("currentTradingPeriod") or {}).get("regular") or {}
@@ -195,29 +205,14 @@ def out_of_reach(error: Exception) -> bool:
 
 def explain(symbol: str, error: Exception) -> ForecasterError:
     """Turn what a request raised into an error for the user."""
-    if isinstance(error, ForecasterError):
-        return error
-    found = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if worth_retrying(error):
+        return temporary(symbol, error)
     if isinstance(error, UnknownSymbolError):
         detail = f" ({error})" if str(error) else ""
         return NotFoundError(
             f"Yahoo has no symbol {symbol!r}{detail}.",
             "Check the spelling on finance.yahoo.com; exchanges outside the US need a suffix, "
             "such as SAP.DE.",
-        )
-    if rate_limited(error):
-        return TemporaryError(
-            f"Yahoo limits the rate of requests (HTTP 429), met at symbol {symbol!r}.",
-            "Wait some minutes, then run the same command again.",
-        )
-    if isinstance(error, UpstreamError | YFDataException):
-        return TemporaryError(
-            f"Yahoo did not serve symbol {symbol!r}: {error}.", "Try again in a few minutes."
-        )
-    if isinstance(error, OSError):
-        return TemporaryError(
-            f"Yahoo could not be reached for symbol {symbol!r}: {error}",
-            "Check the network and any HTTPS_PROXY, then try again.",
         )
     if isinstance(error, YFPricesMissingError | YFTzMissingError):
         reason = getattr(error, "yahoo_reason", None)
@@ -232,6 +227,24 @@ def explain(symbol: str, error: Exception) -> ForecasterError:
             "Ask for a later start or another interval.",
         )
     return InvalidInputError(
-        f"Yahoo's reply for symbol {symbol!r} cannot be used ({found}).",
+        f"Yahoo's reply for symbol {symbol!r} cannot be used ({type(error).__name__}: {error}).",
         "Try again; if it persists, leave the symbol out.",
+    )
+
+
+def temporary(symbol: str, error: Exception) -> TemporaryError:
+    """Say which trouble of the network or of Yahoo will pass."""
+    if rate_limited(error):
+        return TemporaryError(
+            f"Yahoo limits the rate of requests (HTTP 429), met at symbol {symbol!r}.",
+            "Wait some minutes, then run the same command again.",
+        )
+    if not out_of_reach(error):
+        return TemporaryError(
+            f"Yahoo did not serve symbol {symbol!r}: {error}.", "Try again in a few minutes."
+        )
+    reason = str(error).split(" See https://curl.se", maxsplit=1)[0].rstrip(".")
+    return TemporaryError(
+        f"Yahoo could not be reached for symbol {symbol!r}: {reason}.",
+        "Check the network and any HTTPS_PROXY, then try again.",
     )
