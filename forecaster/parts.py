@@ -58,18 +58,17 @@ class Part:
             raise InvalidInputError("There are no rows to store.")
         codes, ids = _ids(frame["unique_id"])
         ds = _times(frame["ds"])
-        integers = ds.asi8 if isinstance(ds, pd.DatetimeIndex) else ds.to_numpy()
-        if not _ascending(codes, integers):
-            order = np.lexsort((integers, codes))
-            frame, codes, ds = frame.iloc[order], codes[order], ds[order]
-        offsets = np.searchsorted(codes, np.arange(len(ids) + 1)).astype(np.int64)
-        names = pa.DictionaryArray.from_arrays(codes.astype(np.int32), pa.array(ids, pa.string()))
         columns = {
-            "unique_id": names,
             "ds": pa.array(ds),
             "y": pa.array(frame["y"].to_numpy(np.float64, na_value=np.nan)),
         } | {str(name): _covariate(frame[name]) for name in frame.columns if name not in KEYS}
-        return cls.cut(pa.table(columns), ids, offsets)
+        order = _order(codes, ds.asi8 if isinstance(ds, pd.DatetimeIndex) else ds.to_numpy())
+        if order is not None:
+            codes, taken = codes[order], pa.array(order)
+            columns = {name: column.take(taken) for name, column in columns.items()}
+        offsets = np.searchsorted(codes, np.arange(len(ids) + 1)).astype(np.int64)
+        names = pa.DictionaryArray.from_arrays(codes.astype(np.int32), pa.array(ids, pa.string()))
+        return cls.cut(pa.table({"unique_id": names, **columns}), ids, offsets)
 
     @classmethod
     def cut(cls, table: pa.Table, ids: list[str], offsets: Ints) -> Part:
@@ -290,19 +289,34 @@ def long_frame(table: pa.Table) -> pd.DataFrame:
 
 def _ids(column: pd.Series[Any]) -> tuple[Ints, list[str]]:
     """Return the code of every row and the sorted ids that the codes stand for."""
-    values = column if isinstance(column.dtype, pd.StringDtype) else column.astype("str")
-    codes, found = pd.factorize(values)
-    ids = [str(uid) for uid in found]
-    if (codes < 0).any() or (column.isna().any()):
+    if isinstance(column.dtype, pd.CategoricalDtype):  # already coded: no text is looked at
+        column = column.cat.remove_unused_categories()
+        codes, found = column.cat.codes.to_numpy(np.int64), column.cat.categories
+    else:
+        text = column if isinstance(column.dtype, pd.StringDtype) else column.astype("str")
+        codes, found = pd.factorize(text)
+    if (codes < 0).any():
         raise InvalidInputError(
-            f"Row {int(np.argmax(column.isna()))} has no unique_id.", "Every row needs one."
+            f"Row {int(np.argmax(codes < 0))} has no unique_id.", "Every row needs one."
         )
-    if "" in ids:
-        raise InvalidInputError("A unique_id is empty.", "Give every series a name.")
+    ids = [str(uid) for uid in found]
+    for uid in ids:
+        _check_id(uid)
     order = np.array(sorted(range(len(ids)), key=ids.__getitem__))
     rank = np.empty(len(ids), dtype=np.int64)
     rank[order] = np.arange(len(ids))
     return rank[codes], [ids[i] for i in order]
+
+
+def _check_id(uid: str) -> None:
+    if not uid:
+        raise InvalidInputError("A unique_id is empty.", "Give every series a name.")
+    try:
+        uid.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(
+            f"The unique_id {uid!a} is not text: it holds half of a character.", "Rename it."
+        ) from error
 
 
 def _times(column: pd.Series[Any]) -> pd.Index[Any]:
@@ -323,6 +337,16 @@ def _times(column: pd.Series[Any]) -> pd.Index[Any]:
     raise InvalidInputError(
         f"ds needs timestamps or integers, found {column.dtype}.", "Convert it with pd.to_datetime."
     )
+
+
+def _order(codes: Ints, times: Ints) -> Ints | None:
+    """Return the order that sorts rows by series, then time; None when they are sorted."""
+    if _ascending(codes, times):
+        return None
+    # Most files hold one series after another, each in order of time: a stable sort of the
+    # series alone puts them right, in a fraction of the time that two keys take.
+    order: Ints = np.argsort(codes, kind="stable")
+    return order if _ascending(codes[order], times[order]) else np.lexsort((times, codes))
 
 
 def _ascending(codes: Ints, times: Ints) -> bool:

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
+from forecaster.atomic import replace_file
 from forecaster.errors import (
     DamagedError,
     ForecasterError,
@@ -190,18 +190,20 @@ class Store:
 
         part = Part.of(frame)
         described = part.profiles()
-        fetched_at = datetime.now(UTC).isoformat(timespec="seconds")
+        common: dict[str, Any] = {
+            "time": part.time,
+            "covariates": part.covariates,
+            "source": dict(source),
+            "fetched_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
         with self._writing() as entries:
             name = self._write(part, str(source.get("kind", "")))
             stored = {
                 uid: Entry(
                     part=name,
                     start=int(part.offsets[i]),
-                    time=part.time,
                     hash=part.hashes[i],
-                    covariates=part.covariates,
-                    source=dict(source),
-                    fetched_at=fetched_at,
+                    **common,
                     **vars(described[i]),
                 )
                 for i, uid in enumerate(part.ids)
@@ -248,7 +250,7 @@ class Store:
     def _write(self, part: Part, kind: str) -> str:
         slug = re.sub(r"[^a-z0-9]+", "-", kind.lower()).strip("-")[:24] or "series"
         name = f"{slug}-{part.digest}.parquet"
-        _replace(self.parts / name, part.write)
+        replace_file(self.parts / name, part.write)
         return name
 
     def _commit(self, entries: dict[str, Entry]) -> None:
@@ -257,7 +259,7 @@ class Store:
             "series": {uid: vars(entries[uid]) for uid in sorted(entries)},
         }
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
-        _replace(self.index, lambda file: file.write(text))
+        replace_file(self.index, lambda file: file.write(text))
 
     def _compact(self, before: dict[str, Entry], after: dict[str, Entry]) -> None:
         """Rewrite the parts that have fewer live rows than dead ones."""
@@ -328,25 +330,6 @@ def _check_times(entries: Mapping[str, Entry]) -> list[str]:
             "Name series of one kind.",
         )
     return [f"Times in {', '.join(zones)} were converted to UTC."] if len(zones) > 1 else []
-
-
-def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Put a file in place whole: temporary sibling, fsync, rename, fsync of the folder."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)  # noqa: PTH105 - tests stop the process here
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _failure(verb: str, path: Path, error: OSError) -> ForecasterError:
