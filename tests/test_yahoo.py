@@ -73,6 +73,14 @@ def test_start_and_end_bound_the_request(yahoo: Yahoo) -> None:
     assert frame["ds"].max() == pd.Timestamp("2024-01-16")
 
 
+def test_a_past_range_is_asked_anew_in_each_run(yahoo: Yahoo) -> None:
+    """yfinance would answer the second request from memory."""
+    listing = yahoo.daily("AAPL", "2024-01-02", [100.0, 101.0])
+    assert one("AAPL", end="2024-02-01").frame["y"].iloc[0] == 100.0
+    listing.scale(0.5)
+    assert one("AAPL", end="2024-02-01").frame["y"].iloc[0] == 50.0
+
+
 def test_symbols_are_upper_cased_and_asked_once(yahoo: Yahoo) -> None:
     yahoo.daily("AAPL", "2024-01-02", [100.0, 101.0])
     results = fetch(["aapl", "AAPL", " AAPL "])
@@ -432,6 +440,7 @@ def test_bars_within_a_day_keep_exchange_time(yahoo: Yahoo) -> None:
     past = frame.assign(ds=frame["ds"].dt.tz_convert("Asia/Tokyo"))
     result = one("BTC-USD", past, interval="1h", now=lambda: later)
     assert (result.action, result.rows_added) == ("appended", 1)
+    assert result.frame["ds"].dtype == frame["ds"].dtype
 
 
 def test_half_hours_are_not_called_null_overnight(yahoo: Yahoo) -> None:
