@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -24,3 +25,7 @@ def yahoo(yahoo_server: Yahoo, monkeypatch: pytest.MonkeyPatch) -> Iterator[Yaho
         monkeypatch.setenv(name, value)
     yield yahoo_server
     yahoo_server.reset()
+    # A run that was left early still has requests in flight, which the next test must not see.
+    for thread in threading.enumerate():
+        if thread.name.startswith("yahoo-"):
+            thread.join(timeout=10)

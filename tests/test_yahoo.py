@@ -331,7 +331,7 @@ def test_no_more_symbols_than_workers_at_a_time(yahoo: Yahoo, workers: int) -> N
         yahoo.daily(symbol, "2024-01-01", [1.0, 2.0])
     yahoo.delay = 0.05
     fetch(symbols, workers=workers)
-    assert yahoo.busiest == workers
+    assert min(2, workers) <= yahoo.load.most <= workers
 
 
 def test_a_rate_limit_stops_the_run(yahoo: Yahoo) -> None:

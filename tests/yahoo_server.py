@@ -95,6 +95,24 @@ class Seen:
         return datetime.fromtimestamp(int(self.query["period1"]), zone).date()
 
 
+class Load:
+    """How many requests are being answered, and the most there were at a time."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.now = 0
+        self.most = 0
+
+    def enter(self) -> None:
+        with self.lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+
+    def leave(self) -> None:
+        with self.lock:
+            self.now -= 1
+
+
 class Yahoo:
     """The server, its script, and what it was asked."""
 
@@ -131,8 +149,7 @@ class Yahoo:
         self.failures: dict[str, Failure] = {}
         self.seen: list[Seen] = []
         self.delay = 0.0
-        self.busy = 0
-        self.busiest = 0
+        self.load = Load()
 
     def close(self) -> None:
         """Stop serving."""
@@ -226,17 +243,14 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(404, "{}")
 
     def chart(self, seen: Seen) -> None:
-        yahoo = self.yahoo
-        with yahoo.lock:
-            yahoo.seen.append(seen)
-            yahoo.busy += 1
-            yahoo.busiest = max(yahoo.busiest, yahoo.busy)
+        yahoo, load = self.yahoo, self.yahoo.load
+        yahoo.seen.append(seen)
+        load.enter()
         try:
             yahoo.closing.wait(yahoo.delay)
             self.answer(seen, yahoo.failure_of(seen))
         finally:
-            with yahoo.lock:
-                yahoo.busy -= 1
+            load.leave()
 
     def answer(self, seen: Seen, failure: str | None) -> None:
         listing = self.yahoo.listings.get(seen.symbol)
