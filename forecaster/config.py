@@ -56,7 +56,9 @@ def listed(value: object) -> object:
     return value
 
 
-Duration = Annotated[float, BeforeValidator(seconds), Field(gt=0)]
+Duration = Annotated[
+    float, BeforeValidator(seconds), Field(gt=0, json_schema_extra={"format": "duration"})
+]
 Cell = Literal["rnn", "lstm", "gru"]
 Units = Annotated[tuple[PositiveInt, ...], BeforeValidator(listed), Field(min_length=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]

@@ -62,6 +62,24 @@ class Workspace:
             )
         return cls(folder)
 
+    def create(self, *, force: bool = False) -> None:
+        """Make the folders and a `forecast.toml` in which every setting is explained.
+
+        Raises:
+            InvalidInputError: There is a `forecast.toml` already, and no `force`.
+        """
+        from forecaster.atomic import replace_file
+        from forecaster.config_template import commented_toml
+
+        if self.config_file.exists() and not force:
+            raise InvalidInputError(
+                f"'{self.config_file}' exists already; nothing was changed.",
+                "Edit it, or replace it with --force.",
+            )
+        self.data.mkdir(parents=True, exist_ok=True)
+        self.models.mkdir(exist_ok=True)
+        replace_file(self.config_file, lambda file: file.write(commented_toml().encode()))
+
     def __repr__(self) -> str:
         return f"Workspace({str(self.folder)!r})"
 

@@ -179,8 +179,9 @@ class Command(click.Command):
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:
-                setting = isinstance(parameter, Setting)
-                title = f"Settings of [{parameter.section}]" if setting else "Options"
+                title = "Options"
+                if isinstance(parameter, Setting):
+                    title = f"Settings of [{parameter.section}]"
                 groups.setdefault(title, []).append(record)
         for title, records in groups.items():
             with formatter.section(title):

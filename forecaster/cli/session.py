@@ -58,31 +58,40 @@ def _set(field: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     return callback
 
 
-def common_options() -> list[click.Option]:
+class CommonOption(click.Option):
+    """An option that every command accepts; it speaks to the session, not to the command."""
+
+    def __init__(self, *spelling: str, field: str, **settings: Any) -> None:
+        super().__init__(
+            [*spelling, f"common_{field}"],
+            expose_value=False,
+            is_eager=True,
+            callback=_set(field),
+            **settings,
+        )
+
+
+def common_options() -> list[click.Parameter]:
     """Return fresh options that every command accepts, before or after its name."""
-    options = [
-        click.Option(
-            ["--workspace", "folder"],
+    return [
+        CommonOption(
+            "--workspace",
+            field="folder",
             metavar="DIR",
             help="Folder with forecast.toml, data/ and models/.  "
             "[default: $FORECAST_WORKSPACE, else this folder]",
         ),
-        click.Option(["--json"], is_flag=True, help="Print one JSON document."),
-        click.Option(["-q", "--quiet"], is_flag=True, help="Leave notices out."),
-        click.Option(["-v", "--verbose"], count=True, help="Say more; -vv for every detail."),
+        CommonOption("--json", field="json", is_flag=True, help="Print one JSON document."),
+        CommonOption("-q", "--quiet", field="quiet", is_flag=True, help="Leave notices out."),
+        CommonOption(
+            "-v", "--verbose", field="verbose", count=True, help="Say more; -vv for every detail."
+        ),
     ]
-    for option in options:
-        option.expose_value = False
-        option.is_eager = True
-        option.callback = _set(str(option.name))
-    return options
 
 
 def share(command: click.Command) -> click.Command:
     """Let a command, and the commands inside it, accept the common options."""
-    if not any(
-        isinstance(option, click.Option) and option.name == "json" for option in command.params
-    ):
+    if not any(isinstance(parameter, CommonOption) for parameter in command.params):
         command.params.extend(common_options())
     if isinstance(command, click.Group):
         for child in command.commands.values():
