@@ -5,11 +5,20 @@ Keras is imported here and nowhere earlier, so that whoever needs no training ne
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
-from types import ModuleType
+from typing import Any
 
 from forecaster.errors import MissingDependencyError
+
+LOG_LINE = re.compile(
+    rb"[IWE]\d{4} \d\d:|WARNING: All log messages before absl|\d{4}-\d\d-\d\d .*: [IWE] "
+)
 
 
 @dataclass(frozen=True)
@@ -23,18 +32,54 @@ class Device:
         return f"{self.kind} ({self.name})"
 
 
-def import_keras() -> ModuleType:
-    """Import Keras without the start-up log lines of its backend."""
+def import_keras() -> Any:
+    """Import Keras without the start-up log lines of its backend.
+
+    Raises:
+        MissingDependencyError: Keras or the backend that it is told to use is not installed.
+    """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if "keras" in sys.modules:
+        return sys.modules["keras"]
     try:
-        import keras
+        with quiet():
+            import keras
     except ImportError as error:
         raise MissingDependencyError(
             f"Keras with the {os.environ['KERAS_BACKEND']} backend is needed to train: {error}.",
             "Install the package again, or choose a backend that is installed by KERAS_BACKEND.",
         ) from error
     return keras
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the log lines that compiled code writes to file descriptor 2 off the terminal.
+
+    TensorFlow's first lines come before any setting of its own is read. They are held back and
+    only those that are no such log line are let through at the end; Python's own `sys.stderr`
+    keeps working meanwhile.
+    """
+    try:
+        terminal = os.dup(2)
+    except OSError:  # no standard error at all
+        yield
+        return
+    sys.stderr.flush()
+    python_stderr = sys.stderr
+    with tempfile.TemporaryFile() as held, os.fdopen(terminal, "w", buffering=1) as stand_in:
+        os.dup2(held.fileno(), 2)
+        if python_stderr is sys.__stderr__:
+            sys.stderr = stand_in
+        try:
+            yield
+        finally:
+            sys.stderr = python_stderr
+            os.dup2(terminal, 2)
+            held.seek(0)
+            kept = [line for line in held if not LOG_LINE.match(line)]
+            os.write(2, b"".join(kept))
 
 
 def gpus() -> list[str]:
@@ -74,7 +119,7 @@ def select_device(wanted: str) -> Device:
     return Device("gpu", found[0])
 
 
-def device_scope(device: Device) -> object:
+def device_scope(device: Device) -> Any:
     """Return the context in which a network is built and trained on `device`."""
     return import_keras().device(f"{device.kind}:0")
 
@@ -83,8 +128,6 @@ def _grow_memory() -> None:
     """Let TensorFlow take GPU memory as it needs it, not all at once."""
     if import_keras().backend.backend() != "tensorflow":
         return
-    import contextlib
-
     import tensorflow as tf
 
     for gpu in tf.config.list_physical_devices("GPU"):

@@ -6,12 +6,9 @@ Its context are the `lookback` rows that end there, its target the `horizon` row
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-Ints = np.ndarray[Any, np.dtype[np.integer[Any]]]
-Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
+from forecaster.arrays import Ints
 
 
 def cutoffs_between(starts: Ints, first: Ints, stop: Ints, step: int = 1) -> Ints:
@@ -32,7 +29,9 @@ def cutoffs_between(starts: Ints, first: Ints, stop: Ints, step: int = 1) -> Int
     counts = np.maximum(0, -(-(stop - first) // step))
     begin = np.repeat(starts + first, counts)
     position = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return (begin + position * step).astype(np.int32 if starts[-1:].max(initial=0) < 2**30 else np.int64)
+    return (begin + position * step).astype(
+        np.int32 if starts[-1:].max(initial=0) < 2**30 else np.int64
+    )
 
 
 def rows_before(cutoffs: Ints, lookback: int) -> Ints:

@@ -33,11 +33,10 @@ def build(spec: NetworkSpec, features: int, future_features: int = 0) -> Any:
         when there are any, to the target's `(window, horizon)`.
     """
     context = keras.Input((spec.lookback, features), name="context")
-    inputs = [context]
-    future = None
+    inputs, future = context, None
     if future_features:
         future = keras.Input((spec.horizon, future_features), name="future")
-        inputs.append(future)
+        inputs = [context, future]
     target = Slice(2, 0, 1, name="target")(context)  # (window, lookback, 1)
     normalised, denormalise = _normalise(spec, context, target, features)
     sequence = _embed(spec, normalised, features)
@@ -93,9 +92,7 @@ def _encode(spec: NetworkSpec, sequence: Any) -> tuple[Any, list[Any]]:
 
 def _recurrent(spec: NetworkSpec, units: int, name: str, **options: bool) -> Any:
     """One recurrent layer with the defaults that cuDNN can run."""
-    return CELLS[spec.cell](
-        units, recurrent_dropout=spec.recurrent_dropout, name=name, **options
-    )
+    return CELLS[spec.cell](units, recurrent_dropout=spec.recurrent_dropout, name=name, **options)
 
 
 def _decode_direct(spec: NetworkSpec, _: Any, state: list[Any], future: Any) -> Any:

@@ -11,11 +11,12 @@ from forecaster.backend import import_keras
 
 keras = import_keras()
 ops = keras.ops
+Layer: Any = keras.layers.Layer
 
 EPSILON = 1e-5
 
 
-class ReversibleNormalisation(keras.layers.Layer):  # type: ignore[misc]
+class ReversibleNormalisation(Layer):  # type: ignore[misc]
     """Reversible instance normalisation of the target (RevIN, Kim et al., ICLR 2022).
 
     The target of each window is standardised by its own mean and deviation, then scaled and
@@ -39,7 +40,7 @@ class ReversibleNormalisation(keras.layers.Layer):  # type: ignore[misc]
         return (values - self.bias) / (self.gain + EPSILON) * spread[:, :, 0] + mean[:, :, 0]
 
 
-class PositionInputs(keras.layers.Layer):  # type: ignore[misc]
+class PositionInputs(Layer):  # type: ignore[misc]
     """One learnt vector for each future segment (SegRNN, Lin et al., arXiv 2308.11200, sec. 3.3).
 
     Args:
@@ -71,7 +72,7 @@ class PositionInputs(keras.layers.Layer):  # type: ignore[misc]
         return (None, 1, self.units)
 
 
-class RepeatWindows(keras.layers.Layer):  # type: ignore[misc]
+class RepeatWindows(Layer):  # type: ignore[misc]
     """Repeat each window's state once for each future segment.
 
     Args:
@@ -94,7 +95,7 @@ class RepeatWindows(keras.layers.Layer):  # type: ignore[misc]
         return (None, self.units)
 
 
-class Regroup(keras.layers.Layer):  # type: ignore[misc]
+class Regroup(Layer):  # type: ignore[misc]
     """Reshape with the window axis free, so that steps can move into or out of it.
 
     Args:
@@ -112,7 +113,7 @@ class Regroup(keras.layers.Layer):  # type: ignore[misc]
         return (None, *self.shape)
 
 
-class Slice(keras.layers.Layer):  # type: ignore[misc]
+class Slice(Layer):  # type: ignore[misc]
     """Take steps `start:stop` of axis 1, or features of axis 2.
 
     Args:

@@ -13,12 +13,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from forecaster.arrays import Floats
 from forecaster.networks.layers import EPSILON
 
 OPSET = 17  # the oldest that has all operators used: any ONNX Runtime from 1.12 on reads it
 IR_VERSION = 8
 END = np.iinfo(np.int64).max
-Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
 
 class Graph:
@@ -99,9 +99,7 @@ def _value(name: str, shape: Sequence[int | None]) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["window", *shape[1:]])
 
 
-def _recurrent(
-    operator: str, order: Sequence[int], **attributes: int
-) -> Callable[..., list[str]]:
+def _recurrent(operator: str, order: Sequence[int], **attributes: int) -> Callable[..., list[str]]:
     """Make the emitter of a recurrent layer.
 
     Args:

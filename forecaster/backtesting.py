@@ -1,0 +1,91 @@
+"""Rolling origin: fit on the past, forecast from each cutoff, compare with what came."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from forecaster import judging, splits
+from forecaster.config import Config
+from forecaster.errors import InvalidInputError
+from forecaster.judging import Folds, Judgement
+from forecaster.model import Model, known_in_panel
+from forecaster.series import Panel
+from forecaster.windows import rows_after
+
+Fit = Callable[[Panel, Config, splits.Split], Model]
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """What a rolling-origin evaluation found.
+
+    Attributes:
+        folds: Every forecast beside the truth.
+        judgement: Scores and verdict.
+        models: The models fitted, oldest first: one, or one for each fold.
+    """
+
+    folds: Folds
+    judgement: Judgement
+    models: tuple[Model, ...]
+
+
+def backtest(panel: Panel, config: Config, fit: Fit) -> Backtest:
+    """Fit and forecast over the folds of a resolved configuration.
+
+    Args:
+        panel: Regular series.
+        config: Resolved settings; `refit` tells whether each fold trains anew.
+        fit: `training.fit`, or the same with progress shown.
+
+    Raises:
+        InvalidInputError: No series is long enough for a training window and a fold.
+    """
+    spec = config.evaluation
+    count = int(spec.folds or 1)
+    refits = [(0, count)] if spec.refit == "never" else [(number, 1) for number in range(count)]
+    models, pieces = [], []
+    for first, folds in refits:
+        held_out = int(spec.test_size or 0) - first * int(spec.step_size or 1)
+        parts = splits.split(
+            panel, val_size=int(config.training.val_size or 0), test_size=held_out, gap=spec.gap
+        )
+        model = fit(panel, config, parts)
+        models.append(model)
+        pieces.append(_forecast(model, panel, config, parts, first, folds))
+    whole = judging.joined(pieces)
+    return Backtest(whole, judging.judge(whole), tuple(models))
+
+
+def _forecast(
+    model: Model, panel: Panel, config: Config, parts: splits.Split, first: int, folds: int
+) -> Folds:
+    """Forecast the test windows of one fit, with the baselines beside the model."""
+    step, season = int(config.evaluation.step_size or 1), int(config.data.season_length or 1)
+    cutoffs = splits.test_cutoffs(panel, parts, model.lookback, model.horizon, step, folds)
+    if not len(cutoffs):
+        raise InvalidInputError(
+            f"No series has a fold: {model.lookback} rows (lookback) are needed before the "
+            f"{int((parts.lengths - parts.test_start).max())} rows held out.",
+            "Fetch more history, or lower --lookback, --folds or --test-size.",
+        )
+    forecast = model.forecast(panel, cutoffs, known=known_in_panel(panel, cutoffs, config))
+    series, rows = forecast.series, rows_after(cutoffs, model.horizon)
+    name = config.network.cell
+    return Folds(
+        name=name,
+        ids=panel.ids,
+        series=series,
+        fold=first + (cutoffs - panel.offsets[series] - parts.test_start[series] + 1) // step,
+        cutoff=panel.ds[cutoffs],
+        ds=panel.ds[rows.ravel()],
+        y=panel.y[rows],
+        forecasts={
+            name: forecast.values,
+            **judging.baselines(panel, cutoffs, series, model.horizon, season),
+        },
+        bounds={level: forecast.bounds(level) for level in config.prediction.level},
+        scale=judging.mase_scale(panel.head(parts.val_stop), season),
+        step_size=step,
+    )

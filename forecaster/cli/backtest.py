@@ -1,0 +1,40 @@
+"""`forecast backtest`: judge settings over a rolling origin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from forecaster.cli.options import Command, config_options
+
+
+@click.command(cls=Command)
+@click.argument("ids", nargs=-1)
+@click.option("--output", metavar="FILE", help="Every forecast, as CSV or .parquet.")
+@config_options("data", "scaling", "network", "training", "evaluation", "level")
+def backtest(ids: tuple[str, ...], output: str | None, **flags: Any) -> int:
+    """Forecast the stored series (all, or IDS) from past cutoffs and compare with what came.
+
+    Nothing is put into service. The file of --output has one row for each step forecast
+    (unique_id, ds, cutoff, y, the model, the baselines), so that anyone can score it again.
+
+    \b
+    Example:
+      forecast backtest --horizon 12 --folds 4 --refit each --output folds.parquet
+    """
+    from forecaster.cli.output import emit, notice, progress
+    from forecaster.cli.session import current
+    from forecaster.cli.tables import epochs, judgement_text
+    from forecaster.jobs import backtest as run
+
+    workspace = current().workspace()
+    with progress("Backtest", total=None) as advance:
+        result = run(
+            workspace, ids, flags, Path(output) if output else None, on_epoch=epochs(advance)
+        )
+    for line in result.notices:
+        notice(line)
+    emit(result.to_dict(), judgement_text(result.judgement))
+    return result.exit_code

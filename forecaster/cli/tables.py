@@ -1,0 +1,77 @@
+"""Results of training, judging and predicting as text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from forecaster.cli.output import table
+
+if TYPE_CHECKING:
+    from forecaster.jobs import PredictResult, TrainResult
+    from forecaster.judging import Judgement
+    from forecaster.training import Progress
+
+SHOWN_ROWS = 5
+
+
+def epochs(advance: Callable[..., None]) -> Callable[[Progress], None]:
+    """Return a callback that shows each epoch in a progress bar."""
+
+    def show(progress: Progress) -> None:
+        losses = f"loss {progress.loss:.4f}"
+        if progress.val_loss is not None:
+            losses += f", validation {progress.val_loss:.4f}"
+        advance(1, f"Epoch {progress.epoch} of at most {progress.epochs}: {losses}")
+
+    return show
+
+
+def training_text(result: TrainResult) -> str:
+    """Say what was trained, on what, and how it ended."""
+    network, trained = result.config.network, result.trained
+    stack = "-".join(str(units) for units in network.layers or ())
+    compiled = ", XLA" if trained.compiled else ""
+    return (
+        f"Model {result.name!r}, version {result.version}, is in service.\n"
+        f"Network: {network.preset} {network.cell} {stack}, lookback {network.lookback}, horizon "
+        f"{network.horizon}, segment {network.segment}, {trained.parameters:,} weights.\n"
+        f"Data: {result.series} series, {result.rows:,} rows; {trained.windows:,} training and "
+        f"{trained.val_windows:,} validation windows.\n"
+        f"Training: {trained.epochs} epochs (best: {trained.best_epoch}) in "
+        f"{trained.seconds:.1f} s on {trained.device}{compiled}, ended by {trained.stopped_by}."
+    )
+
+
+def judgement_text(judgement: Judgement) -> str:
+    """Put scores, coverage and verdict into a table and two sentences."""
+    rows: list[list[Any]] = [
+        [name, *(f"{value:.4g}" for value in scores.values())]
+        for name, scores in judgement.scores.items()
+    ]
+    headers = ["model", "MAE", "RMSE", "MASE", "sMAPE"]
+    covered = ", ".join(
+        f"{share:.0%} of the {level:g}% interval's" for level, share in judgement.coverage.items()
+    )
+    lines = [f"Held-out folds: {judgement.folds}", table(rows, headers)]
+    if covered:
+        lines.append(f"Truth inside: {covered}.")
+    return "\n".join([*lines, judgement.verdict])
+
+
+def prediction_text(result: PredictResult) -> str:
+    """Return the table itself for stdout, or where it was written and its first rows."""
+    from forecaster.predicting import to_csv
+
+    if result.output is None:
+        return to_csv(result.frame).rstrip("\n")
+    head = to_csv(result.frame.head(SHOWN_ROWS)).rstrip("\n")
+    rows = [line.split(",") for line in head.split("\n")]
+    lines = [
+        f"Wrote {len(result.frame)} rows of {result.frame['unique_id'].nunique()} series to "
+        f"{result.output} (model version {result.version}).",
+        head if any('"' in cell for row in rows for cell in row) else table(rows[1:], rows[0]),
+    ]
+    if result.plot:
+        lines.append(f"Plot: {result.plot}")
+    return "\n".join(lines)

@@ -1,0 +1,38 @@
+"""`forecast train`: fit one model on stored series and judge it on the rows held out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from forecaster.cli.options import Command, config_options
+
+
+@click.command(cls=Command)
+@click.argument("ids", nargs=-1)
+@click.option("--name", default="default", show_default=True, help="Name of the model.")
+@config_options("data", "scaling", "network", "training", "evaluation", without=("refit",))
+def train(ids: tuple[str, ...], name: str, **flags: Any) -> int:
+    """Train a model on the stored series (all, or IDS) and judge it on held-out folds.
+
+    The new version is put into service. Its scores stand beside those of the naive forecasts on
+    the same folds, with a verdict in words.
+
+    \b
+    Example:
+      forecast train --name air --horizon 12
+      forecast train AAPL MSFT --name tech --cell lstm --layers 64,64 --time-budget 10m
+    """
+    from forecaster.cli.output import emit, notice, progress
+    from forecaster.cli.session import current
+    from forecaster.cli.tables import epochs, judgement_text, training_text
+    from forecaster.jobs import train as run
+
+    workspace = current().workspace()
+    with progress("Training", total=None) as advance:
+        result = run(workspace, ids, name, flags, on_epoch=epochs(advance))
+    for line in result.notices:
+        notice(line)
+    emit(result.to_dict(), f"{training_text(result)}\n\n{judgement_text(result.judgement)}")
+    return result.exit_code

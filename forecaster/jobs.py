@@ -1,0 +1,221 @@
+"""The jobs of the command line: a workspace in, a result to print out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from forecaster import api, series
+from forecaster.config import SECTION_OF, Config
+from forecaster.errors import NotFoundError, PartialError
+from forecaster.model import Model, Trained
+from forecaster.predicting import export
+from forecaster.predicting import predict as forecast
+from forecaster.registry import Registry, require_name
+from forecaster.store import Store
+from forecaster.workspace import Workspace, load_config
+
+if TYPE_CHECKING:
+    from forecaster.judging import Judgement
+    from forecaster.training import Progress
+
+OnEpoch = Callable[["Progress"], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BacktestResult:
+    """A backtest, ready to print."""
+
+    judgement: Judgement
+    config: Config
+    series: int
+    rows: int
+    skipped: dict[str, str]
+    notices: tuple[str, ...]
+    output: Path | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 7 when some series were skipped."""
+        return PartialError.exit_code if self.skipped else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for `--json`."""
+        return {
+            "series": self.series,
+            "rows": self.rows,
+            "skipped": self.skipped,
+            "notices": self.notices,
+            "config": self.config.model_dump(),
+            "judgement": self.judgement.to_dict(),
+            "output": self.output,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult(BacktestResult):
+    """A trained model in service, ready to print."""
+
+    name: str
+    version: str
+    trained: Trained
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for `--json`."""
+        trained = {"name": self.name, "version": self.version, "trained": vars(self.trained)}
+        return trained | super().to_dict()
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    """Forecasts, written or to be printed."""
+
+    frame: pd.DataFrame
+    name: str
+    version: str
+    notices: tuple[str, ...]
+    skipped: dict[str, str]
+    output: Path | None
+    plot: Path | None
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 7 when some series were skipped."""
+        return PartialError.exit_code if self.skipped else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for `--json`; the rows only when no file holds them."""
+        document = {key: value for key, value in vars(self).items() if key != "frame"}
+        if self.output is None:
+            document["forecasts"] = self.frame.to_dict("records")
+        return document | {"rows": len(self.frame)}
+
+
+def train(
+    workspace: Workspace,
+    ids: Sequence[str],
+    name: str,
+    flags: Mapping[str, Any],
+    on_epoch: OnEpoch,
+) -> TrainResult:
+    """Train on stored series, save the version and put it into service."""
+    require_name(name)
+    config, _ = load_config(workspace, flags)
+    forecaster = api.Forecaster.of(config)
+    forecaster.fit(Store(workspace.data).read(list(ids) or None), on_epoch)
+    version = Registry(workspace.models).save(name, forecaster.model, api.about(forecaster))
+    return TrainResult(
+        **_outcome(forecaster.evaluated),
+        name=name,
+        version=version,
+        trained=forecaster.model.trained,
+    )
+
+
+def backtest(
+    workspace: Workspace,
+    ids: Sequence[str],
+    flags: Mapping[str, Any],
+    output: Path | None,
+    on_epoch: OnEpoch,
+) -> BacktestResult:
+    """Judge settings on stored series; write every forecast when asked."""
+    config, _ = load_config(workspace, flags)
+    evaluated = api.evaluate(Store(workspace.data).read(list(ids) or None), config, on_epoch)
+    if output:
+        export(evaluated.backtest.folds.to_frame(), output)
+    return BacktestResult(**_outcome(evaluated), output=output)
+
+
+def _outcome(evaluated: api.Evaluated) -> dict[str, Any]:
+    return {
+        "judgement": evaluated.backtest.judgement,
+        "config": evaluated.config,
+        "series": len(evaluated.panel.ids),
+        "rows": len(evaluated.panel.y),
+        "skipped": evaluated.panel.skipped,
+        "notices": evaluated.panel.notices,
+    }
+
+
+def predict(
+    workspace: Workspace,
+    ids: Sequence[str],
+    name: str,
+    flags: Mapping[str, Any],
+    *,
+    horizon: int | None,
+    file: str | None,
+    output: Path | None,
+    plot: Path | None,
+) -> PredictResult:
+    """Forecast with the version in service; write the table and a plot when asked."""
+    model, version = Registry(workspace.models).load(name)
+    config = _at_predict(model, workspace, flags)
+    frame, notices = _rows(workspace, model, ids, name, file)
+    panel = series.prepare(frame, config.data)
+    prediction = forecast(
+        model,
+        panel,
+        horizon=horizon,
+        level=config.prediction.level,
+        version=version,
+        max_age=config.prediction.max_age,
+    )
+    if output:
+        export(prediction.frame, output)
+    if plot:
+        from forecaster.reports.plots import plot_forecasts
+
+        plot_forecasts(panel, prediction.frame, plot)
+    return PredictResult(
+        frame=prediction.frame,
+        name=name,
+        version=version,
+        notices=(*notices, *panel.notices, *prediction.notices),
+        skipped=panel.skipped | prediction.skipped,
+        output=output,
+        plot=plot,
+    )
+
+
+def _at_predict(model: Model, workspace: Workspace, flags: Mapping[str, Any]) -> Config:
+    """Return the model's settings, with what was asked for today in place of its data policies."""
+    asked, origins = load_config(workspace, flags)
+    fixed = {"covariates", "frequency", "season_length"}  # the network was built for these
+    today = {
+        key: value
+        for key, value in asked.flat().items()
+        if SECTION_OF[key] in {"data", "prediction"}
+        and key not in fixed
+        and (SECTION_OF[key] == "prediction" or origins[key] != "default")
+    }
+    return model.config.replace(**today)
+
+
+def _rows(
+    workspace: Workspace, model: Model, ids: Sequence[str], name: str, file: str | None
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return the rows to forecast from: of a file, or of the stored series the model knows."""
+    if file is None:
+        known = model.scaling.ids
+        if strange := sorted(set(ids) - set(known)):
+            raise NotFoundError(
+                f"The model {name!r} was not trained on {', '.join(map(repr, strange[:5]))}; it "
+                f"knows {', '.join(map(repr, known[:5]))}{' ...' if len(known) > 5 else ''}.",
+                "Train with them, or forecast them as new series with --data FILE.",
+            )
+        return Store(workspace.data).read(list(ids) or list(known)), ()
+    from forecaster.sources.files import read_file
+
+    frame, notices = read_file(file)
+    if missing := sorted(set(ids) - set(frame["unique_id"])):
+        raise NotFoundError(
+            f"'{file}' has no series {missing[0]!r}; it has "
+            f"{', '.join(map(repr, frame['unique_id'].unique()[:5]))}."
+        )
+    return (frame[frame["unique_id"].isin(ids)] if ids else frame), tuple(notices)

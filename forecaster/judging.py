@@ -1,0 +1,220 @@
+"""How good a model is: scores beside those of the baselines on the same folds, and a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from forecaster import metrics
+from forecaster.arrays import Floats, Ints
+from forecaster.baselines import BASELINES
+from forecaster.baselines import forecast as baseline
+from forecaster.series import Panel
+
+SIGNIFICANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Forecasts of the test windows beside the truth.
+
+    Attributes:
+        name: What the model's column is called.
+        ids: The panel's series.
+        series: Place of each window's series `(window,)`.
+        fold: Number of each window's fold, 0 for the earliest of its series `(window,)`.
+        cutoff: Last observed time of each window `(window,)`.
+        ds: Times forecast `(window * horizon,)`.
+        y: Truth `(window, horizon)`.
+        forecasts: Model first, then the baselines, each `(window, horizon)`.
+        bounds: Lower and upper bound by level, each `(window, horizon)`.
+        scale: Denominator of MASE for each series `(series,)`.
+        step_size: Rows between cutoffs.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    series: Ints
+    fold: Ints
+    cutoff: pd.Index
+    ds: pd.Index
+    y: Floats
+    forecasts: dict[str, Floats]
+    bounds: dict[float, tuple[Floats, Floats]]
+    scale: Floats
+    step_size: int
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row for each forecast step: unique_id, ds, cutoff, y, the model, the rest."""
+        horizon = self.y.shape[1]
+        columns: dict[str, Any] = {
+            "unique_id": np.repeat(np.asarray(self.ids, dtype=object)[self.series], horizon),
+            "ds": self.ds,
+            "cutoff": self.cutoff.repeat(horizon),
+            "y": self.y.ravel(),
+            self.name: self.forecasts[self.name].ravel(),
+        }
+        for level, (low, high) in self.bounds.items():
+            columns[f"{self.name}-lo-{level:g}"] = low.ravel()
+            columns[f"{self.name}-hi-{level:g}"] = high.ravel()
+        for name in BASELINES:
+            columns[name] = self.forecasts[name].ravel()
+        return pd.DataFrame(columns)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Scores and what they mean.
+
+    Attributes:
+        scores: mae, rmse, mase and smape by model.
+        coverage: Share of the truth inside the intervals, by level.
+        folds: Number of folds.
+        best_baseline: The baseline with the lowest MASE on these folds.
+        skill: One less the ratio of the model's MASE to that baseline's.
+        p_value: Of the Diebold-Mariano test between the two; NaN when it cannot be computed.
+        verdict: One sentence.
+    """
+
+    scores: dict[str, dict[str, float]]
+    coverage: dict[float, float]
+    folds: int
+    best_baseline: str
+    skill: float
+    p_value: float
+    verdict: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for manifests and `--json`."""
+        return {
+            "scores": self.scores,
+            "coverage": {f"{level:g}": share for level, share in self.coverage.items()},
+            "folds": self.folds,
+            "best_baseline": self.best_baseline,
+            "skill": self.skill,
+            "p_value": self.p_value,
+            "verdict": self.verdict,
+        }
+
+
+def joined(pieces: Sequence[Folds]) -> Folds:
+    """Put the folds of several fits together, in the order given."""
+    first = pieces[0]
+    if len(pieces) == 1:
+        return first
+    together = np.concatenate
+    return replace(
+        first,
+        series=together([piece.series for piece in pieces]),
+        fold=together([piece.fold for piece in pieces]),
+        cutoff=first.cutoff.append([piece.cutoff for piece in pieces[1:]]),
+        ds=first.ds.append([piece.ds for piece in pieces[1:]]),
+        y=together([piece.y for piece in pieces]),
+        forecasts={
+            name: together([piece.forecasts[name] for piece in pieces]) for name in first.forecasts
+        },
+        bounds={
+            level: (
+                together([piece.bounds[level][0] for piece in pieces]),
+                together([piece.bounds[level][1] for piece in pieces]),
+            )
+            for level in first.bounds
+        },
+    )
+
+
+def baselines(
+    panel: Panel, cutoffs: Ints, series: Ints, horizon: int, season: int
+) -> dict[str, Floats]:
+    """Forecast the same windows by every baseline."""
+    starts = panel.offsets[series]
+    return {name: baseline(name, panel.y, starts, cutoffs, horizon, season) for name in BASELINES}
+
+
+def mase_scale(panel: Panel, season: int) -> Floats:
+    """Return the mean absolute seasonal change of each series of a panel `(series,)`."""
+    return np.array(
+        [
+            metrics.mase_scale(panel.y[begin:end], season)
+            for begin, end in zip(panel.offsets[:-1], panel.offsets[1:], strict=True)
+        ]
+    )
+
+
+def judge(folds: Folds) -> Judgement:
+    """Score every model of the folds and put the result into words."""
+    scores = {name: _scores(folds, forecast) for name, forecast in folds.forecasts.items()}
+    mase = {name: row["mase"] for name, row in scores.items()}
+    best = min(BASELINES, key=lambda name: (np.isnan(mase[name]), mase[name]))
+    skill = 1 - mase[folds.name] / mase[best] if mase[best] > 0 else float("nan")
+    test = _compare(folds, folds.name, best)
+    coverage = {
+        level: float(np.mean((folds.y >= low) & (folds.y <= high)))
+        for level, (low, high) in folds.bounds.items()
+    }
+    return Judgement(
+        scores=scores,
+        coverage=coverage,
+        folds=int(folds.fold.max()) + 1,
+        best_baseline=best,
+        skill=skill,
+        p_value=test,
+        verdict=_verdict(folds.name, best, mase, skill, test),
+    )
+
+
+def _scores(folds: Folds, forecast: Floats) -> dict[str, float]:
+    """Errors over all windows; MASE and sMAPE are means over series, as in the M competitions."""
+    error = np.abs(folds.y - forecast).mean(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scaled = error / folds.scale[folds.series]
+    return {
+        "mae": metrics.mae(folds.y, forecast),
+        "rmse": metrics.rmse(folds.y, forecast),
+        "mase": float(np.nanmean(np.where(np.isfinite(scaled), scaled, np.nan))),
+        "smape": metrics.smape(folds.y, forecast),
+    }
+
+
+def _compare(folds: Folds, one: str, other: str) -> float:
+    """Diebold-Mariano p-value of the difference in scaled absolute error.
+
+    Windows that do not overlap are laid end to end, so that each step in time is an observation;
+    of overlapping ones each cutoff is. Series are averaged first: they are not independent.
+    """
+    horizon = folds.y.shape[1]
+    scale = folds.scale[folds.series, None]
+    losses = [
+        np.where(scale > 0, np.abs(folds.y - folds.forecasts[name]) / scale, np.nan)
+        for name in (one, other)
+    ]
+    count = int(folds.fold.max()) + 1
+    apart = folds.step_size >= horizon
+    averaged = []
+    for loss in losses:
+        values = loss if apart else loss.mean(axis=1, keepdims=True)
+        used = np.isfinite(values).all(axis=1)
+        total = np.zeros((count, values.shape[1]))
+        np.add.at(total, folds.fold[used], values[used])
+        number = np.bincount(folds.fold[used], minlength=count)
+        averaged.append((total[number > 0] / number[number > 0, None]).ravel())
+    steps = 1 if apart else folds.step_size
+    return metrics.diebold_mariano(*averaged, horizon=horizon, step=steps).p_value
+
+
+def _verdict(name: str, best: str, mase: dict[str, float], skill: float, p_value: float) -> str:
+    """Say in one sentence whether the model is worth using."""
+    figures = f"MASE {mase[name]:.3f} against {mase[best]:.3f}"
+    chance = "too few folds to test" if np.isnan(p_value) else f"Diebold-Mariano p = {p_value:.3f}"
+    against = f"{name} has {abs(skill):.1%} {'less' if skill > 0 else 'more'} error than {best}"
+    if not np.isfinite(skill):
+        return f"The verdict is open: no series varies enough to scale its errors ({best} is best)."
+    if p_value < SIGNIFICANCE:
+        return f"{'Skill' if skill > 0 else 'No skill'}: {against} ({figures}; {chance})."
+    if skill > 0:
+        return f"Skill is not proven: {against}, which may be chance ({figures}; {chance})."
+    return f"No skill: {against}, the best baseline ({figures}; {chance})."

@@ -1,0 +1,121 @@
+"""Settings that were left open, chosen from the shape of the data.
+
+Only lengths and the frequency are looked at, never values, so nothing can leak from the rows that
+are held out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from forecaster.calendars import default_horizon, default_season_length
+from forecaster.config import Config
+from forecaster.errors import InvalidInputError
+from forecaster.series import Panel
+from forecaster.splits import folds_to_rows
+
+LOOKBACK_ROWS = 720  # a month of hours: what the published long-horizon networks see
+SEASONS_SEEN = {12: 3, 4: 3, 52: 2}  # short seasons need several, long ones cost too many steps
+
+
+def resolve(config: Config, panel: Panel) -> Config:
+    """Fill every setting that is None.
+
+    Raises:
+        InvalidInputError: Settings that contradict each other or the data.
+    """
+    rows = int(np.quantile(panel.lengths, 0.1)) if len(panel.ids) else 0
+    season = config.data.season_length or default_season_length(panel.frequency)
+    horizon = config.network.horizon or max(1, min(default_horizon(panel.frequency), rows // 6))
+    evaluation = _evaluation(config, rows, horizon)
+    left = max(0, rows - int(evaluation["test_size"] or 0))
+    val_size = config.training.val_size or max(horizon, min(max(2 * horizon, left // 7), left // 3))
+    network = _network(config, left - val_size, horizon, season)
+    resolved = config.replace(
+        season_length=season,
+        horizon=horizon,
+        val_size=val_size,
+        frequency=panel.frequency,
+        calendar=panel.calendar,
+        covariates=panel.covariate_names,
+        **evaluation,
+        **network,
+    )
+    windows = int(np.maximum(0, panel.lengths - val_size - network["lookback"] - horizon).sum())
+    batch = config.training.batch_size or int(
+        2 ** np.clip(np.log2(max(1, windows / 40)) // 1, 4, 8)
+    )
+    resolved = resolved.replace(batch_size=batch)
+    check(resolved)
+    return resolved
+
+
+def _evaluation(config: Config, rows: int, horizon: int) -> dict[str, int]:
+    """Choose folds, the rows they need and the step between them."""
+    spec = config.evaluation
+    step = spec.step_size or (1 if spec.test_size else horizon)
+    if spec.test_size and spec.folds:
+        raise InvalidInputError(
+            f"Both --folds {spec.folds} and --test-size {spec.test_size} say how much is tested.",
+            "Give one of them.",
+        )
+    if spec.test_size:
+        if spec.test_size < horizon:
+            raise InvalidInputError(
+                f"--test-size needs at least the horizon, {horizon} rows, but is {spec.test_size}.",
+            )
+        folds = (spec.test_size - horizon) // step + 1
+        return {"folds": folds, "test_size": spec.test_size, "step_size": step}
+    folds = spec.folds or int(np.clip((rows // 4 - horizon) // step + 1, 1, 3))
+    return {"folds": folds, "test_size": folds_to_rows(folds, horizon, step), "step_size": step}
+
+
+def _network(config: Config, train_rows: int, horizon: int, season: int) -> dict[str, object]:
+    """Choose the parts of the network by preset."""
+    spec = config.network
+    textbook = spec.preset == "classic"
+    segment = spec.segment or (1 if textbook else _segment(horizon, spec.lookback, season))
+    seen = season * SEASONS_SEEN.get(season, 30 if season >= 24 else 12)
+    wanted = 60 if textbook else min(LOOKBACK_ROWS, max(seen, 3 * horizon))
+    most = max(segment, min(wanted, (train_rows - horizon) // 2))
+    defaults = {
+        "segment": segment,
+        "lookback": max(segment, most // segment * segment),
+        "layers": (50, 50) if textbook else (128,),
+        "normalise": "none" if textbook else "last",
+        "decoder": "direct" if textbook else "parallel",
+        "dropout": 0.2 if textbook else 0.1,
+    }
+    return {
+        key: value if getattr(spec, key) is None else getattr(spec, key)
+        for key, value in defaults.items()
+    }
+
+
+def _segment(horizon: int, lookback: int | None, season: int) -> int:
+    """Return the longest segment up to a season that divides the horizon, and a given lookback."""
+    most = min(horizon, season if season > 1 else horizon)
+    fits = [n for n in range(1, most + 1) if horizon % n == 0 and (lookback or 0) % n == 0]
+    return max(fits)
+
+
+def check(config: Config) -> None:
+    """Refuse a resolved configuration that cannot be built.
+
+    Raises:
+        InvalidInputError: Says which two settings contradict each other.
+    """
+    network = config.network
+    for name, steps in (("lookback", network.lookback), ("horizon", network.horizon)):
+        needed = name == "lookback" or network.decoder == "parallel"
+        if needed and int(steps or 0) % int(network.segment or 1):
+            raise InvalidInputError(
+                f"segment {network.segment} does not divide {name} {steps}.",
+                f"Choose a --segment that divides --{name}, or leave --segment out.",
+            )
+    if int(config.training.val_size or 0) < int(network.horizon or 0):
+        raise InvalidInputError(
+            f"val_size {config.training.val_size} is less than horizon {network.horizon}: "
+            "no validation window fits.",
+            "Raise --val-size or lower --horizon.",
+        )

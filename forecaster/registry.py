@@ -1,0 +1,132 @@
+"""The folder of models: versions under a name, one of them in service."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forecaster.atomic import replace_file, sweep
+from forecaster.errors import DamagedError, InvalidInputError, NotFoundError, TemporaryError
+
+if TYPE_CHECKING:
+    from forecaster.model import Model
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")  # device names on Windows
+LOCK_TIMEOUT = 10.0
+
+
+class Registry:
+    """The models of one workspace.
+
+    Args:
+        folder: The models folder; made at the first save.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
+    def names(self) -> list[str]:
+        """Return the names of the models that have a version in service, sorted."""
+        return sorted(path.parent.name for path in self.folder.glob("*/champion"))
+
+    def champion(self, name: str) -> str:
+        """Return the version of a model that is in service.
+
+        Raises:
+            NotFoundError: There is no such model; near names are given.
+            DamagedError: The champion file names no version.
+        """
+        path = self._model(name) / "champion"
+        try:
+            version = path.read_text().strip()
+        except FileNotFoundError as error:
+            known = self.names()
+            near = get_close_matches(name, known, n=3) or known[:5]
+            raise NotFoundError(
+                f"There is no model {name!r} in '{self.folder}'.",
+                f"Models there: {', '.join(near)}." if near else "Train one: forecast train.",
+            ) from error
+        if not NAME.fullmatch(version) or not self.version_folder(name, version).is_dir():
+            raise DamagedError(
+                f"'{path}' names the version {version[:80]!r}, which does not exist.",
+                f"Write one of these into it: {', '.join(self.versions(name)) or '(none left)'}.",
+            )
+        return version
+
+    def versions(self, name: str) -> list[str]:
+        """Return the versions of a model, oldest first."""
+        return sorted(
+            path.parent.name for path in self._model(name).glob("versions/*/manifest.json")
+        )
+
+    def version_folder(self, name: str, version: str) -> Path:
+        """Return where a version lies."""
+        return self._model(name) / "versions" / version
+
+    def load(self, name: str) -> tuple[Model, str]:
+        """Load the version in service, checked, and say which it is."""
+        from forecaster import artifacts
+
+        version = self.champion(name)
+        return artifacts.load(self.version_folder(name, version)), version
+
+    def save(self, name: str, model: Model, about: dict[str, Any]) -> str:
+        """Write a new version, put it into service and return its name.
+
+        Raises:
+            InvalidInputError: The name cannot be a folder's.
+            TemporaryError: Another process is writing this model.
+        """
+        from forecaster import artifacts
+
+        now = datetime.now(UTC)
+        digest = hashlib.sha256(model.graph + model.weights).hexdigest()[:8]
+        version = f"{now:%Y%m%dT%H%M%S%fZ}-{digest}"
+        with self._writing(name) as folder:
+            about = {"name": name, "version": version, "created": now.isoformat(), **about}
+            artifacts.save(model, folder / "versions" / version, about)
+            replace_file(folder / "champion", lambda file: file.write(f"{version}\n".encode()))
+        return version
+
+    @contextmanager
+    def _writing(self, name: str) -> Iterator[Path]:
+        from filelock import FileLock, Timeout
+
+        folder = self._model(name)
+        (folder / "versions").mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(folder / ".lock", timeout=LOCK_TIMEOUT):
+                sweep(folder)
+                sweep(folder / "versions")
+                yield folder
+        except Timeout as error:
+            raise TemporaryError(
+                f"Another process is writing the model {name!r} and did not finish within "
+                f"{LOCK_TIMEOUT:g} s.",
+                "Run it again later.",
+            ) from error
+
+    def _model(self, name: str) -> Path:
+        require_name(name)
+        return self.folder / name
+
+
+def require_name(name: str) -> None:
+    """Refuse a model name that cannot be a folder's on every system.
+
+    Raises:
+        InvalidInputError: Says what a name may be.
+    """
+    if not NAME.fullmatch(name) or RESERVED.fullmatch(name) or name.endswith("."):
+        raise InvalidInputError(
+            f"A model's name needs up to 64 letters, digits, '.', '_' or '-', and may not be a "
+            f"device name such as CON; got {name[:80]!r}.",
+            "Choose another --name.",
+        )

@@ -1,0 +1,245 @@
+"""Values made comparable: a transform and a scaler for each series, fitted on train rows only.
+
+Three spaces: the *values* as stored; the *levels*, after the logarithm where one is used; and the
+*inputs* that a network sees: levels, or their differences, less a centre and divided by a scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecaster.arrays import Flags, Floats, Ints
+from forecaster.config import ScalingSpec
+from forecaster.errors import InvalidInputError
+from forecaster.series import Panel
+
+CELLS_AT_ONCE = 4_000_000  # of the padded matrix in which series are scaled together
+FEWEST_BLOCKS = 4
+LOG_SLOPE = 0.5  # spread grows with at least this power of the level: a power below 1/2, so log
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """The fitted state; plain arrays, so that it is stored as JSON and applied without scikit-learn.
+
+    Attributes:
+        ids: The series it was fitted on.
+        log: Which series are forecast as logarithms `(series,)`.
+        difference: Whether inputs are differences of levels, for all series.
+        center: Subtracted from inputs `(series,)`.
+        scale: Inputs are divided by it `(series,)`.
+        error_unit: Mean absolute change of the levels from row to row, in which errors of
+            different series are pooled `(series,)`.
+        covariate_center: `(series, covariate)`.
+        covariate_scale: `(series, covariate)`.
+    """
+
+    ids: tuple[str, ...]
+    log: Flags
+    difference: bool
+    center: Floats
+    scale: Floats
+    error_unit: Floats
+    covariate_center: Floats
+    covariate_scale: Floats
+
+    def rows_of(self, ids: Sequence[str]) -> Ints:
+        """Return the place of each series, -1 for one it was not fitted on."""
+        place = {name: row for row, name in enumerate(self.ids)}
+        return np.array([place.get(name, -1) for name in ids], dtype=np.int64)
+
+    def align(self, panel: Panel, spec: ScalingSpec) -> Scaling:
+        """Return the state for the series of a panel, fitting those never seen on their own rows.
+
+        A new series is only ever seen up to its cutoff, so all its rows may be used.
+        """
+        rows = self.rows_of(panel.ids)
+        if (rows >= 0).all():
+            taken = {name: getattr(self, name)[rows] for name in ARRAYS}
+            return Scaling(ids=panel.ids, difference=self.difference, **taken)
+        known = "diff" if self.difference else "log" if self.log.all() else "none"
+        transform = spec.transform if self.log.any() != self.log.all() else known
+        fresh = fit(panel, spec.model_copy(update={"transform": transform}))
+        seen = rows >= 0
+        for name in ARRAYS:
+            getattr(fresh, name)[seen] = getattr(self, name)[rows[seen]]
+        return fresh
+
+    def levels(self, panel: Panel) -> Floats:
+        """Return the levels of a panel that this state is aligned with `(row,)`.
+
+        Raises:
+            InvalidInputError: A series that is forecast as a logarithm has values of zero or less.
+        """
+        log = np.repeat(self.log, panel.lengths)
+        if (bad := log & (panel.y <= 0)).any():
+            row = int(bad.argmax())
+            series = panel.ids[int(np.searchsorted(panel.offsets, row, side="right")) - 1]
+            raise InvalidInputError(
+                f"Series {series!r} is forecast as a logarithm, which needs values above 0, "
+                f"but is {panel.y[row]:g} at {panel.ds[row]}.",
+                "Train again with --transform none.",
+            )
+        return np.where(log, np.log(np.where(log, panel.y, 1.0)), panel.y)
+
+    def inputs(self, panel: Panel) -> Floats:
+        """Return target and covariates as a network sees them `(row, 1 + covariate)`, float32."""
+        levels = self.levels(panel)
+        if self.difference:
+            levels = _differences(levels, panel.offsets)
+        target = (levels - np.repeat(self.center, panel.lengths)) / np.repeat(
+            self.scale, panel.lengths
+        )
+        if not panel.covariate_names:
+            return target.astype(np.float32)[:, None]
+        covariates = (
+            panel.covariates - np.repeat(self.covariate_center, panel.lengths, axis=0)
+        ) / np.repeat(self.covariate_scale, panel.lengths, axis=0)
+        return np.column_stack([target, covariates]).astype(np.float32)
+
+    def outputs_to_levels(self, outputs: Floats, last_levels: Floats, series: Ints) -> Floats:
+        """Map a network's outputs to levels.
+
+        Args:
+            outputs: `(window, horizon)`.
+            last_levels: Level at each window's cutoff `(window,)`.
+            series: Place of each window's series in this state `(window,)`.
+        """
+        levels = outputs.astype(np.float64) * self.scale[series, None] + self.center[series, None]
+        if self.difference:
+            levels = last_levels[:, None] + np.cumsum(levels, axis=1)
+        return levels
+
+    def levels_to_values(self, levels: Floats, series: Ints) -> Floats:
+        """Undo the logarithm `(window, ...)`, where one is used."""
+        log = self.log[series].reshape(-1, *[1] * (levels.ndim - 1))
+        return np.where(log, np.exp(np.where(log, levels, 0.0)), levels)
+
+
+ARRAYS = ("log", "center", "scale", "error_unit", "covariate_center", "covariate_scale")
+
+
+def fit(panel: Panel, spec: ScalingSpec) -> Scaling:
+    """Fit transform and scaler on every row of `panel`: hand over train rows only.
+
+    Raises:
+        InvalidInputError: `log` was asked for and a series has values of zero or less.
+    """
+    log = _choose_log(panel, spec.transform)
+    state = Scaling(
+        panel.ids,
+        log,
+        spec.transform == "diff",
+        center=np.zeros(len(panel.ids)),
+        scale=np.ones(len(panel.ids)),
+        error_unit=np.ones(len(panel.ids)),
+        covariate_center=np.zeros((len(panel.ids), len(panel.covariate_names))),
+        covariate_scale=np.ones((len(panel.ids), len(panel.covariate_names))),
+    )
+    levels = state.levels(panel)
+    changes = _differences(levels, panel.offsets)
+    state.error_unit[:] = _error_units(changes, levels, panel)
+    if state.difference:
+        levels = changes
+        levels[panel.offsets[:-1][panel.lengths > 0]] = np.nan  # the first row has no difference
+    columns = [levels, *panel.covariates.T]
+    for series, rows in _chunks(panel):
+        for place, column in enumerate(columns):
+            center, scale = _fit_scaler(_padded(column, panel, series, rows), spec.scaler)
+            if place == 0:
+                state.center[series], state.scale[series] = center, scale
+            else:
+                state.covariate_center[series, place - 1] = center
+                state.covariate_scale[series, place - 1] = scale
+    return state
+
+
+def _fit_scaler(matrix: Floats, scaler: str) -> tuple[Floats, Floats]:
+    """Fit one scikit-learn scaler on `(row, series)`, NaN where a series has no row."""
+    if scaler == "none":
+        return np.zeros(matrix.shape[1]), np.ones(matrix.shape[1])
+    from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
+
+    if scaler == "minmax":
+        fitted = MinMaxScaler().fit(matrix)
+        return fitted.data_min_, 1 / fitted.scale_
+    fitted = (StandardScaler() if scaler == "standard" else RobustScaler()).fit(matrix)
+    center = fitted.mean_ if scaler == "standard" else fitted.center_
+    return np.nan_to_num(center), np.nan_to_num(fitted.scale_, nan=1.0)
+
+
+def _choose_log(panel: Panel, transform: str) -> Flags:
+    """Tell which series are forecast as logarithms."""
+    if transform != "auto":
+        return np.full(len(panel.ids), transform == "log")
+    chosen = np.zeros(len(panel.ids), dtype=bool)
+    for series, rows in _chunks(panel):
+        chosen[series] = _spread_grows(_padded(panel.y, panel, series, rows))
+    return chosen
+
+
+def _spread_grows(matrix: Floats) -> Flags:
+    """Tell in which columns the spread grows with the level (Guerrero 1993).
+
+    Rows are cut into blocks; the slope of log spread on log level estimates one minus the power of
+    the Box-Cox transform that would level the spread: a slope near 1 asks for the logarithm.
+    """
+    positive = np.nanmin(np.where(np.isnan(matrix), np.inf, matrix), axis=0) > 0
+    size = max(5, len(matrix) // 24)
+    count = len(matrix) // size
+    if count < FEWEST_BLOCKS:
+        return np.zeros(matrix.shape[1], dtype=bool)
+    blocks = matrix[: count * size].reshape(count, size, -1)  # (block, row, series)
+    whole = np.isfinite(blocks).all(axis=1) & positive
+    level = np.where(whole, blocks.mean(axis=1), 1.0)
+    spread = np.where(whole, blocks.std(axis=1), 0.0)
+    whole &= spread > 0
+    x, y = (
+        np.where(whole, np.log(level), 0.0),
+        np.where(whole, np.log(np.where(whole, spread, 1)), 0.0),
+    )
+    number = np.maximum(1, whole.sum(axis=0))
+    x_off = np.where(whole, x - x.sum(axis=0) / number, 0.0)
+    y_off = np.where(whole, y - y.sum(axis=0) / number, 0.0)
+    variance = (x_off**2).sum(axis=0)
+    slope = (x_off * y_off).sum(axis=0) / np.where(variance > 0, variance, 1.0)
+    return positive & (whole.sum(axis=0) >= FEWEST_BLOCKS) & (slope > LOG_SLOPE)
+
+
+def _error_units(changes: Floats, levels: Floats, panel: Panel) -> Floats:
+    """Return the mean absolute change of each series `(series,)`; for a constant one, its size."""
+    steps = np.maximum(1, panel.lengths - 1)
+    total = np.append(0.0, np.cumsum(np.abs(changes)))
+    mean = (total[panel.offsets[1:]] - total[panel.offsets[:-1]]) / steps
+    size = np.append(np.abs(levels), 0.0)[panel.offsets[:-1]]
+    return np.where(mean > 0, mean, np.where(size > 0, size, 1.0))
+
+
+def _differences(levels: Floats, offsets: Ints) -> Floats:
+    """Return each row less the row before it; 0 for the first row of a series."""
+    result = np.diff(levels, prepend=levels[:1])
+    result[offsets[:-1][np.diff(offsets) > 0]] = 0.0
+    return result
+
+
+def _chunks(panel: Panel) -> Iterator[tuple[Ints, int]]:
+    """Yield groups of series of similar length, and the longest length in each."""
+    order = np.argsort(panel.lengths, kind="stable")[::-1]
+    begin = 0
+    while begin < len(order):
+        rows = int(panel.lengths[order[begin]])
+        end = begin + max(1, CELLS_AT_ONCE // max(1, rows))
+        yield order[begin:end], rows
+        begin = end
+
+
+def _padded(column: Floats, panel: Panel, series: Ints, rows: int) -> Floats:
+    """Lay series side by side `(row, series)`, NaN below the shorter ones."""
+    if len(series) == 1:
+        return column[panel.offsets[series[0]] : panel.offsets[series[0] + 1], None]
+    index = panel.offsets[series][None, :] + np.arange(rows)[:, None]
+    inside = index < panel.offsets[series + 1][None, :]
+    return np.where(inside, column[np.where(inside, index, 0)], np.nan)

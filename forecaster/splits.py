@@ -1,0 +1,97 @@
+"""Where training ends, what validates, and which cutoffs are tested: always forward in time.
+
+Each series is cut at its own end:
+
+    train | gap | validation | gap | test
+
+A window belongs to train when its whole target lies in train; to validation when its whole target
+lies in validation; to test likewise. Contexts may reach back into earlier parts, targets never.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecaster.arrays import Ints
+from forecaster.errors import InvalidInputError
+from forecaster.series import Panel
+from forecaster.windows import cutoffs_between
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row counts, each from the start of its series `(series,)`.
+
+    Attributes:
+        train_stop: Train rows end before this.
+        val_start: First row of validation.
+        val_stop: Validation rows end before this.
+        test_start: First row that a test window forecasts.
+        lengths: All rows.
+    """
+
+    train_stop: Ints
+    val_start: Ints
+    val_stop: Ints
+    test_start: Ints
+    lengths: Ints
+
+
+def split(panel: Panel, *, val_size: int, test_size: int, gap: int) -> Split:
+    """Cut every series of a panel; a part that does not fit is empty."""
+    test_start = np.maximum(0, panel.lengths - test_size)
+    val_stop = np.maximum(0, test_start - (gap if test_size else 0))
+    val_start = np.maximum(0, val_stop - val_size)
+    train_stop = np.maximum(0, val_start - (gap if val_size else 0))
+    return Split(train_stop, val_start, val_stop, test_start, panel.lengths)
+
+
+def train_cutoffs(panel: Panel, parts: Split, lookback: int, horizon: int) -> Ints:
+    """List the windows whose target lies in train `(window,)`."""
+    first = np.full(len(panel.ids), lookback - 1)
+    return cutoffs_between(panel.offsets[:-1], first, parts.train_stop - horizon)
+
+
+def val_cutoffs(panel: Panel, parts: Split, lookback: int, horizon: int) -> Ints:
+    """List the windows whose target lies in validation `(window,)`."""
+    first = np.maximum(lookback, parts.val_start) - 1
+    return cutoffs_between(panel.offsets[:-1], first, parts.val_stop - horizon)
+
+
+def test_cutoffs(
+    panel: Panel, parts: Split, lookback: int, horizon: int, step: int, folds: int
+) -> Ints:
+    """List up to `folds` cutoffs a series, `step` rows apart, whose target lies in test."""
+    first = parts.test_start - 1
+    whole = first >= lookback - 1  # a series too short for its first fold has none
+    stop = np.minimum(parts.lengths - horizon, first + folds * step)
+    return cutoffs_between(panel.offsets[:-1], first, np.where(whole, stop, first), step)
+
+
+def folds_to_rows(folds: int, horizon: int, step: int) -> int:
+    """Return the test rows that so many folds need.
+
+    >>> folds_to_rows(folds=3, horizon=12, step=12)
+    36
+    """
+    return horizon + (folds - 1) * step
+
+
+def require_windows(panel: Panel, parts: Split, lookback: int, horizon: int) -> None:
+    """Raise unless at least one training window fits.
+
+    Raises:
+        InvalidInputError: Says how many rows are needed and how many the longest series has.
+    """
+    if train_cutoffs(panel, parts, lookback, horizon).size:
+        return
+    longest = int(panel.lengths.argmax())
+    held_out = int((parts.lengths - parts.train_stop)[longest])
+    raise InvalidInputError(
+        f"Series {panel.ids[longest]!r} needs at least {lookback + horizon + held_out} rows "
+        f"(lookback {lookback} + horizon {horizon} + {held_out} held out for validation and test) "
+        f"but has {int(panel.lengths[longest])}.",
+        "Fetch more history, or lower --lookback, --horizon, --folds or --val-size.",
+    )
