@@ -378,4 +378,5 @@ def _tick_alias(step: int) -> str:
     if step % DAY == 0:
         return f"{step // DAY}D".removeprefix("1D") or "D"
     offset = pd.tseries.frequencies.to_offset(pd.Timedelta(step, "us"))
-    return cast(Any, offset).freqstr  # type: ignore[no-any-return]
+    alias: str = cast(Any, offset).freqstr
+    return alias

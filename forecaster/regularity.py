@@ -1,0 +1,205 @@
+"""One grid of time for all series of a panel: agree on the frequency, then find and fill gaps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from forecaster.calendars import advance, positions, uses_calendar
+from forecaster.config import DataSpec
+from forecaster.errors import InvalidInputError
+from forecaster.frequencies import (
+    DAY,
+    WEEKEND_SHARE,
+    Frequency,
+    cannot_tell,
+    infer_frequencies,
+    parse,
+    wall_clock,
+    weekdays,
+)
+from forecaster.rows import Rows, named
+from forecaster.sessions import days_a_week
+
+# Series of so few rows can look like a finer or coarser grid than theirs: Monday to Friday may be
+# daily or business-daily. They have no say when longer series have one.
+FEW = 5
+Grid = tuple[np.ndarray, np.ndarray]  # (row,) steps from the first row; (row,) on the grid
+MOST_FILLED = 9  # gaps for each row, before the frequency is taken to be wrong
+NIGHT = 0.25  # share of the day that must always be empty to be taken for closing hours
+
+
+def regularise(rows: Rows, spec: DataSpec) -> tuple[str | None, str | None]:
+    """Put all series on one grid and fill its gaps with empty rows.
+
+    Returns:
+        The frequency of the panel, None for integers, and the exchange whose sessions it follows.
+
+    Raises:
+        InvalidInputError: Mixed or irregular frequencies, rows off the grid, or gaps when the
+            policy is `error`.
+    """
+    if not isinstance(rows.ds, pd.DatetimeIndex):
+        if spec.frequency or spec.calendar:
+            raise InvalidInputError(
+                "--frequency and --calendar need dates, but the column ds holds integers.",
+                "Leave them out, or give dates.",
+            )
+        _fill_integers(rows, spec)
+        return None, None
+    ds = rows.ds
+    frequency = parse(spec.frequency).alias if spec.frequency else _agreed(rows, ds)
+    calendar = spec.calendar
+    if calendar and not uses_calendar(frequency, calendar):
+        rows.notices.append(f"Calendar {calendar} not used: steps of {frequency} are too long.")
+        calendar = None
+    if calendar and not spec.frequency and frequency in ("D", "B"):
+        frequency = "B" if days_a_week(calendar) <= 5 else "D"
+    parsed = parse(frequency)
+    found, regular = positions(ds, rows.first, frequency, calendar)
+    closed = "" if calendar else _closed(ds, parsed)
+    if closed:
+        _keep_consecutive(rows, found, parsed, closed)
+    else:
+        _fill_times(rows, spec, frequency, calendar, (found, regular))
+    return frequency, calendar
+
+
+def _agreed(rows: Rows, ds: pd.DatetimeIndex) -> str:
+    """Return the one frequency of all series."""
+    offsets = rows.offsets
+    lengths = np.diff(offsets)
+    aliases = np.array(infer_frequencies(ds, offsets), dtype=object)
+    vote = lengths > FEW if (lengths > FEW).any() else lengths > 1
+    if not vote.any():
+        vote = lengths > 0
+    if unclear := np.flatnonzero(vote & (aliases == "")).tolist():
+        one = ds[offsets[unclear[0]] : offsets[unclear[0] + 1]]
+        more = f" (and of {len(unclear) - 1} more)" if len(unclear) > 1 else ""
+        raise cannot_tell(one, f"of series {str(rows.ids[unclear[0]])!r}{more} ")
+    names = sorted(set(aliases[vote].tolist()))
+    if len(names) == 1:
+        return str(names[0])
+    # Few rows cannot tell every pair apart: the last business day of a month is often its last day.
+    for name in names:
+        periods = {(parse(other).months, parse(other).count) for other in names}
+        alike = name.startswith("B") and len(periods) == 1 and (name != "B" or lengths.max() <= FEW)
+        others = ds[(vote & (aliases != name))[rows.codes]]
+        if alike and positions(others, np.arange(len(others)), name)[1].all():
+            return str(name)
+    groups = "; ".join(f"{name}: {named(rows.ids[vote & (aliases == name)])}" for name in names)
+    raise InvalidInputError(
+        f"The series have different frequencies ({groups}).",
+        "Train them apart, one frequency at a time, or pass --frequency.",
+    )
+
+
+def _closed(ds: pd.DatetimeIndex, parsed: Frequency) -> str:
+    """Say, in words, when a market without a named calendar is closed; empty when it never is."""
+    if parsed.unit == "business":
+        return "weekdays"
+    if parsed.unit != "tick" or DAY % parsed.count:
+        return ""
+    days, time = wall_clock(ds)
+    hours = len(np.unique(time // parsed.count)) * parsed.count / DAY
+    return "hours" if hours <= 1 - NIGHT and len(np.unique(days)) >= 3 else ""
+
+
+def _keep_consecutive(rows: Rows, found: np.ndarray, parsed: Frequency, closed: str) -> None:
+    """Take absent weekdays or hours as closing times: what follows is the next step."""
+    if closed == "weekdays":
+        weekend = weekdays(wall_clock(pd.DatetimeIndex(rows.ds))[0]) > 4
+        if weekend.mean() > WEEKEND_SHARE:
+            raise _off_grid(rows, weekend, parsed.alias)
+        if weekend.any():
+            rows.notices.append(f"Kept {rows.describe(weekend, 'rows on weekends')}.")
+    gaps = np.where(rows.inner, np.diff(found, prepend=0) - 1, 0).clip(min=0)
+    if not gaps.any():
+        return
+    series = np.unique(rows.codes[gaps > 0])
+    rows.notices.append(
+        f"{int(gaps.sum())} {closed} without a row in {len(series)} series "
+        f"({named(rows.ids[series])}) were taken as closing times, not as gaps. "
+        "Name the exchange with --calendar to tell them apart and to date forecasts exactly."
+    )
+
+
+def _fill_integers(rows: Rows, spec: DataSpec) -> None:
+    numbers = rows.ds.to_numpy(dtype=np.int64)
+    steps, counts = np.unique(np.diff(numbers, prepend=0)[rows.inner], return_counts=True)
+    step = int(steps[counts.argmax()]) if len(steps) else 1
+    distance = numbers - numbers[rows.first]
+    gaps = _gaps(rows, spec, distance // step, distance % step == 0, str(step))
+    if gaps is None:
+        return
+    source, before = _spread(gaps)
+    rows.take(source)
+    rows.ds = pd.Index(rows.ds.to_numpy(dtype=np.int64) - before * step)
+    _blank(rows, before > 0)
+
+
+def _fill_times(
+    rows: Rows, spec: DataSpec, frequency: str, calendar: str | None, grid: Grid
+) -> None:
+    ds, first = pd.DatetimeIndex(rows.ds), rows.first
+    gaps = _gaps(rows, spec, *grid, frequency)
+    if gaps is None:
+        return
+    source, before = _spread(gaps)
+    new = before > 0
+    steps = (grid[0][source] - before)[new]
+    values = ds.asi8[source]
+    values[new] = advance(ds[first[source[new]]], steps, frequency, calendar).as_unit(ds.unit).asi8
+    times = pd.DatetimeIndex(values.view(f"M8[{ds.unit}]"))
+    rows.take(source)
+    rows.ds = times if ds.tz is None else times.tz_localize("UTC").tz_convert(ds.tz)
+    _blank(rows, new)
+
+
+def _gaps(
+    rows: Rows, spec: DataSpec, steps: np.ndarray, regular: np.ndarray, step: str
+) -> np.ndarray | None:
+    """Return how many steps are missing before each row, (row,); None when none is to be filled."""
+    if not regular.all():
+        raise _off_grid(rows, ~regular, step)
+    gaps = np.where(rows.inner, np.diff(steps, prepend=0) - 1, 0)
+    total, present = int(gaps.sum()), len(rows)
+    what = "gaps in time"
+    if not rows.settle(gaps > 0, spec.missing_timestamps, what, "missing_timestamps", "before"):
+        return None
+    if total > MOST_FILLED * present:
+        raise InvalidInputError(
+            f"With steps of {step}, {total} of {total + present} timestamps have no row: "
+            f"{rows.describe(gaps > 0, what, 'before')}.",
+            "Pass the frequency that the rows have with --frequency.",
+        )
+    rows.notices.append(
+        f"Filled {rows.describe(gaps > 0, what, 'before')}: {total} missing timestamps of step "
+        f"{step}, with the values before."
+    )
+    return gaps
+
+
+def _spread(gaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Repeat each row for the gap before it.
+
+    Returns:
+        (filled row,) the row it comes from, and how many steps it is before that row.
+    """
+    counts = gaps + 1
+    source = np.repeat(np.arange(len(gaps)), counts)
+    return source, np.cumsum(counts)[source] - 1 - np.arange(len(source))
+
+
+def _blank(rows: Rows, new: np.ndarray) -> None:
+    rows.y[new] = np.nan
+    rows.covariates[new] = np.nan
+    rows.inserted = new
+
+
+def _off_grid(rows: Rows, found: np.ndarray, step: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"The data has {rows.describe(found, f'timestamps off the grid of {step}')}.",
+        "Remove or round them, convert them to their local time zone, or pass another --frequency "
+        "or --calendar.",
+    )

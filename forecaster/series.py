@@ -1,0 +1,150 @@
+"""A panel: many regular series as one array, and how a long frame becomes one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from forecaster.cleaning import judge_series, mend_values, order
+from forecaster.columns import read_columns
+from forecaster.config import DataSpec
+from forecaster.errors import NotFoundError
+from forecaster.regularity import regularise
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """Series one after the other, each in time order, without holes.
+
+    Attributes:
+        ids: (series,) names, sorted.
+        offsets: (series + 1,) int64; rows `offsets[i]:offsets[i + 1]` belong to `ids[i]`.
+        ds: (row,) timestamps of one zone or none, or integers.
+        y: (row,) float64, finite.
+        covariates: (row, covariate) float64, finite.
+        covariate_names: One a covariate.
+        frequency: Pandas alias of all series; None for integers.
+        calendar: Exchange whose sessions are the steps.
+        notices: What was found in the data and mended, one line each.
+        skipped: Series left out, and why.
+    """
+
+    ids: tuple[str, ...]
+    offsets: np.ndarray
+    ds: pd.Index[Any]
+    y: np.ndarray
+    covariates: np.ndarray
+    covariate_names: tuple[str, ...] = ()
+    frequency: str | None = None
+    calendar: str | None = None
+    notices: tuple[str, ...] = ()
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(series,) int64 rows of each series."""
+        return np.diff(self.offsets)
+
+    @property
+    def step(self) -> int:
+        """Distance between integers of `ds`; 1 for timestamps and lone rows."""
+        long = np.flatnonzero(self.lengths > 1)
+        if isinstance(self.ds, pd.DatetimeIndex) or len(long) == 0:
+            return 1
+        row = int(self.offsets[long[0]])
+        return int(self.ds[row + 1] - self.ds[row])
+
+    def select(self, ids: Sequence[str]) -> Panel:
+        """Return a panel of some series.
+
+        Raises:
+            NotFoundError: A name that the panel does not have.
+        """
+        index = {name: number for number, name in enumerate(self.ids)}
+        if unknown := [name for name in ids if name not in index]:
+            near = get_close_matches(unknown[0], self.ids, 3)
+            why = self.skipped.get(unknown[0], "")
+            raise NotFoundError(
+                f"There is no series {unknown[0]!r} among the {len(self.ids)} of the panel"
+                + (f"; it was skipped: {why}." if why else "."),
+                f"Near: {', '.join(near)}." if near else "",
+            )
+        series = np.array(sorted({index[name] for name in ids}), dtype=np.int64)
+        return self._rows(series, self.lengths[series])
+
+    def head(self, lengths: np.ndarray) -> Panel:
+        """Return the first rows of each series: (series,) how many, at most all."""
+        return self._rows(np.arange(len(self.ids)), np.clip(lengths, 0, self.lengths))
+
+    def _rows(self, series: np.ndarray, lengths: np.ndarray) -> Panel:
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        shift = self.offsets[series] - offsets[:-1]
+        rows = np.arange(offsets[-1]) + np.repeat(shift, lengths)
+        return replace(
+            self,
+            ids=tuple(self.ids[number] for number in series.tolist()),
+            offsets=offsets,
+            ds=self.ds[rows],
+            y=self.y[rows],
+            covariates=self.covariates[rows],
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the long frame: `unique_id, ds, y` and the covariates."""
+        frame = pd.DataFrame(
+            {"unique_id": np.repeat(np.array(self.ids, dtype=object), self.lengths).astype(str)}
+        )
+        frame["ds"] = self.ds
+        frame["y"] = self.y
+        for number, name in enumerate(self.covariate_names):
+            frame[name] = self.covariates[:, number]
+        return frame
+
+
+def prepare(frame: pd.DataFrame, spec: DataSpec, *, min_rows: int = 1) -> Panel:
+    """Turn a long frame into a regular panel, each defect by its policy.
+
+    Values are only ever filled from earlier rows, so that no row depends on a later one. Preparing
+    the frame of a panel again changes nothing, unless rows were dropped.
+
+    Args:
+        frame: Columns `unique_id`, `ds` and `y`, in any order, and columns that may be covariates.
+        spec: The policies, the frequency and the calendar.
+        min_rows: Rows that a series needs to be of use.
+
+    Returns:
+        The panel; its notices say what was mended, its `skipped` what was left out.
+
+    Raises:
+        InvalidInputError: A column that cannot be read, a defect whose policy is `error`, mixed or
+            irregular frequencies, or no series left.
+
+    >>> days = pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-04"])
+    >>> frame = pd.DataFrame({"unique_id": "shop", "ds": days, "y": [1.0, 2.0, 4.0]})
+    >>> panel = prepare(frame, DataSpec())
+    >>> panel.y.tolist(), panel.frequency
+    ([1.0, 2.0, 2.0, 4.0], 'D')
+    """
+    rows = read_columns(frame, spec)
+    order(rows, spec)
+    frequency, calendar = regularise(rows, spec)
+    mend_values(rows, spec)
+    judge_series(rows, spec, min_rows)
+    lengths = np.diff(rows.offsets)
+    return Panel(
+        ids=tuple(rows.ids[lengths > 0].tolist()),
+        offsets=np.concatenate([[0], np.cumsum(lengths[lengths > 0])]).astype(np.int64),
+        ds=rows.ds.rename(None),
+        y=rows.y,
+        covariates=rows.covariates,
+        covariate_names=rows.names,
+        frequency=frequency,
+        calendar=calendar,
+        notices=tuple(rows.notices),
+        skipped=dict(rows.skipped),
+    )
