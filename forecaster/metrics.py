@@ -1,0 +1,274 @@
+"""How far forecasts are from the truth, and whether a difference could be chance.
+
+Arrays are `(window, horizon)` unless a function says otherwise; any shapes that fit will do.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from forecaster.arrays import Floats, Ints
+
+
+class ScaledError(NamedTuple):
+    """A mean of scaled errors, and how many windows had no scale and are not in it."""
+
+    value: float
+    excluded: int
+
+
+class DieboldMariano(NamedTuple):
+    """A test of equal accuracy.
+
+    Attributes:
+        statistic: Negative when the first model loses less.
+        p_value: Two-sided; NaN when it cannot be computed.
+        n: Loss differences.
+        note: Why there is no p-value, or how it was come by; may be empty.
+    """
+
+    statistic: float
+    p_value: float
+    n: int
+    note: str = ""
+
+
+def mae(y: Floats, forecast: Floats) -> float:
+    """Return the mean absolute error, in the unit of `y`.
+
+    >>> mae(np.array([1.0, 2.0]), np.array([2.0, 4.0]))
+    1.5
+    """
+    return float(np.mean(np.abs(y - forecast)))
+
+
+def mse(y: Floats, forecast: Floats) -> float:
+    """Return the mean squared error.
+
+    >>> mse(np.array([1.0, 2.0]), np.array([2.0, 4.0]))
+    2.5
+    """
+    return float(np.mean(np.square(y - forecast)))
+
+
+def rmse(y: Floats, forecast: Floats) -> float:
+    """Return the root of the mean squared error, in the unit of `y`.
+
+    >>> rmse(np.array([1.0, 2.0]), np.array([1.0, 4.0])) ** 2
+    2.0000000000000004
+    """
+    return float(np.sqrt(mse(y, forecast)))
+
+
+def smape(y: Floats, forecast: Floats) -> float:
+    """Return the symmetric mean absolute percentage error, from 0 to 200.
+
+    Makridakis, Spiliotis & Assimakopoulos 2020 (M4), section 2.4. Zero forecast for zero counts
+    as no error.
+
+    >>> smape(np.array([100.0, 0.0]), np.array([300.0, 0.0]))
+    50.0
+    """
+    error, size = np.abs(y - forecast), np.abs(y) + np.abs(forecast)
+    ratio = np.divide(error, size, out=np.zeros_like(size, dtype=np.float64), where=size > 0)
+    return float(200 * np.mean(ratio))
+
+
+def mape(y: Floats, forecast: Floats) -> float:
+    """Return the mean absolute percentage error over the steps where `y` is not zero.
+
+    NaN when it always is.
+
+    >>> mape(np.array([100.0, 0.0]), np.array([90.0, 5.0]))
+    10.0
+    """
+    y, forecast = np.broadcast_arrays(np.asarray(y), np.asarray(forecast))
+    used = y != 0
+    if not used.any():
+        return float("nan")
+    return float(100 * np.mean(np.abs((y[used] - forecast[used]) / y[used])))
+
+
+def mase_scale(y: Floats, season_length: int) -> float:
+    """Return the mean absolute seasonal change of the train rows of one series.
+
+    Hyndman & Koehler 2006, section 3 (scaled errors), in the seasonal form of M4. A series that repeats its season
+    exactly, or is shorter than one, is scaled by its change from row to row; NaN when that is zero
+    too.
+
+    >>> mase_scale(np.array([1.0, 5.0, 2.0, 6.0]), 2), mase_scale(np.array([1.0, 5.0, 1.0, 5.0]), 2)
+    (1.0, 4.0)
+    """
+    return float(mase_scales(y, np.array([0, len(y)]), season_length)[0])
+
+
+def mase_scales(y: Floats, offsets: Ints, season_length: int) -> Floats:
+    """Return `mase_scale` of every series of a panel.
+
+    Args:
+        y: Train rows of all series, `(row,)`.
+        offsets: Rows `offsets[i]:offsets[i + 1]` belong to series i, `(series + 1,)`.
+        season_length: Steps in a season.
+
+    Returns:
+        Scales, `(series,)`.
+    """
+    scale = _mean_change(y, offsets, season_length)
+    if season_length > 1:
+        scale = np.where(scale > 0, scale, _mean_change(y, offsets, 1))
+    return np.where(scale > 0, scale, np.nan)
+
+
+def _mean_change(y: Floats, offsets: Ints, lag: int) -> Floats:
+    """Mean of |y[t] - y[t - lag]| within each series, 0 where there is no such pair: (series,)."""
+    counts = np.maximum(np.diff(offsets) - lag, 0)
+    series = np.repeat(np.arange(len(counts)), counts)
+    begins = np.cumsum(counts) - counts
+    earlier = np.arange(counts.sum()) + np.repeat(offsets[:-1] - begins, counts)
+    change = np.abs(y[earlier + lag] - y[earlier])
+    total = np.bincount(series, weights=change, minlength=len(counts))
+    return np.asarray(total / np.maximum(counts, 1))
+
+
+def mase(y: Floats, forecast: Floats, scale: Floats) -> ScaledError:
+    """Return the mean absolute scaled error.
+
+    Hyndman & Koehler 2006, section 3. Windows of a series without a scale are left out and counted.
+
+    Args:
+        y: Truth, `(window, horizon)`.
+        forecast: `(window, horizon)`.
+        scale: Of each window's series, from `mase_scales` on train rows, `(window,)`.
+
+    >>> mase(np.array([[1.0], [2.0]]), np.array([[2.0], [2.0]]), np.array([0.5, np.nan]))
+    ScaledError(value=2.0, excluded=1)
+    """
+    return _scaled(np.abs(y - forecast).mean(axis=-1), scale)
+
+
+def _scaled(error: Floats, scale: Floats) -> ScaledError:
+    """Mean of error / scale, both (window,)."""
+    error, scale = np.broadcast_arrays(error, scale)
+    used = np.isfinite(scale) & (scale > 0)
+    value = float(np.mean(error[used] / scale[used])) if used.any() else float("nan")
+    return ScaledError(value, int((~used).sum()))
+
+
+def direction(y: Floats, forecast: Floats, last: Floats) -> float:
+    """Return the share of steps whose forecast lies on the right side of the last observed value.
+
+    Steps on which `y` equals that value have no side and do not count; NaN when all are so. A
+    forecast that equals it is never right.
+
+    Args:
+        y: Truth, `(window, horizon)`.
+        forecast: `(window, horizon)`.
+        last: Last observed value, `(window,)`.
+
+    >>> direction(np.array([[2.0, 0.0]]), np.array([[3.0, 4.0]]), np.array([1.0]))
+    0.5
+    """
+    moved = np.sign(y - np.asarray(last)[..., None])
+    right = np.sign(forecast - np.asarray(last)[..., None]) == moved
+    return float(np.mean(right[moved != 0])) if (moved != 0).any() else float("nan")
+
+
+def coverage(y: Floats, low: Floats, high: Floats) -> float:
+    """Return the share of the truth inside its interval, bounds included.
+
+    >>> coverage(np.array([1.0, 5.0]), np.array([0.0, 0.0]), np.array([2.0, 2.0]))
+    0.5
+    """
+    return float(np.mean((y >= low) & (y <= high)))
+
+
+def msis(y: Floats, low: Floats, high: Floats, level: float, scale: Floats) -> ScaledError:
+    """Return the mean scaled interval score: narrow is good, missing the truth is bad.
+
+    Gneiting & Raftery 2007, equation 43, scaled as in M4 (Makridakis et al. 2020).
+
+    Args:
+        y: Truth, `(window, horizon)`.
+        low: Lower bound, `(window, horizon)`.
+        high: Upper bound, `(window, horizon)`.
+        level: Of the interval, in percent.
+        scale: As for `mase`, `(window,)`.
+
+    >>> bounds = np.array([[0.0]]), np.array([[2.0]])
+    >>> msis(np.array([[3.0]]), *bounds, level=80, scale=np.array([1.0])).value
+    12.0
+    """
+    missed = np.maximum(low - y, 0) + np.maximum(y - high, 0)
+    # 2 / alpha with alpha = 1 - level / 100, in an order that rounds well.
+    score = high - low + 200 / (100 - level) * missed
+    return _scaled(score.mean(axis=-1), scale)
+
+
+def pinball(y: Floats, forecast: Floats, quantile: float) -> float:
+    """Return the quantile loss; half the absolute error at the median.
+
+    Gneiting & Raftery 2007, section 6.1 (Koenker & Bassett 1978).
+
+    >>> pinball(np.array([10.0]), np.array([8.0]), 0.9)
+    1.8
+    """
+    error = y - forecast
+    return float(np.mean(np.maximum(quantile * error, (quantile - 1) * error)))
+
+
+def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int, step: int = 1) -> DieboldMariano:
+    """Test whether two forecasts are equally accurate.
+
+    Diebold & Mariano 1995, section 1.1, with the rectangular window they propose: errors of
+    forecasts that overlap are correlated up to lag h - 1. Corrected for small samples as in
+    Harvey, Leybourne & Newbold 1997, equations 8-9, and compared with Student's t of n - 1 degrees.
+    The rectangular variance can be negative; then Bartlett's window (Newey & West 1987) stands in.
+
+    Args:
+        loss_a: Loss of the first model at each time, in order, `(time,)`.
+        loss_b: Loss of the second at the same times, `(time,)`.
+        horizon: Steps ahead of the forecasts.
+        step: Steps from one time to the next.
+
+    Raises:
+        ValueError: The losses differ in shape or are not finite.
+
+    >>> test = diebold_mariano(np.array([1.0, 2.0, 1.0, 2.0]), np.array([2.0, 2.0, 2.0, 2.5]), 1)
+    >>> round(test.statistic, 3), round(test.p_value, 3)
+    (-2.611, 0.08)
+    """
+    difference = np.asarray(loss_a, dtype=np.float64) - np.asarray(loss_b, dtype=np.float64)
+    n, size = len(difference), float(np.abs(difference).max(initial=0))
+    if difference.ndim != 1 or np.shape(loss_a) != np.shape(loss_b):
+        raise ValueError(f"Losses of one shape (time,) are needed: {difference.shape}.")
+    if not np.isfinite(difference).all():
+        raise ValueError("Losses must be finite: leave out the times that have none.")
+    overlap = (horizon - 1) // step + 1  # h of the papers, counted in times
+    if n < 3 or n <= overlap:
+        needed = max(3, overlap + 1)
+        return DieboldMariano(float("nan"), float("nan"), n, f"needs at least {needed} losses")
+    if size == 0:
+        return DieboldMariano(0.0, 1.0, n, "the losses are identical")
+    if np.ptp(difference) <= 1e-12 * size:
+        return DieboldMariano(
+            float("nan"), float("nan"), n, "the losses differ by the same amount every time"
+        )
+    return _tested(difference, overlap)
+
+
+def _tested(difference: Floats, overlap: int) -> DieboldMariano:
+    from scipy.special import stdtr
+
+    n = len(difference)
+    centred = difference - difference.mean()
+    covariances = np.array([centred[lag:] @ centred[: n - lag] / n for lag in range(overlap)])
+    doubled = np.where(np.arange(overlap) == 0, 1.0, 2.0)
+    variance, note = float(doubled @ covariances) / n, ""
+    if variance <= 0:
+        bartlett = 1 - np.arange(overlap) / overlap
+        variance, note = float((doubled * bartlett) @ covariances) / n, "Bartlett window"
+    small_sample = (n + 1 - 2 * overlap + overlap * (overlap - 1) / n) / n
+    statistic = float(difference.mean() / np.sqrt(variance) * np.sqrt(small_sample))
+    return DieboldMariano(statistic, float(2 * stdtr(n - 1, -abs(statistic))), n, note)
