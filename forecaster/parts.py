@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +41,6 @@ class Part:
     table: pa.Table
     ids: list[str]
     offsets: Ints
-    hashes: list[str]
 
     @classmethod
     def of(cls, frame: pd.DataFrame) -> Part:
@@ -68,12 +68,12 @@ class Part:
             columns = {name: column.take(taken) for name, column in columns.items()}
         offsets = np.searchsorted(codes, np.arange(len(ids) + 1)).astype(np.int64)
         names = pa.DictionaryArray.from_arrays(codes.astype(np.int32), pa.array(ids, pa.string()))
-        return cls.cut(pa.table({"unique_id": names, **columns}), ids, offsets)
+        return cls(_solid({"unique_id": names, **columns}), ids, offsets)
 
-    @classmethod
-    def cut(cls, table: pa.Table, ids: list[str], offsets: Ints) -> Part:
-        """Make a part of rows that are already sorted."""
-        return cls(table, ids, offsets, _hashes(table, offsets[:-1], np.diff(offsets)))
+    @cached_property
+    def hashes(self) -> list[str]:
+        """Digest of the numbers of each series."""
+        return _hashes(self.table, self.offsets[:-1], np.diff(self.offsets))
 
     @property
     def digest(self) -> str:
@@ -97,24 +97,30 @@ class Part:
         ds = pd.Index(self.table["ds"].to_pandas())
         return profiles(ds, self.table["y"].to_numpy(), self.offsets)
 
-    def write(self, file: BinaryIO) -> None:
-        """Write as Parquet, the ids in it as a column, so that any tool can read it."""
-        text = [
-            name
-            for name in self.table.column_names
-            if pa.types.is_string(self.table.schema.field(name).type)
-        ]
+    def encoded(self) -> memoryview:
+        """Return the Parquet file, the ids in it as a column, so that any tool can read it."""
+        schema = self.table.schema
+        text = [name for name in schema.names if pa.types.is_string(schema.field(name).type)]
+        file = pa.BufferOutputStream()
         pq.write_table(
             self.table,
             file,
             row_group_size=GROUP_ROWS,
-            compression="zstd",
-            compression_level=1,
+            compression="lz4",
             # Dictionaries pay for ids and text only; on numbers they cost time and save nothing.
             use_dictionary=["unique_id", *text],
-            column_encoding={"ds": "DELTA_BINARY_PACKED"},
             write_statistics=False,
         )
+        return memoryview(file.getvalue())
+
+
+def _solid(columns: dict[str, pa.Array]) -> pa.Table:
+    """Make a table that knows which columns have no nulls: Parquet then writes no null flags."""
+    fields = [
+        pa.field(name, column.type, nullable=column.null_count > 0)
+        for name, column in columns.items()
+    ]
+    return pa.table(list(columns.values()), schema=pa.schema(fields))
 
 
 KEYS = ("unique_id", "ds", "y")
@@ -287,11 +293,10 @@ def long_frame(table: pa.Table) -> pd.DataFrame:
     return pd.DataFrame(columns, copy=False)
 
 
-def _ids(column: pd.Series[Any]) -> tuple[Ints, list[str]]:
+def _ids(column: pd.Series[Any]) -> tuple[npt.NDArray[np.integer[Any]], list[str]]:
     """Return the code of every row and the sorted ids that the codes stand for."""
     if isinstance(column.dtype, pd.CategoricalDtype):  # already coded: no text is looked at
-        column = column.cat.remove_unused_categories()
-        codes, found = column.cat.codes.to_numpy(np.int64), column.cat.categories
+        codes, found = column.cat.codes.to_numpy(), column.cat.categories
     else:
         text = column if isinstance(column.dtype, pd.StringDtype) else column.astype("str")
         codes, found = pd.factorize(text)
@@ -300,11 +305,12 @@ def _ids(column: pd.Series[Any]) -> tuple[Ints, list[str]]:
             f"Row {int(np.argmax(codes < 0))} has no unique_id.", "Every row needs one."
         )
     ids = [str(uid) for uid in found]
-    for uid in ids:
-        _check_id(uid)
-    order = np.array(sorted(range(len(ids)), key=ids.__getitem__))
-    rank = np.empty(len(ids), dtype=np.int64)
-    rank[order] = np.arange(len(ids))
+    used = np.flatnonzero(np.bincount(codes, minlength=len(ids))).tolist()
+    for i in used:
+        _check_id(ids[i])
+    order = sorted(used, key=ids.__getitem__)
+    rank = np.empty(len(ids), dtype=codes.dtype)  # few series, narrow codes: they sort faster
+    rank[order] = np.arange(len(order))
     return rank[codes], [ids[i] for i in order]
 
 
@@ -339,7 +345,7 @@ def _times(column: pd.Series[Any]) -> pd.Index[Any]:
     )
 
 
-def _order(codes: Ints, times: Ints) -> Ints | None:
+def _order(codes: npt.NDArray[np.integer[Any]], times: Ints) -> Ints | None:
     """Return the order that sorts rows by series, then time; None when they are sorted."""
     if _ascending(codes, times):
         return None
@@ -349,7 +355,7 @@ def _order(codes: Ints, times: Ints) -> Ints | None:
     return order if _ascending(codes[order], times[order]) else np.lexsort((times, codes))
 
 
-def _ascending(codes: Ints, times: Ints) -> bool:
+def _ascending(codes: npt.NDArray[np.integer[Any]], times: Ints) -> bool:
     before, after = codes[:-1], codes[1:]
     return bool(((before < after) | ((before == after) & (times[:-1] <= times[1:]))).all())
 

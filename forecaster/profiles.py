@@ -53,22 +53,16 @@ def profiles(ds: pd.Index[Any], y: npt.NDArray[np.float64], offsets: Ints) -> li
         y: (row,) values.
         offsets: (series + 1,) rows `offsets[i]:offsets[i + 1]` belong to series i.
     """
-    starts, lengths = offsets[:-1], np.diff(offsets)
-    series = np.repeat(np.arange(len(starts)), lengths)
-    duplicate = np.zeros(len(ds), dtype=bool)
-    duplicate[1:] = (_integers(ds)[1:] == _integers(ds)[:-1]) & (series[1:] == series[:-1])
-    kept = ~duplicate
-    distinct = np.bincount(series, kept, len(starts)).astype(np.int64)
-    bounds = np.concatenate([[0], np.cumsum(distinct)])
-    unique = ds if kept.all() else ds[kept]
-    aliases = _frequencies(unique, bounds)
-    problems = _value_problems(ds, y, offsets, series, duplicate)
-    _add_gaps(problems, unique, bounds, aliases)
-    first, last = written(ds[starts]), written(ds[offsets[1:] - 1])
+    lengths = np.diff(offsets)
+    if _one_clock(ds, offsets):  # the times of all series are those of the first
+        aliases, problems = _time_profile(ds[: offsets[1]], offsets[:2])
+        aliases, problems = aliases * len(lengths), [list(problems[0]) for _ in lengths]
+    else:
+        aliases, problems = _time_profile(ds, offsets)
+    _add_value_problems(problems, ds, y, offsets)
+    first, last = written(ds[offsets[:-1]]), written(ds[offsets[1:] - 1])
     rows = lengths.tolist()
-    return [
-        Profile(rows[i], first[i], last[i], aliases[i], problems[i]) for i in range(len(starts))
-    ]
+    return [Profile(rows[i], first[i], last[i], aliases[i], problems[i]) for i in range(len(rows))]
 
 
 def written(ds: pd.Index[Any]) -> list[str | int]:
@@ -89,35 +83,50 @@ def _integers(ds: pd.Index[Any]) -> Ints:
     return np.asarray(values, dtype=np.int64)
 
 
-def _frequencies(ds: pd.Index[Any], offsets: Ints) -> list[str | None]:
-    size = len(offsets) - 1
-    if not isinstance(ds, pd.DatetimeIndex):
-        return [None] * size
+def _one_clock(ds: pd.Index[Any], offsets: Ints) -> bool:
     rows = int(offsets[1])
-    if size > 1 and len(ds) == rows * size and bool((np.diff(offsets) == rows).all()):
-        grid = _integers(ds).reshape(size, rows)  # (series, row)
-        if bool((grid == grid[0]).all()):  # one clock for all: asked once
-            return [infer_frequencies(ds[:rows], offsets[:2])[0] or None] * size
-    return [alias or None for alias in infer_frequencies(ds, offsets)]
+    if not bool((np.diff(offsets) == rows).all()):
+        return False
+    clocks = _integers(ds).reshape(-1, rows)  # (series, row)
+    return bool((clocks == clocks[0]).all())
 
 
-def _value_problems(
-    ds: pd.Index[Any], y: npt.NDArray[np.float64], offsets: Ints, series: Ints, duplicate: Flags
-) -> list[list[dict[str, Any]]]:
-    found: list[list[dict[str, Any]]] = [[] for _ in offsets[:-1]]
-    kinds = {
-        "duplicates": duplicate,
-        "infinite_values": np.isinf(y),
-        "missing_values": np.isnan(y),
-    }
-    for kind, flag in kinds.items():
-        counts = np.bincount(series[flag], minlength=len(found))
-        _collect(found, kind, counts, series[flag], ds[flag])
-    low, high = np.fmin.reduceat(y, offsets[:-1]), np.fmax.reduceat(y, offsets[:-1])
+def _time_profile(
+    ds: pd.Index[Any], offsets: Ints
+) -> tuple[list[str | None], list[list[dict[str, Any]]]]:
+    """Return the frequency of each series, and its duplicates and gaps."""
     lengths = np.diff(offsets)
+    problems: list[list[dict[str, Any]]] = [[] for _ in lengths]
+    series = np.repeat(np.arange(len(lengths)), lengths)
+    integers = _integers(ds)
+    duplicate = np.zeros(len(ds), dtype=bool)
+    duplicate[1:] = (integers[1:] == integers[:-1]) & (series[1:] == series[:-1])
+    if duplicate.any():
+        counts = np.bincount(series[duplicate], minlength=len(lengths))
+        _collect(problems, "duplicates", counts, series[duplicate], ds[duplicate])
+        ds, offsets = ds[~duplicate], np.concatenate([[0], np.cumsum(lengths - counts)])
+    aliases: list[str | None] = [None] * len(lengths)
+    if isinstance(ds, pd.DatetimeIndex):
+        aliases = [alias or None for alias in infer_frequencies(ds, offsets)]
+    _add_gaps(problems, ds, offsets, aliases)
+    return aliases, problems
+
+
+def _add_value_problems(
+    found: list[list[dict[str, Any]]],
+    ds: pd.Index[Any],
+    y: npt.NDArray[np.float64],
+    offsets: Ints,
+) -> None:
+    lengths = np.diff(offsets)
+    for kind, flag in (("infinite_values", np.isinf(y)), ("missing_values", np.isnan(y))):
+        rows = np.flatnonzero(flag)
+        if len(rows):
+            owner = np.searchsorted(offsets, rows, "right") - 1
+            _collect(found, kind, np.bincount(owner, minlength=len(found)), owner, ds[rows])
+    low, high = np.fmin.reduceat(y, offsets[:-1]), np.fmax.reduceat(y, offsets[:-1])
     for i in np.flatnonzero((low == high) & (lengths > 1)).tolist():
         found[i].append({"kind": "constant", "count": int(lengths[i]), "first": None})
-    return found
 
 
 def _add_gaps(

@@ -189,7 +189,7 @@ class Store:
         from forecaster.parts import Part
 
         part = Part.of(frame)
-        described = part.profiles()
+        encoded, described = part.encoded(), part.profiles()  # before the lock: others may write
         common: dict[str, Any] = {
             "time": part.time,
             "covariates": part.covariates,
@@ -197,7 +197,7 @@ class Store:
             "fetched_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         with self._writing() as entries:
-            name = self._write(part, str(source.get("kind", "")))
+            name = self._write(part, encoded, str(source.get("kind", "")))
             stored = {
                 uid: Entry(
                     part=name,
@@ -247,10 +247,10 @@ class Store:
         except OSError as error:
             raise _failure("write to", self.folder, error) from error
 
-    def _write(self, part: Part, kind: str) -> str:
+    def _write(self, part: Part, encoded: memoryview, kind: str) -> str:
         slug = re.sub(r"[^a-z0-9]+", "-", kind.lower()).strip("-")[:24] or "series"
         name = f"{slug}-{part.digest}.parquet"
-        replace_file(self.parts / name, part.write)
+        replace_file(self.parts / name, lambda file: file.write(encoded))
         return name
 
     def _commit(self, entries: dict[str, Entry]) -> None:
@@ -276,8 +276,8 @@ class Store:
                 piece = load(path, live[name])
             except DamagedError:
                 continue  # left as it is, for `damaged` to tell
-            part = Part.cut(*gathered([piece]))
-            fresh = self._write(part, name.rpartition("-")[0])
+            part = Part(*gathered([piece]))
+            fresh = self._write(part, part.encoded(), name.rpartition("-")[0])
             for i, uid in enumerate(part.ids):
                 after[uid] = replace(after[uid], part=fresh, start=int(part.offsets[i]))
 
