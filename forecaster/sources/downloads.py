@@ -1,0 +1,55 @@
+"""The bytes behind an http(s) address, within a time limit."""
+
+from __future__ import annotations
+
+import time
+import urllib.error
+import urllib.request
+from http.client import HTTPException
+
+from forecaster.errors import ForecasterError, NotFoundError, TemporaryError
+
+CHUNK = 1 << 20
+
+
+def download(url: str, *, timeout: float = 10.0, total: float = 120.0) -> bytes:
+    """Fetch an address.
+
+    Args:
+        url: `http://` or `https://`.
+        timeout: Seconds without an answer after which the server counts as down.
+        total: Seconds that the whole download may take.
+
+    Raises:
+        NotFoundError: The server says that there is no such thing.
+        TemporaryError: The network or the server is down, slow or busy.
+        ForecasterError: The server refuses.
+    """
+    deadline = time.monotonic() + total
+    request = urllib.request.Request(url, headers={"User-Agent": "forecaster"})  # noqa: S310 - the caller checks the scheme
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as reply:  # noqa: S310
+            chunks = []
+            while chunk := reply.read(CHUNK):
+                chunks.append(chunk)
+                if time.monotonic() > deadline:
+                    raise TemporaryError(
+                        f"'{url}' took longer than {total:g} s.", "Download it by hand."
+                    )
+            return b"".join(chunks)
+    except urllib.error.HTTPError as error:
+        raise _refused(url, error) from error
+    except (OSError, HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise TemporaryError(
+            f"'{url}' cannot be reached: {reason}.", "Check the address and the network."
+        ) from error
+
+
+def _refused(url: str, error: urllib.error.HTTPError) -> ForecasterError:
+    said = f"'{url}' answered {error.code} {error.reason}.".replace(" .", ".")
+    if error.code in (404, 410):
+        return NotFoundError(said, "Check the address.")
+    if error.code in (408, 425, 429) or error.code >= 500:
+        return TemporaryError(said, "Try again later.")
+    return ForecasterError(said, "Download it by hand and pass the file.")

@@ -1,0 +1,174 @@
+"""Times written as text, read one way only: never guessed value by value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+OFFSET = re.compile(r"\d[T ]\d.*(Z|[+-]\d{2}(:?\d{2})?)$", re.IGNORECASE)
+# 31/12/2020, 1.2.20 and the like, with or without a time behind
+TWO_WAYS = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d{2})(?:[T ]+(.+))?$")
+
+
+class UnreadableTimeError(Exception):
+    """A value that is no time, or can be read in two ways."""
+
+    def __init__(self, value: str, problem: str, hint: str) -> None:
+        super().__init__(f"{problem}: {value!r}")
+        self.value, self.problem, self.hint = value, problem, hint
+
+
+WRITE_ISO = "Write times as ISO 8601, such as 2024-01-31 or 2024-01-31T13:00:00+01:00."
+
+
+def parse_times(values: Sequence[str]) -> tuple[pd.Index[Any], list[str]]:
+    """Read distinct times: integers, ISO 8601, day/month/year either way, or one other format.
+
+    Args:
+        values: Distinct texts, in the order of their first appearance.
+
+    Returns:
+        (value,) integers or timestamps (of one zone when offsets were written), and what to tell
+        the user about how they were read.
+
+    Raises:
+        UnreadableTimeError: Names the first value that does not fit.
+    """
+    values = [value.strip() for value in values]
+    for value in values:
+        if not value:
+            raise UnreadableTimeError(value, "a time is missing", "Fill it in or delete the row.")
+    if re.fullmatch(r"[+-]?\d+", values[0]):
+        return _integers(values)
+    if TWO_WAYS.match(values[0]):
+        return _day_and_month(values)
+    return _iso(values) if _is_iso(values[0]) else _other(values)
+
+
+def _integers(values: list[str]) -> tuple[pd.Index[Any], list[str]]:
+    for value in values:
+        if not re.fullmatch(r"[+-]?\d{1,18}", value):
+            raise UnreadableTimeError(
+                value, "a time is not an integer as the ones before it", WRITE_ISO
+            )
+    for digits, form in ((8, "%Y%m%d"), (6, "%Y%m")):
+        if all(len(value) == digits and "1700" <= value[:4] <= "2199" for value in values):
+            times = pd.to_datetime(pd.Index(values), format=form, errors="coerce")
+            if not times.hasnans:
+                return times, [f"Times such as {values[0]} were read as {form}."]
+    return pd.Index(np.array(values, dtype=np.int64)), []
+
+
+def _is_iso(value: str) -> bool:
+    return not pd.isna(pd.to_datetime([value], format="ISO8601", errors="coerce")[0])
+
+
+def _iso(values: list[str]) -> tuple[pd.Index[Any], list[str]]:
+    marked = [bool(OFFSET.search(value)) for value in values]
+    if any(marked) and not all(marked):
+        odd = values[marked.index(not marked[0])]
+        missing = "a time has a UTC offset" if not marked[0] else "a time has no UTC offset"
+        raise UnreadableTimeError(odd, f"{missing}, unlike the ones before it", WRITE_ISO)
+    index = pd.Index(values)
+    notices = []
+    if all(marked):
+        offsets = sorted({_offset(value) for value in values})
+        utc = len(offsets) > 1
+        if utc:
+            shown = ", ".join(offsets[:4])
+            notices.append(f"Times with different UTC offsets ({shown}) were converted to UTC.")
+        times = pd.to_datetime(index, format="ISO8601", errors="coerce", utc=utc)
+    else:
+        times = pd.to_datetime(index, format="ISO8601", errors="coerce")
+    return _complete(times, values), notices
+
+
+def _offset(value: str) -> str:
+    found = OFFSET.search(value)
+    text = found[1].upper() if found else ""
+    return "+00:00" if text == "Z" else text
+
+
+def _day_and_month(values: list[str]) -> tuple[pd.Index[Any], list[str]]:
+    parts = [TWO_WAYS.match(value) for value in values]
+    if None in parts:
+        value = values[parts.index(None)]
+        raise UnreadableTimeError(value, f"a time is not written like {values[0]!r}", WRITE_ISO)
+    first = [int(part[1]) for part in parts if part]
+    second = [int(part[3]) for part in parts if part]
+    separator = parts[0][2] if parts[0] else "/"
+    day_first = _is_day_first(first, second, separator, values)
+    year = "%y" if parts[0] and len(parts[0][4]) == 2 else "%Y"
+    form = separator.join(["%d", "%m", year] if day_first else ["%m", "%d", year])
+    if clock := next((part[5] for part in parts if part and part[5]), None):
+        form += " " + _clock(clock, values)
+    times = pd.to_datetime(pd.Index(values), format=form, errors="coerce")
+    order = "day first" if day_first else "month first"
+    return _complete(times, values), [f"Dates such as {values[0]!r} were read {order}."]
+
+
+def _is_day_first(first: list[int], second: list[int], separator: str, values: list[str]) -> bool:
+    """Tell which of the two numbers is the day, from all values together."""
+    hint = "Write the dates as 2024-01-31."
+    if max(first) > 12 and max(second) > 12:
+        month_first = second[0] > 12
+        odd = next(i for i, number in enumerate(first if month_first else second) if number > 12)
+        raise UnreadableTimeError(
+            values[odd], "some dates have the day first and others the month first", hint
+        )
+    if max(first) > 12 or max(second) > 12:
+        return max(first) > 12
+    if separator == ".":
+        return True  # nobody writes month.day.year
+    if len(set(first)) == 1 and len(set(second)) > 2 and first[0] == 1:
+        return True  # the first of every month
+    if len(set(second)) == 1 and len(set(first)) > 2 and second[0] == 1:
+        return False
+    raise UnreadableTimeError(values[0], "a date can be read day first or month first", hint)
+
+
+def _clock(text: str, values: list[str]) -> str:
+    for form in ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p"):
+        if not pd.isna(pd.to_datetime([text], format=form, errors="coerce")[0]):
+            return form
+    raise UnreadableTimeError(values[0], "a time of day cannot be read", WRITE_ISO)
+
+
+def _other(values: list[str]) -> tuple[pd.Index[Any], list[str]]:
+    if re.fullmatch(r"\d{4}[- ]?Q[1-4]", values[0], re.IGNORECASE):
+        return _quarters(values)
+    form = pd.tseries.api.guess_datetime_format(values[0]) or _month_form(values[0])
+    if form is None:
+        raise UnreadableTimeError(values[0], "a time cannot be read", WRITE_ISO)
+    times = pd.to_datetime(pd.Index(values), format=form, errors="coerce")
+    return _complete(times, values), [f"Times such as {values[0]!r} were read as {form}."]
+
+
+def _month_form(value: str) -> str | None:
+    forms = ("%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%b %y", "%Y %b", "%Y-%b", "%m/%Y")
+    index = pd.Index([value])
+    return next(
+        (f for f in forms if not pd.to_datetime(index, format=f, errors="coerce").hasnans), None
+    )
+
+
+def _quarters(values: list[str]) -> tuple[pd.Index[Any], list[str]]:
+    texts = pd.Series(values).str.upper().str.extract(r"^(\d{4})[- ]?Q([1-4])$")
+    months = texts[0] + "-" + (texts[1].astype("float") * 3 - 2).astype("Int64").astype("str")
+    times = pd.to_datetime(pd.Index(months), format="%Y-%m", errors="coerce")
+    return _complete(times, values), ["Quarters were read as their first day."]
+
+
+def _complete(times: pd.Index[Any], values: list[str]) -> pd.Index[Any]:
+    missing = times.isna()
+    if missing.any():
+        value = values[int(np.argmax(missing))]
+        shown = "a time cannot be read"
+        if value != values[0]:
+            shown += f" in the same way as {values[0]!r}"
+        raise UnreadableTimeError(value, shown, WRITE_ISO)
+    return times
