@@ -140,10 +140,13 @@ def _read_environment(environment: Mapping[str, str]) -> dict[str, str]:
     for name, value in sorted(environment.items()):
         if name.startswith(PREFIX) and name not in OTHER_VARIABLES and value:
             if name not in known:
-                near = get_close_matches(name, [*known, *OTHER_VARIABLES], n=1)
+                names = [
+                    known_name.removeprefix(PREFIX) for known_name in (*known, *OTHER_VARIABLES)
+                ]
+                near = get_close_matches(name.removeprefix(PREFIX), names, n=1)
                 raise InvalidInputError(
                     f"The environment variable {name} is not one that forecast knows.",
-                    f"Did you mean {near[0]}?" if near else "Unset it.",
+                    f"Did you mean {PREFIX}{near[0]}?" if near else "Unset it.",
                 )
             found[known[name]] = value
     return found

@@ -1,0 +1,170 @@
+"""Specs are checked when they are made, and say what was wrong."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forecaster.config import SECTION_OF, SECTIONS, Config, listed, seconds, validated
+from forecaster.config_template import allowed, commented_toml
+from forecaster.errors import InvalidInputError
+
+
+def test_settings_find_their_section():
+    config = Config.of(horizon=12, cell="lstm", level="50")
+    assert (config.network.horizon, config.network.cell) == (12, "lstm")
+    assert config.prediction.level == (50.0,)
+
+
+def test_names_are_unique_over_all_sections():
+    names = [name for spec in SECTIONS.values() for name in spec.model_fields]
+    assert len(names) == len(set(names)) == len(SECTION_OF)
+
+
+def test_replace_keeps_the_rest():
+    config = Config.of(epochs=3).replace(seed=5)
+    assert (config.training.epochs, config.training.seed) == (3, 5)
+
+
+def test_flat_settings_build_the_same_config_again():
+    config = Config.of(layers=(8, 8), time_budget="10m", covariates=("a",))
+    assert Config.of(**config.flat()) == config
+
+
+def test_specs_are_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        Config().training.epochs = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("epochs", 0),
+        ("epochs", True),
+        ("epochs", 2.5),
+        ("epochs", "many"),
+        ("layers", ()),
+        ("layers", "64,x"),
+        ("layers", (64, 0)),
+        ("dropout", 1.0),
+        ("recurrent_dropout", -0.1),
+        ("learning_rate", 0),
+        ("learning_rate", "inf"),
+        ("learning_rate", float("nan")),
+        ("clip_norm", -1),
+        ("seed", -1),
+        ("seed", 2**32),
+        ("gap", -1),
+        ("level", (0,)),
+        ("level", (100,)),
+        ("level", "80,80"),
+        ("level", "wide"),
+        ("time_budget", "10 minutes"),
+        ("time_budget", 0),
+        ("time_budget", True),
+        ("max_age", "-1d"),
+        ("cell", "LSTM"),
+        ("frequency", 5),
+        ("deterministic", "perhaps"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_key_and_what_was_found(key: str, value: Any):
+    with pytest.raises(InvalidInputError) as caught:
+        Config.of(**{key: value})
+    assert f"{SECTION_OF[key]}.{key}" in caught.value.message
+    assert ", found " in caught.value.message
+
+
+def test_allowed_values_are_listed():
+    with pytest.raises(InvalidInputError, match="'rnn', 'lstm' or 'gru'"):
+        Config.of(cell="transformer")
+
+
+def test_an_unknown_setting_is_an_error():
+    with pytest.raises(InvalidInputError, match="no setting 'epoch'"):
+        Config.of(epoch=3)
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"training": {"epoch": 3}}, "the nearest is 'epochs'"),
+        ({"training": {"horizon": 3}}, r"belongs under \[network\]"),
+        ({"horizon": 3}, r"belongs under \[network\]"),
+        ({"trainin": {}}, "the nearest is 'training'"),
+        ({"zzz": {}}, "known here: data, scaling"),
+        ({"training": 3}, "training: .*found 3"),
+    ],
+)
+def test_unknown_keys_say_what_is_known(sections: dict[str, Any], said: str):
+    with pytest.raises(InvalidInputError, match=said):
+        validated(sections)
+
+
+def test_every_problem_is_told_at_once_with_its_origin():
+    sections = {"training": {"epochs": 0}, "network": {"cell": "x"}}
+    with pytest.raises(InvalidInputError) as caught:
+        validated(sections, {"training.epochs": "--epochs", "": "forecast.toml"})
+    assert "found 0 (--epochs)" in caught.value.message
+    assert "found 'x' (forecast.toml)" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("90", 90), ("90s", 90), ("1h30m", 5400), ("1.5d", 129_600), ("1w", 604_800)],
+)
+def test_durations(text: str, expected: float):
+    assert seconds(text) == expected
+
+
+@given(st.text(max_size=12))
+def test_any_text_is_a_duration_or_a_value_error(text: str):
+    try:
+        assert isinstance(seconds(text), float)
+    except ValueError as error:
+        assert "90s, 10m" in str(error)
+
+
+@given(st.lists(st.integers(1, 999), min_size=1, max_size=5))
+def test_lists_may_be_written_as_text_or_as_one_number(units: list[int]):
+    assert Config.of(layers=",".join(map(str, units))).network.layers == tuple(units)
+    assert listed(units[0]) == (units[0],)
+
+
+def test_template_has_every_key_with_meaning_default_and_allowed_values():
+    text = commented_toml()
+    assert tomllib.loads(text) == {section: {} for section in SECTIONS}
+    for spec in SECTIONS.values():
+        for name, field in spec.model_fields.items():
+            assert field.description, name
+            assert f"# {field.description}\n#   " in text
+            assert f"#{name} =" in text
+
+
+def test_template_uncommented_is_the_defaults():
+    lines = commented_toml().splitlines()
+    settings = [line.removeprefix("#") for line in lines if not line.startswith("# ")]
+    active = [line for line in settings if not line.endswith("=")]
+    sections = tomllib.loads("\n".join(active))
+    assert validated(sections) == Config()
+    defaults = {key for key, value in Config().flat().items() if value is not None}
+    assert {key for section in sections.values() for key in section} == defaults
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "words"),
+    [
+        ("network", "cell", 'one of "rnn", "lstm", "gru"'),
+        ("network", "recurrent_dropout", "a number from 0 and below 1"),
+        ("network", "layers", "a list, each a whole number above 0; not set: chosen by forecast"),
+        ("training", "time_budget", 'text such as "90s"'),
+        ("training", "deterministic", "true or false"),
+        ("data", "frequency", "text; not set"),
+    ],
+)
+def test_allowed_values_in_words(section: str, name: str, words: str):
+    assert words in allowed(SECTIONS[section].model_json_schema()["properties"][name])
