@@ -9,6 +9,7 @@ from forecaster import judging, splits
 from forecaster.config import Config
 from forecaster.errors import InvalidInputError
 from forecaster.judging import Folds, Judgement
+from forecaster.metrics import mase_scales
 from forecaster.model import Model, known_in_panel
 from forecaster.series import Panel
 from forecaster.windows import rows_after
@@ -73,6 +74,7 @@ def _forecast(
     forecast = model.forecast(panel, cutoffs, known=known_in_panel(panel, cutoffs, config))
     series, rows = forecast.series, rows_after(cutoffs, model.horizon)
     name = config.network.cell
+    seen = panel.head(parts.val_stop)
     return Folds(
         name=name,
         ids=panel.ids,
@@ -86,6 +88,6 @@ def _forecast(
             **judging.baselines(panel, cutoffs, series, model.horizon, season),
         },
         bounds={level: forecast.bounds(level) for level in config.prediction.level},
-        scale=judging.mase_scale(panel.head(parts.val_stop), season),
+        scale=mase_scales(seen.y, seen.offsets, season),
         step_size=step,
     )

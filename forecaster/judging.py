@@ -135,16 +135,6 @@ def baselines(
     return {name: baseline(name, panel.y, starts, cutoffs, horizon, season) for name in BASELINES}
 
 
-def mase_scale(panel: Panel, season: int) -> Floats:
-    """Return the mean absolute seasonal change of each series of a panel `(series,)`."""
-    return np.array(
-        [
-            metrics.mase_scale(panel.y[begin:end], season)
-            for begin, end in zip(panel.offsets[:-1], panel.offsets[1:], strict=True)
-        ]
-    )
-
-
 def judge(folds: Folds) -> Judgement:
     """Score every model of the folds and put the result into words."""
     scores = {name: _scores(folds, forecast) for name, forecast in folds.forecasts.items()}
@@ -153,7 +143,7 @@ def judge(folds: Folds) -> Judgement:
     skill = 1 - mase[folds.name] / mase[best] if mase[best] > 0 else float("nan")
     test = _compare(folds, folds.name, best)
     coverage = {
-        level: float(np.mean((folds.y >= low) & (folds.y <= high)))
+        level: metrics.coverage(folds.y, low, high)
         for level, (low, high) in folds.bounds.items()
     }
     return Judgement(
@@ -168,14 +158,11 @@ def judge(folds: Folds) -> Judgement:
 
 
 def _scores(folds: Folds, forecast: Floats) -> dict[str, float]:
-    """Errors over all windows; MASE and sMAPE are means over series, as in the M competitions."""
-    error = np.abs(folds.y - forecast).mean(axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scaled = error / folds.scale[folds.series]
+    """Errors over all windows; the scaled ones let series of any size be averaged."""
     return {
         "mae": metrics.mae(folds.y, forecast),
         "rmse": metrics.rmse(folds.y, forecast),
-        "mase": float(np.nanmean(np.where(np.isfinite(scaled), scaled, np.nan))),
+        "mase": metrics.mase(folds.y, forecast, folds.scale[folds.series]).value,
         "smape": metrics.smape(folds.y, forecast),
     }
 
@@ -188,10 +175,7 @@ def _compare(folds: Folds, one: str, other: str) -> float:
     """
     horizon = folds.y.shape[1]
     scale = folds.scale[folds.series, None]
-    losses = [
-        np.where(scale > 0, np.abs(folds.y - folds.forecasts[name]) / scale, np.nan)
-        for name in (one, other)
-    ]
+    losses = [np.abs(folds.y - folds.forecasts[name]) / scale for name in (one, other)]
     count = int(folds.fold.max()) + 1
     apart = folds.step_size >= horizon
     averaged = []

@@ -1,0 +1,96 @@
+"""No value after a cutoff reaches anything that is fitted or forecast before it."""
+
+import numpy as np
+import pytest
+from series_made import QUICK, frame_of
+
+from forecaster import presets, scaling, splits, training
+from forecaster.config import Config
+from forecaster.series import prepare
+
+SETTINGS = [
+    {"transform": "auto", "scaler": "standard"},
+    {"transform": "log", "scaler": "minmax", "calendar_features": True},
+    {"transform": "diff", "scaler": "robust", "normalise": "revin"},
+    {"transform": "none", "scaler": "none", "covariates": ("rain",)},
+]
+ROWS, TEST, GAP = 160, 24, 3
+
+
+def poisoned(frame, keep):
+    """Replace every value, and every covariate, of the rows from `keep` on by nonsense."""
+    frame = frame.copy()
+    late = frame.groupby("unique_id").cumcount() >= keep
+    random = np.random.default_rng(9)
+    frame.loc[late, ["y", "rain"]] = random.uniform(1e3, 1e6, (int(late.sum()), 2))
+    return frame
+
+
+def made():
+    frame = frame_of("a", "b", rows=ROWS)
+    return frame.assign(rain=np.random.default_rng(3).normal(size=len(frame)))
+
+
+def fit(frame, settings):
+    config = Config.of(**QUICK | {"deterministic": True, "folds": None} | settings)
+    config = config.replace(test_size=TEST, gap=GAP)
+    panel = prepare(frame, config.data)
+    config = presets.resolve(config, panel)
+    parts = splits.split(panel, val_size=config.training.val_size, test_size=TEST, gap=GAP)
+    return panel, parts, training.fit(panel, config, parts)
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda s: s["transform"])
+def test_rows_after_the_cutoff_change_nothing(settings):
+    cutoff = ROWS - TEST - 1  # the last row that the first fold may see
+    clean_panel, parts, clean = fit(made(), settings)
+    dirty_panel, _, dirty = fit(poisoned(made(), cutoff + 1 - GAP), settings)
+    for name in scaling.ARRAYS:
+        np.testing.assert_array_equal(getattr(clean.scaling, name), getattr(dirty.scaling, name))
+    assert clean.config == dirty.config
+    assert clean.graph == dirty.graph
+    np.testing.assert_array_equal(clean.conformal.scores, dirty.conformal.scores)
+    # The rows of the gap may be seen by a context, so the forecasts compare from the cutoff on.
+    dirty_panel = prepare(poisoned(made(), cutoff + 1), clean.config.data)
+    cutoffs = splits.test_cutoffs(clean_panel, parts, 16, 4, step=1, folds=1)
+    known = training_known(clean, clean_panel, cutoffs)
+    np.testing.assert_array_equal(
+        clean.forecast(clean_panel, cutoffs, known=known).levels,
+        dirty.forecast(dirty_panel, cutoffs, known=known).levels,
+    )
+
+
+def training_known(model, panel, cutoffs):
+    from forecaster.model import known_in_panel
+
+    return known_in_panel(panel, cutoffs, model.config)
+
+
+def test_scalers_see_train_rows_only_and_validation_none():
+    panel, parts, model = fit(made(), {"transform": "none", "scaler": "standard"})
+    train = panel.y[: parts.train_stop[0]]
+    assert model.scaling.center[0] == pytest.approx(train.mean())
+    assert model.scaling.scale[0] == pytest.approx(train.std())
+
+
+def test_poison_inside_training_does_change_the_model():
+    """The test above would pass for a model that reads nothing; this one would not."""
+    _, _, clean = fit(made(), SETTINGS[0])
+    _, _, dirty = fit(poisoned(made(), 60), SETTINGS[0])
+    assert clean.graph != dirty.graph
+
+
+def test_a_refit_backtest_never_fits_on_its_own_fold():
+    from forecaster.api import evaluate
+
+    settings = QUICK | {"deterministic": True, "refit": "each", "folds": 2, "epochs": 2}
+    clean = evaluate(made(), Config.of(**settings)).backtest
+    dirty = evaluate(poisoned(made(), ROWS - 4), Config.of(**settings)).backtest
+    first = clean.folds.fold == 0
+    name = clean.folds.name
+    assert clean.models[0].graph == dirty.models[0].graph
+    assert clean.models[1].graph == dirty.models[1].graph  # fold 1 forecasts the last 4 rows
+    np.testing.assert_array_equal(
+        clean.folds.forecasts[name][first], dirty.folds.forecasts[name][first]
+    )
+    assert not np.array_equal(clean.folds.y[~first], dirty.folds.y[~first])

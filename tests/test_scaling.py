@@ -1,0 +1,107 @@
+"""Scaling: the round trip, the choice of the logarithm, and what scikit-learn computes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
+
+from forecaster import scaling
+from forecaster.config import DataSpec, ScalingSpec
+from forecaster.errors import InvalidInputError
+from forecaster.series import prepare
+
+TRANSFORMS = ("none", "log", "diff")
+SCALERS = ("standard", "minmax", "robust", "none")
+
+
+def panel_from(*columns, **covariates):
+    frames = []
+    for number, column in enumerate(columns):
+        frame = pd.DataFrame({"unique_id": f"s{number}", "ds": range(len(column)), "y": column})
+        frames.append(frame.assign(**covariates))
+    spec = DataSpec(covariates=tuple(covariates))
+    return prepare(pd.concat(frames, ignore_index=True).astype({"y": float}), spec)
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("scaler", SCALERS)
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.floats(0.5, 1e6), min_size=4, max_size=20), min_size=1, max_size=4
+    )
+)
+def test_outputs_undo_inputs(transform, scaler, columns):
+    panel = panel_from(*columns)
+    state = scaling.fit(panel, ScalingSpec(transform=transform, scaler=scaler))
+    inputs = state.inputs(panel)[:, 0].astype(float)
+    for series, (begin, end) in enumerate(zip(panel.offsets, panel.offsets[1:], strict=False)):
+        last = state.levels(panel)[[begin]]
+        outputs = inputs[None, begin + 1 : end]  # as if forecast from the first row
+        levels = state.outputs_to_levels(outputs, last, np.array([series]))
+        values = state.levels_to_values(levels, np.array([series]))[0]
+        size = np.abs(panel.y[begin:end]).max()
+        np.testing.assert_allclose(values, panel.y[begin + 1 : end], rtol=1e-4, atol=1e-4 * size)
+
+
+@pytest.mark.parametrize(
+    ("scaler", "reference"),
+    [("standard", StandardScaler()), ("minmax", MinMaxScaler()), ("robust", RobustScaler())],
+)
+def test_each_series_is_scaled_as_scikit_learn_does(scaler, reference):
+    random = np.random.default_rng(0)
+    columns = [random.normal(10, 3, 50), random.normal(-400, 90, 31)]
+    state = scaling.fit(panel_from(*columns), ScalingSpec(transform="none", scaler=scaler))
+    inputs = state.inputs(panel_from(*columns))[:, 0]
+    expected = np.concatenate([reference.fit_transform(c[:, None])[:, 0] for c in columns])
+    np.testing.assert_allclose(inputs, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_many_series_at_once_are_scaled_as_one_by_one(monkeypatch):
+    random = np.random.default_rng(0)
+    columns = [random.normal(n, n + 1, 5 + 3 * n) for n in range(8)]
+    spec = ScalingSpec(transform="none")
+    together = scaling.fit(panel_from(*columns), spec)
+    monkeypatch.setattr(scaling, "CELLS_AT_ONCE", 20)
+    apart = scaling.fit(panel_from(*columns), spec)
+    np.testing.assert_allclose(together.center, apart.center)
+    np.testing.assert_allclose(together.scale, apart.scale)
+    np.testing.assert_allclose(together.center, [c.mean() for c in columns])
+
+
+def test_prices_get_the_logarithm_and_temperatures_do_not():
+    random = np.random.default_rng(0)
+    price = 50 * np.exp(np.cumsum(random.normal(0.002, 0.02, 600)))
+    temperature = 15 + 8 * np.sin(np.arange(600) / 30) + random.normal(0, 1, 600)
+    crossing = np.cumsum(random.normal(0, 1, 600))
+    state = scaling.fit(panel_from(price, temperature, crossing), ScalingSpec())
+    assert state.log.tolist() == [True, False, False]
+
+
+def test_covariates_are_scaled_by_their_own_rows():
+    panel = panel_from(np.arange(10.0), rain=np.arange(10) * 100.0)
+    inputs = scaling.fit(panel, ScalingSpec(transform="none")).inputs(panel)
+    assert inputs.shape == (10, 2)
+    np.testing.assert_allclose(inputs[:, 0], inputs[:, 1], rtol=1e-6)
+
+
+def test_a_constant_series_stays_finite():
+    panel = panel_from([3.0] * 12, [0.0] * 12)
+    state = scaling.fit(panel, ScalingSpec())
+    assert np.isfinite(state.inputs(panel)).all()
+    assert (state.error_unit > 0).all()
+
+
+def test_log_of_zero_names_the_series_and_the_row():
+    with pytest.raises(InvalidInputError, match=r"'s0' .* above 0, but is 0 at 1"):
+        scaling.fit(panel_from([1.0, 0.0, 2.0]), ScalingSpec(transform="log"))
+
+
+def test_a_new_series_is_scaled_by_its_own_rows_and_a_known_one_as_trained():
+    known, new = np.arange(1.0, 11), np.arange(1000.0, 1010)
+    state = scaling.fit(panel_from(known), ScalingSpec(transform="none"))
+    aligned = state.align(panel_from(known * 7, new), ScalingSpec(transform="none"))
+    assert aligned.center[0] == pytest.approx(known.mean())
+    assert aligned.center[1] == pytest.approx(new.mean())
