@@ -88,7 +88,8 @@ class Rows:
         series = np.unique(self.codes[found])
         return (
             f"{int(found.sum())} {what} in {len(series)} series ({named(self.ids[series])}), "
-            f"the first in {str(self.ids[self.codes[row]])!r} {where} {self.ds[row]}"
+            f"the first in {str(self.ids[self.codes[row]])!r} {where} "
+            f"{str(self.ds[row]).removesuffix(' 00:00:00')}"
         )
 
     def settle(
