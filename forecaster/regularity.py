@@ -10,6 +10,7 @@ from forecaster.config import DataSpec
 from forecaster.errors import InvalidInputError
 from forecaster.frequencies import (
     DAY,
+    REGULAR_SHARE,
     WEEKEND_SHARE,
     Frequency,
     cannot_tell,
@@ -57,7 +58,7 @@ def regularise(rows: Rows, spec: DataSpec) -> tuple[str | None, str | None]:
         frequency = "B" if days_a_week(calendar) <= 5 else "D"
     parsed = parse(frequency)
     found, regular = positions(ds, rows.first, frequency, calendar)
-    closed = "" if calendar else _closed(ds, parsed)
+    closed = "" if calendar else _closed(rows, ds, found, parsed)
     if closed:
         _keep_consecutive(rows, found, parsed, closed)
     else:
@@ -94,12 +95,14 @@ def _agreed(rows: Rows, ds: pd.DatetimeIndex) -> str:
     )
 
 
-def _closed(ds: pd.DatetimeIndex, parsed: Frequency) -> str:
+def _closed(rows: Rows, ds: pd.DatetimeIndex, found: np.ndarray, parsed: Frequency) -> str:
     """Say, in words, when a market without a named calendar is closed; empty when it never is."""
     if parsed.unit == "business":
         return "weekdays"
     if parsed.unit != "tick" or DAY % parsed.count:
         return ""
+    if np.mean(np.diff(found, prepend=0)[rows.inner] == 1) < REGULAR_SHARE:
+        return ""  # no opening hours, but another frequency
     days, time = wall_clock(ds)
     hours = len(np.unique(time // parsed.count)) * parsed.count / DAY
     return "hours" if hours <= 1 - NIGHT and len(np.unique(days)) >= 3 else ""
