@@ -1,0 +1,221 @@
+"""Metrics against scikit-learn, scipy, and numbers worked out by hand."""
+
+import doctest
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import stats
+from sklearn import metrics as sk
+
+from forecaster import baselines, calendars, frequencies, metrics, rows, series
+
+random = np.random.default_rng(7)
+Y = random.normal(10, 3, (20, 6))
+F = Y + random.normal(0, 1, (20, 6))
+
+
+@pytest.mark.parametrize("module", [baselines, calendars, frequencies, metrics, rows, series])
+def test_examples_in_docstrings(module):
+    assert doctest.testmod(module).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (metrics.mae, sk.mean_absolute_error),
+        (metrics.mse, sk.mean_squared_error),
+        (metrics.rmse, sk.root_mean_squared_error),
+        (metrics.mape, lambda y, f: 100 * sk.mean_absolute_percentage_error(y, f)),
+    ],
+)
+def test_as_scikit_learn(ours, theirs):
+    assert ours(Y, F) == pytest.approx(theirs(Y.ravel(), F.ravel()))
+
+
+@pytest.mark.parametrize("quantile", [0.05, 0.5, 0.9])
+def test_pinball_as_scikit_learn(quantile):
+    expected = sk.mean_pinball_loss(Y.ravel(), F.ravel(), alpha=quantile)
+    assert metrics.pinball(Y, F, quantile) == pytest.approx(expected)
+
+
+def test_pinball_at_the_median_is_half_the_absolute_error():
+    assert metrics.pinball(Y, F, 0.5) == pytest.approx(metrics.mae(Y, F) / 2)
+
+
+def test_smape_by_hand():
+    # 200 * (|1-2|/3 + |4-4|/8) / 2
+    assert metrics.smape(np.array([1.0, 4]), np.array([2.0, 4])) == pytest.approx(100 / 3)
+    assert metrics.smape(np.array([1.0]), np.array([-1.0])) == 200
+    assert metrics.smape(np.zeros(2), np.zeros(2)) == 0
+
+
+def test_mape_leaves_zeros_out():
+    assert metrics.mape(np.array([0.0, 2]), np.array([5.0, 1])) == 50
+    assert math.isnan(metrics.mape(np.zeros(2), np.ones(2)))
+
+
+# --- scaled errors --------------------------------------------------------------------------
+
+
+def test_scale_by_hand():
+    y = np.array([1.0, 2, 4, 8, 16])
+    assert metrics.mase_scale(y, 1) == pytest.approx(15 / 4)
+    assert metrics.mase_scale(y, 2) == pytest.approx((3 + 6 + 12) / 3)
+
+
+def test_scale_falls_back_to_single_steps_and_then_to_none():
+    assert metrics.mase_scale(np.array([1.0, 3, 1, 3]), 2) == 2
+    assert metrics.mase_scale(np.array([1.0, 3, 4]), 7) == 1.5
+    assert math.isnan(metrics.mase_scale(np.ones(5), 2))
+    assert math.isnan(metrics.mase_scale(np.ones(1), 1))
+
+
+@given(
+    st.lists(
+        arrays(float, st.integers(0, 12), elements=st.floats(-1e3, 1e3)), min_size=1, max_size=6
+    ),
+    st.integers(1, 5),
+)
+@settings(max_examples=100, deadline=None)
+def test_scales_of_a_panel_are_those_of_its_series(pieces, season):
+    offsets = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces])])
+    found = metrics.mase_scales(np.concatenate(pieces), offsets, season)
+    for piece, scale in zip(pieces, found, strict=True):
+        changes = [np.abs(piece[lag:] - piece[:-lag]) for lag in (season, 1)]
+        means = [change.mean() if len(change) else 0 for change in changes]
+        expected = next((mean for mean in means if mean > 0), np.nan)
+        np.testing.assert_allclose(scale, expected, rtol=1e-9)
+
+
+def test_mase_is_one_for_a_forecast_as_bad_as_naive():
+    y = np.array([1.0, 2, 3, 4])
+    assert metrics.mase(np.array([[5.0]]), np.array([[4.0]]), metrics.mase_scale(y, 1)).value == 1
+
+
+def test_mase_counts_what_it_leaves_out():
+    found = metrics.mase(Y, F, np.r_[np.full(15, 2.0), np.full(4, np.nan), 0.0])
+    assert found.excluded == 5
+    assert found.value == pytest.approx(metrics.mae(Y[:15], F[:15]) / 2)
+    nothing = metrics.mase(Y, F, np.full(20, np.nan))
+    assert math.isnan(nothing.value)
+    assert nothing.excluded == 20
+
+
+def test_msis_by_hand():
+    y, low, high = np.array([[0.0, 5, 12]]), np.full((1, 3), 1.0), np.full((1, 3), 10.0)
+    # Widths 9; misses 1 and 2, each times 2 / 0.05; three steps; scale 3.
+    expected = (9 + (40 * 1 + 40 * 2) / 3) / 3
+    assert metrics.msis(y, low, high, 95, np.array([3.0])).value == pytest.approx(expected)
+
+
+def test_msis_is_the_sum_of_two_pinball_losses():
+    low, high = F - 1, F + 1
+    sides = metrics.pinball(Y, low, 0.1) + metrics.pinball(Y, high, 0.9)
+    found = metrics.msis(Y, low, high, 80, np.ones(20)).value
+    assert found == pytest.approx(2 / 0.2 * sides)
+
+
+def test_coverage_counts_its_bounds():
+    y = np.array([1.0, 2, 3, 4])
+    assert metrics.coverage(y, np.full(4, 2.0), np.full(4, 3.0)) == 0.5
+
+
+def test_direction_by_hand():
+    last = np.array([1.0, 1.0])
+    y = np.array([[2.0, 1], [0, 3]])
+    forecast = np.array([[1.5, 9], [2, 4]])  # right, no side to be on, wrong, right
+    assert metrics.direction(y, forecast, last) == pytest.approx(2 / 3)
+    assert metrics.direction(y, np.ones((2, 2)), last) == 0
+    assert math.isnan(metrics.direction(np.ones((2, 2)), forecast, last))
+
+
+# --- Diebold-Mariano ------------------------------------------------------------------------
+
+
+def independent(a, b, h):
+    """The test with every sum written out, as in the papers."""
+    d = [x - y for x, y in zip(a, b, strict=True)]
+    n = len(d)
+    mean = sum(d) / n
+    total = 0.0
+    for lag in range(-(h - 1), h):
+        total += sum((d[t] - mean) * (d[t - abs(lag)] - mean) for t in range(abs(lag), n)) / n
+    statistic = mean / math.sqrt(total / n)
+    statistic *= math.sqrt((n + 1 - 2 * h + h * (h - 1) / n) / n)
+    return statistic, 2 * stats.t.sf(abs(statistic), n - 1)
+
+
+@pytest.mark.parametrize("horizon", [1, 2, 5])
+def test_diebold_mariano_as_written_out(horizon):
+    noise = np.random.default_rng(horizon)
+    common = np.convolve(noise.normal(size=64), np.ones(horizon), "valid")
+    a, b = (common + 0.3) ** 2, noise.normal(size=len(common)) ** 2
+    found = metrics.diebold_mariano(a, b, horizon)
+    statistic, p_value = independent(a, b, horizon)
+    assert found.note == ""
+    assert found.n == len(common)
+    assert found.statistic == pytest.approx(statistic)
+    assert found.p_value == pytest.approx(p_value)
+    swapped = metrics.diebold_mariano(b, a, horizon)
+    assert (swapped.statistic, swapped.p_value) == pytest.approx((-statistic, p_value))
+
+
+def test_at_one_step_it_is_a_t_test():
+    a, b = random.normal(1, 1, 30), random.normal(1.4, 1, 30)
+    found, paired = metrics.diebold_mariano(a, b, 1), stats.ttest_rel(a, b)
+    # HLN's correction turns the variance over n into the one over n - 1.
+    assert found.statistic == pytest.approx(paired.statistic)
+    assert found.p_value == pytest.approx(paired.pvalue)
+
+
+def test_steps_between_cutoffs_shorten_the_overlap():
+    a, b = random.normal(size=40), random.normal(size=40)
+    assert metrics.diebold_mariano(a, b, 12, step=12) == metrics.diebold_mariano(a, b, 1)
+    assert metrics.diebold_mariano(a, b, 12, step=5) == metrics.diebold_mariano(a, b, 3)
+
+
+def test_a_negative_variance_gives_way_to_bartlett():
+    a = np.tile([1.0, -1.0], 10) + np.linspace(0, 0.1, 20)
+    found = metrics.diebold_mariano(a, np.zeros(20), 2)
+    assert found.note == "Bartlett window"
+    centred = a - a.mean()
+    variance = (centred @ centred + centred[1:] @ centred[:-1]) / 20 / 20  # 2 * (1 - 1/2) = 1
+    expected = a.mean() / math.sqrt(variance) * math.sqrt((20 + 1 - 4 + 2 / 20) / 20)
+    assert found.statistic == pytest.approx(expected)
+    assert 0 <= found.p_value <= 1
+
+
+def test_equal_losses_differ_by_chance():
+    assert metrics.diebold_mariano(Y[:, 0], Y[:, 0], 3)[:2] == (0.0, 1.0)
+
+
+def test_what_cannot_be_tested_says_so():
+    few = metrics.diebold_mariano(np.ones(4), np.zeros(4), 4)
+    assert math.isnan(few.p_value)
+    assert few.note == "needs at least 5 losses"
+    assert metrics.diebold_mariano(np.ones(2), np.zeros(2), 1).note == "needs at least 3 losses"
+    assert metrics.diebold_mariano(np.zeros(0), np.zeros(0), 1).n == 0
+    steady = metrics.diebold_mariano(np.arange(9.0) + 0.1, np.arange(9.0), 1)
+    assert math.isnan(steady.p_value)
+    assert "same amount every time" in steady.note
+
+
+def test_unfit_losses_are_a_mistake_of_the_caller():
+    with pytest.raises(ValueError, match="finite"):
+        metrics.diebold_mariano(np.array([1.0, np.nan, 2]), np.ones(3), 1)
+    with pytest.raises(ValueError, match="one shape"):
+        metrics.diebold_mariano(np.ones(3), np.ones(1), 1)
+
+
+def test_it_is_right_about_as_often_as_it_says():
+    """Of forecasts that are equally good, about one in twenty is called different at 5 %."""
+    noise = np.random.default_rng(1)
+    wrong = 0
+    for _ in range(400):
+        a, b = (np.convolve(noise.normal(size=81), [1, 1], "valid") ** 2 for _ in range(2))
+        wrong += metrics.diebold_mariano(a, b, 2).p_value < 0.05
+    assert 0.02 < wrong / 400 < 0.09
