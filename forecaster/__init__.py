@@ -1,6 +1,25 @@
 """Forecasts from recurrent networks: fetch, train, judge, predict.
 
->>> from forecaster import Forecaster, samples
+>>> from forecaster import Forecaster
+>>> forecaster = Forecaster(cell="gru", horizon=12)
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from forecaster.api import Forecaster, backtest
+    from forecaster.errors import ForecasterError
+
+__all__ = ["Forecaster", "ForecasterError", "backtest"]
+
+
+def __getattr__(name: str) -> object:
+    """Import the public names when they are first used: the command line starts without them."""
+    if name not in __all__:
+        raise AttributeError(f"module 'forecaster' has no attribute {name!r}")
+    from importlib import import_module
+
+    module = import_module("forecaster.errors" if name == "ForecasterError" else "forecaster.api")
+    return getattr(module, name)

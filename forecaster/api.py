@@ -82,6 +82,8 @@ class Forecaster:
         self._evaluated = evaluate(frame, self.config.replace(refit="never"), on_epoch)
         self.config = self._evaluated.config
         self._model = self._evaluated.backtest.models[-1]
+        if self.config.training.refit_all:
+            self._model = _refitted(self._evaluated, self._model, on_epoch)
         return self
 
     @property
@@ -203,6 +205,16 @@ def evaluate(
     panel = _long_enough(panel, needed, config.data.too_short)
     fit = partial(training.fit, on_epoch=on_epoch)
     return Evaluated(panel, resolved, run(panel, resolved, fit))
+
+
+def _refitted(evaluated: Evaluated, judged: Model, on_epoch: Callable[[Progress], None]) -> Model:
+    """Train again on all rows; calibrate on every window that the judged model has not seen."""
+    from forecaster import splits, training
+
+    panel, config = evaluated.panel, evaluated.config
+    parts = splits.of_config(panel, config)
+    unseen = splits.held_out_cutoffs(panel, parts, judged.lookback, judged.horizon)
+    return training.refit(panel, judged.calibrated(panel, unseen), on_epoch)
 
 
 def _long_enough(panel: Panel, needed: int, policy: str) -> Panel:

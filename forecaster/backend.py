@@ -135,6 +135,13 @@ def _grow_memory() -> None:
             tf.config.experimental.set_memory_growth(gpu, True)
 
 
+def is_deterministic() -> bool:
+    """Tell whether TensorFlow was told to be deterministic, which lasts as long as the process."""
+    from tensorflow.python.framework.config import is_op_determinism_enabled
+
+    return bool(is_op_determinism_enabled())
+
+
 def seed(value: int, deterministic: bool) -> None:
     """Seed Python, NumPy and the backend; demand repeatable operations when asked."""
     keras = import_keras()

@@ -48,10 +48,7 @@ def backtest(panel: Panel, config: Config, fit: Fit) -> Backtest:
     refits = [(0, count)] if spec.refit == "never" else [(number, 1) for number in range(count)]
     models, pieces = [], []
     for first, folds in refits:
-        held_out = int(spec.test_size or 0) - first * int(spec.step_size or 1)
-        parts = splits.split(
-            panel, val_size=int(config.training.val_size or 0), test_size=held_out, gap=spec.gap
-        )
+        parts = splits.of_config(panel, config, first)
         model = fit(panel, config, parts)
         models.append(model)
         pieces.append(_forecast(model, panel, config, parts, first, folds))

@@ -184,6 +184,9 @@ class TrainSpec(Spec):
     val_size: PositiveInt | None = Field(
         None, description="Rows of the validation tail; else by horizon and rows."
     )
+    refit_all: bool = Field(
+        True, description="Publish a model trained again on all rows once it is judged."
+    )
     seed: int = Field(1, ge=0, le=2**32 - 1, description="Start of every random number.")
     deterministic: bool = Field(False, description="The same weights on every run, a bit slower.")
     time_budget: Duration | None = Field(

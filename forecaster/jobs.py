@@ -62,12 +62,13 @@ class TrainResult(BacktestResult):
 
     name: str
     version: str
-    trained: Trained
+    judged: Trained
+    published: Trained
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for `--json`."""
-        trained = {"name": self.name, "version": self.version, "trained": vars(self.trained)}
-        return trained | super().to_dict()
+        fits = {"judged": vars(self.judged), "published": vars(self.published)}
+        return {"name": self.name, "version": self.version, **fits} | super().to_dict()
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,8 @@ def train(
         **_outcome(forecaster.evaluated),
         name=name,
         version=version,
-        trained=forecaster.model.trained,
+        judged=forecaster.evaluated.backtest.models[-1].trained,
+        published=forecaster.model.trained,
     )
 
 

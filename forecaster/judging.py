@@ -143,8 +143,7 @@ def judge(folds: Folds) -> Judgement:
     skill = 1 - mase[folds.name] / mase[best] if mase[best] > 0 else float("nan")
     test = _compare(folds, folds.name, best)
     coverage = {
-        level: metrics.coverage(folds.y, low, high)
-        for level, (low, high) in folds.bounds.items()
+        level: metrics.coverage(folds.y, low, high) for level, (low, high) in folds.bounds.items()
     }
     return Judgement(
         scores=scores,
@@ -187,7 +186,7 @@ def _compare(folds: Folds, one: str, other: str) -> float:
         number = np.bincount(folds.fold[used], minlength=count)
         averaged.append((total[number > 0] / number[number > 0, None]).ravel())
     steps = 1 if apart else folds.step_size
-    return metrics.diebold_mariano(*averaged, horizon=horizon, step=steps).p_value
+    return metrics.diebold_mariano(averaged[0], averaged[1], horizon, steps).p_value
 
 
 def _verdict(name: str, best: str, mase: dict[str, float], skill: float, p_value: float) -> str:

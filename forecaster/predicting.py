@@ -183,11 +183,11 @@ def export(frame: pd.DataFrame, path: Path) -> None:
 
 
 def to_csv(frame: pd.DataFrame) -> str:
-    """Return a table as CSV: ISO-8601 times, no index, full precision."""
+    """Return a table as CSV: ISO-8601 times, no index, twelve digits."""
     text = frame.assign(
         **{name: _iso(frame[name]) for name in ("ds", "cutoff") if name in frame.columns}
     )
-    return str(text.to_csv(index=False, lineterminator="\n"))
+    return str(text.to_csv(index=False, lineterminator="\n", float_format="%.12g"))
 
 
 def _iso(column: pd.Series) -> pd.Series:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forecaster.arrays import Ints
+from forecaster.config import Config
 from forecaster.errors import InvalidInputError
 from forecaster.series import Panel
 from forecaster.windows import cutoffs_between
@@ -48,6 +49,24 @@ def split(panel: Panel, *, val_size: int, test_size: int, gap: int) -> Split:
     return Split(train_stop, val_start, val_stop, test_start, panel.lengths)
 
 
+def of_config(panel: Panel, config: Config, folds_before: int = 0) -> Split:
+    """Cut a panel as a resolved configuration says.
+
+    Args:
+        panel: Regular series.
+        config: Resolved settings.
+        folds_before: Folds that count as known: the test part begins after so many steps.
+    """
+    spec = config.evaluation
+    known = folds_before * int(spec.step_size or 1)
+    return split(
+        panel,
+        val_size=int(config.training.val_size or 0),
+        test_size=int(spec.test_size or 0) - known,
+        gap=spec.gap,
+    )
+
+
 def train_cutoffs(panel: Panel, parts: Split, lookback: int, horizon: int) -> Ints:
     """List the windows whose target lies in train `(window,)`."""
     first = np.full(len(panel.ids), lookback - 1)
@@ -58,6 +77,12 @@ def val_cutoffs(panel: Panel, parts: Split, lookback: int, horizon: int) -> Ints
     """List the windows whose target lies in validation `(window,)`."""
     first = np.maximum(lookback, parts.val_start) - 1
     return cutoffs_between(panel.offsets[:-1], first, parts.val_stop - horizon)
+
+
+def held_out_cutoffs(panel: Panel, parts: Split, lookback: int, horizon: int) -> Ints:
+    """List every window whose target lies after train, in validation or in test `(window,)`."""
+    first = np.maximum(lookback, parts.val_start) - 1
+    return cutoffs_between(panel.offsets[:-1], first, parts.lengths - horizon)
 
 
 def test_cutoffs(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ XLA_PAYS = (
 )
 USUAL_EPOCHS = 20
 STEPS_AT_ONCE = 16
+SEARCH_SHARE = 0.6  # of the time budget, when a refit on all rows follows
 VAL_BATCH = 1024
 MIN_LEARNING_RATE = 1e-5
 
@@ -70,82 +71,148 @@ def fit(
     state = scaling.fit(panel.head(parts.train_stop), config.scaling)
     train = splits.train_cutoffs(panel, parts, lookback, horizon)
     val = splits.val_cutoffs(panel, parts, lookback, horizon)
+    model = _train(panel, config, state, _Search(train, val, config, on_epoch))
+    return model.calibrated(panel, val)
+
+
+def refit(panel: Panel, judged: Model, on_epoch: OnEpoch = lambda _: None) -> Model:
+    """Train again on every row, for the epochs that early stopping found best on fewer rows.
+
+    The learning rates of those epochs are repeated. The intervals are those of the judged model:
+    nothing is left that the new one has not seen.
+
+    Args:
+        panel: Regular series, all rows.
+        judged: The model that early stopping chose.
+        on_epoch: Called after each epoch.
+    """
+    config = judged.config
+    parts = splits.split(panel, val_size=0, test_size=0, gap=0)
+    train = splits.train_cutoffs(panel, parts, judged.lookback, judged.horizon)
+    state = scaling.fit(panel, config.scaling)
+    replay = _Replay(train, judged.trained, config, on_epoch)
+    return replace(_train(panel, config, state, replay), conformal=judged.conformal)
+
+
+def _train(panel: Panel, config: Config, state: scaling.Scaling, plan: _Search | _Replay) -> Model:
+    """Build a network, train it by a plan and put it into a model without intervals."""
+    spec = config.training
     with backend.quiet():
-        device = backend.select_device(config.training.device)
-        backend.seed(config.training.seed, config.training.deterministic)
+        device = backend.select_device(spec.device)
+        backend.seed(spec.seed, spec.deterministic)
         with backend.device_scope(device):
             features = input_features(panel, state, config)
             known = None
             if config.network.calendar_features:
                 known = calendar_features(panel.ds, panel.frequency)[0]
-            network = build(
-                config.network, features.shape[1], 0 if known is None else known.shape[1]
-            )
-            windowed = Windowed(network, features, known, config.training.loss)
-            record = _run(windowed, config, train, val, on_epoch)
+            width = 0 if known is None else known.shape[1]
+            network = build(config.network, features.shape[1], width)
+            record = _run(Windowed(network, features, known, spec.loss), config, plan)
         trained = Trained(
-            windows=len(train),
-            val_windows=len(val),
+            windows=len(plan.train),
+            val_windows=len(plan.val),
             parameters=int(network.count_params()),
             device=str(device),
             **record,
         )
-        model = Model(
-            config,
-            state,
-            Conformal(0, np.empty((0, horizon))),
-            to_onnx(network),
-            weights_of(network),
-            trained,
+        nothing = Conformal(0, np.empty((0, int(config.network.horizon or 0))))
+        return Model(config, state, nothing, to_onnx(network), weights_of(network), trained)
+
+
+class _Search:
+    """Train until the validation loss stops falling, and keep the best epoch's weights."""
+
+    def __init__(self, train: Ints, val: Ints, config: Config, on_epoch: OnEpoch) -> None:
+        spec = config.training
+        self.train, self.val, self.epochs = train, val, spec.epochs
+        self.monitor = "val_loss" if len(val) else "loss"
+        share = SEARCH_SHARE if spec.refit_all else 1.0
+        budget = None if spec.time_budget is None else spec.time_budget * share
+        self.watch = _Watch(budget, self.epochs, on_epoch)
+        self.stopper = keras.callbacks.EarlyStopping(
+            monitor=self.monitor, patience=spec.patience, restore_best_weights=True
         )
-    return model.calibrated(panel, val)
+        self.slower = keras.callbacks.ReduceLROnPlateau(
+            monitor=self.monitor,
+            factor=0.5,
+            patience=max(1, spec.patience // 3),
+            min_lr=MIN_LEARNING_RATE,
+        )
+
+    @property
+    def callbacks(self) -> list[Any]:
+        return [self.stopper, self.slower, self.watch]
+
+    @property
+    def stopped_by(self) -> str:
+        return self.watch.stopped_by or (
+            "early stopping" if self.stopper.stopped_epoch else "epochs"
+        )
 
 
-def _run(
-    windowed: Windowed, config: Config, train: Ints, val: Ints, on_epoch: OnEpoch
-) -> dict[str, Any]:
-    """Train with early stopping, best weights restored; return the record."""
+class _Replay:
+    """Train for a known number of epochs at known learning rates."""
+
+    monitor = "loss"
+
+    def __init__(self, train: Ints, earlier: Trained, config: Config, on_epoch: OnEpoch) -> None:
+        self.train, self.val, self.epochs = train, train[:0], earlier.best_epoch
+        rates = earlier.history["learning_rate"]
+        budget = config.training.time_budget
+        self.watch = _Watch(
+            None if budget is None else budget * (1 - SEARCH_SHARE), self.epochs, on_epoch
+        )
+        self.schedule = keras.callbacks.LearningRateScheduler(lambda epoch, _: rates[epoch])
+
+    @property
+    def callbacks(self) -> list[Any]:
+        return [self.schedule, self.watch]
+
+    @property
+    def stopped_by(self) -> str:
+        return self.watch.stopped_by or "epochs"
+
+
+def _run(windowed: Windowed, config: Config, plan: _Search | _Replay) -> dict[str, Any]:
+    """Train by a plan and return the record.
+
+    Raises:
+        ForecasterError: The loss is not a number any more.
+    """
     spec = config.training
     batch = int(spec.batch_size or 32)
-    compiled = _xla_pays(config, len(train))
+    compiled = _xla_pays(config, len(plan.train))
     windowed.compile(
         optimizer=keras.optimizers.Adam(spec.learning_rate, global_clipnorm=spec.clip_norm),
         jit_compile=compiled,
-        steps_per_execution=_steps_at_once(len(train) // batch),
+        steps_per_execution=_steps_at_once(len(plan.train) // batch),
     )
-    monitor = "val_loss" if len(val) else "loss"
-    watch = _Watch(spec.time_budget, spec.epochs, on_epoch)
-    stopper = keras.callbacks.EarlyStopping(
-        monitor=monitor, patience=spec.patience, restore_best_weights=True
-    )
-    slower = keras.callbacks.ReduceLROnPlateau(
-        monitor=monitor, factor=0.5, patience=max(1, spec.patience // 3), min_lr=MIN_LEARNING_RATE
-    )
+    val_batch = _val_batch(len(plan.val))
     begin = time.monotonic()
     windowed.fit(
-        _whole_batches(train, batch),
+        _whole_batches(plan.train, batch),
         batch_size=batch,
-        epochs=spec.epochs,
-        validation_data=(_whole_batches(val, _val_batch(len(val))), None) if len(val) else None,
-        validation_batch_size=_val_batch(len(val)),
-        callbacks=[stopper, slower, keras.callbacks.TerminateOnNaN(), watch],
+        epochs=plan.epochs,
+        validation_data=(_whole_batches(plan.val, val_batch), None) if len(plan.val) else None,
+        validation_batch_size=val_batch,
+        callbacks=[*plan.callbacks, keras.callbacks.TerminateOnNaN()],
         verbose=0,
     )
-    history = watch.history
+    history = plan.watch.history
     if not all(np.isfinite(history["loss"])):
         raise ForecasterError(
             f"Training diverged: the loss is {history['loss'][-1]} in epoch "
             f"{len(history['loss'])}.",
             "Lower --learning-rate or --clip-norm, or scale the data (--scaler standard).",
         )
-    best = int(np.argmin(history[monitor]))
+    best = int(np.argmin(history[plan.monitor]))
     return {
         "epochs": len(history["loss"]),
         "best_epoch": best + 1,
-        "best_val_loss": history["val_loss"][best] if len(val) else None,
+        "best_val_loss": history["val_loss"][best] if len(plan.val) else None,
         "seconds": round(time.monotonic() - begin, 2),
         "compiled": compiled,
-        "stopped_by": watch.stopped_by or ("early stopping" if stopper.stopped_epoch else "epochs"),
+        "stopped_by": plan.stopped_by,
         "history": history,
     }
 
@@ -159,7 +226,7 @@ class _Watch(KerasCallback):  # type: ignore[misc]
         self.epochs = epochs
         self.on_epoch = on_epoch
         self.stopped_by = ""
-        self.history: dict[str, list[float]] = {"loss": [], "val_loss": []}
+        self.history: dict[str, list[float]] = {"loss": [], "val_loss": [], "learning_rate": []}
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         del batch, logs
@@ -169,10 +236,9 @@ class _Watch(KerasCallback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         logs = logs or {}
-        self.history["loss"].append(float(logs["loss"]))
         val_loss = logs.get("val_loss")
-        if val_loss is not None:
-            self.history["val_loss"].append(float(val_loss))
+        for name in self.history.keys() & logs.keys():
+            self.history[name].append(float(logs[name]))
         self.on_epoch(Progress(epoch + 1, self.epochs, float(logs["loss"]), val_loss))
 
 
@@ -180,6 +246,8 @@ def _xla_pays(config: Config, windows: int) -> bool:
     """Tell whether the run is long enough to earn back the seconds of compiling."""
     if keras.backend.backend() != "tensorflow":
         return bool(keras.backend.backend() == "jax")
+    if backend.is_deterministic():
+        return False  # Keras refuses to compile with XLA then
     network, spec = config.network, config.training
     steps = int(network.lookback or 0) // int(network.segment or 1) * len(network.layers or ())
     return steps * windows * min(USUAL_EPOCHS, spec.epochs) > XLA_PAYS

@@ -28,11 +28,7 @@ def panel_from(*columns, **covariates):
 @pytest.mark.parametrize("transform", TRANSFORMS)
 @pytest.mark.parametrize("scaler", SCALERS)
 @settings(max_examples=25, deadline=None)
-@given(
-    st.lists(
-        st.lists(st.floats(0.5, 1e6), min_size=4, max_size=20), min_size=1, max_size=4
-    )
-)
+@given(st.lists(st.lists(st.floats(0.5, 1e6), min_size=4, max_size=20), min_size=1, max_size=4))
 def test_outputs_undo_inputs(transform, scaler, columns):
     panel = panel_from(*columns)
     state = scaling.fit(panel, ScalingSpec(transform=transform, scaler=scaler))

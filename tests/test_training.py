@@ -1,6 +1,10 @@
 """One fit: it learns, it repeats, it stops, and every training setting is consumed."""
 
 import functools
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,9 +23,7 @@ def fitted(panel=None, on_epoch=lambda _: None, **changed):
 
 
 def parts_of(panel, config):
-    return splits.split(
-        panel, val_size=config.training.val_size, test_size=config.evaluation.test_size, gap=0
-    )
+    return splits.of_config(panel, config)
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
@@ -56,13 +58,16 @@ CHANGES = {
     "clip_norm": 0.001,
     "val_size": 24,
     "seed": 7,
-    "deterministic": True,
     "time_budget": 0.001,
-    "device": "gpu",
 }
+ELSEWHERE = {"device", "deterministic", "refit_all"}  # tested below, refit_all in test_api
 
 
-@pytest.mark.parametrize("field", sorted(TrainSpec.model_fields.keys() - {"device", "deterministic"}))
+def test_every_training_setting_is_tested():
+    assert CHANGES.keys() | ELSEWHERE == TrainSpec.model_fields.keys()
+
+
+@pytest.mark.parametrize("field", sorted(CHANGES))
 def test_every_training_setting_changes_the_fit(field):
     before, after = base(), fitted(**BASE | {field: CHANGES[field]})
     same_end = before.trained.epochs == after.trained.epochs
@@ -142,14 +147,34 @@ def test_a_window_that_does_not_fit_is_an_error():
         fitted(panel, lookback=48)
 
 
-def test_long_runs_are_compiled_and_short_ones_are_not(monkeypatch):
-    assert not fitted(epochs=1).trained.compiled
-    monkeypatch.setattr(training, "XLA_PAYS", 0)
-    compiled, plain = fitted(epochs=3).trained, None
-    monkeypatch.undo()
-    plain = fitted(epochs=3).trained
-    assert compiled.compiled
-    assert compiled.best_val_loss == pytest.approx(plain.best_val_loss, rel=1e-2)
+COMPILED = """
+from series_made import QUICK, panel_of
+from forecaster import presets, splits, training
+from forecaster.config import Config
+
+panel = panel_of("a", "b")
+config = presets.resolve(Config.of(**QUICK), panel)
+for limit in (0, 1e12):
+    training.XLA_PAYS = limit
+    trained = training.fit(panel, config, splits.of_config(panel, config)).trained
+    print(trained.compiled, trained.best_val_loss)
+"""
+
+
+def test_long_runs_are_compiled_and_short_ones_are_not():
+    """In a process of its own: determinism, once asked for, keeps XLA off."""
+    here = str(Path(__file__).parent)
+    run = subprocess.run(
+        [sys.executable, "-c", COMPILED],
+        env=os.environ | {"PYTHONPATH": here},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (compiled, loss), (plain, other) = (line.split() for line in run.stdout.splitlines())
+    assert (compiled, plain) == ("True", "False")
+    assert float(loss) == pytest.approx(float(other), rel=1e-2)
+    assert run.stderr == ""  # not a line of TensorFlow's own
 
 
 def test_calendar_features_and_covariates_become_inputs():

@@ -50,7 +50,10 @@ def test_no_target_crosses_a_border(rows, val_size, test_size, gap, lookback, ho
     train = splits.train_cutoffs(panel, parts, lookback, horizon)
     val = splits.val_cutoffs(panel, parts, lookback, horizon)
     test = splits.test_cutoffs(panel, parts, lookback, horizon, step=1, folds=1000)
-    local = [np.concatenate([rows_after(part, horizon).ravel() % rows, []]) for part in (train, val, test)]
+    local = [
+        np.concatenate([rows_after(part, horizon).ravel() % rows, []])
+        for part in (train, val, test)
+    ]
     for uid in range(len(panel.ids)):
         assert (rows_before(train, lookback) >= 0).all()
         assert (local[0] < parts.train_stop[uid]).all()
@@ -82,6 +85,8 @@ def test_folds_are_the_last_ones_that_fit():
 def test_too_few_rows_say_how_many_are_needed():
     panel = panel_of("shop", rows=40)
     parts = splits.split(panel, val_size=10, test_size=10, gap=2)
-    with pytest.raises(InvalidInputError, match=r"'shop' needs at least 52 rows .* but has 40") as e:
+    with pytest.raises(
+        InvalidInputError, match=r"'shop' needs at least 52 rows .* but has 40"
+    ) as e:
         splits.require_windows(panel, parts, lookback=20, horizon=8)
     assert "--lookback" in e.value.hint

@@ -137,6 +137,9 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("patience", int, "Epochs without improvement before stopping.", "8"),
         Flag("clip_norm", float, "Largest norm of the gradient.", "1"),
         Flag("val_size", int, "Rows of the validation tail; else by horizon and rows."),
+        Flag(
+            "refit_all", bool, "Publish a model trained again on all rows once it is judged.", "on"
+        ),
         Flag("seed", int, "Start of every random number.", "1"),
         Flag("deterministic", bool, "The same weights on every run, a bit slower.", "off"),
         Flag("time_budget", "DURATION", "Stop training after this long, such as 90s, 10m, 1h30m."),

@@ -29,17 +29,22 @@ def epochs(advance: Callable[..., None]) -> Callable[[Progress], None]:
 
 def training_text(result: TrainResult) -> str:
     """Say what was trained, on what, and how it ended."""
-    network, trained = result.config.network, result.trained
+    network, fit, again = result.config.network, result.judged, result.published
     stack = "-".join(str(units) for units in network.layers or ())
-    compiled = ", XLA" if trained.compiled else ""
-    return (
+    text = (
         f"Model {result.name!r}, version {result.version}, is in service.\n"
         f"Network: {network.preset} {network.cell} {stack}, lookback {network.lookback}, horizon "
-        f"{network.horizon}, segment {network.segment}, {trained.parameters:,} weights.\n"
-        f"Data: {result.series} series, {result.rows:,} rows; {trained.windows:,} training and "
-        f"{trained.val_windows:,} validation windows.\n"
-        f"Training: {trained.epochs} epochs (best: {trained.best_epoch}) in "
-        f"{trained.seconds:.1f} s on {trained.device}{compiled}, ended by {trained.stopped_by}."
+        f"{network.horizon}, segment {network.segment}, {fit.parameters:,} weights.\n"
+        f"Data: {result.series} series, {result.rows:,} rows; {fit.windows:,} training and "
+        f"{fit.val_windows:,} validation windows.\n"
+        f"Training: {fit.epochs} epochs (best: {fit.best_epoch}) in {fit.seconds:.1f} s on "
+        f"{fit.device}{', XLA' if fit.compiled else ''}, ended by {fit.stopped_by}."
+    )
+    if again is fit:
+        return f"{text}\nIn service is the judged model; the rows held out were not used."
+    return (
+        f"{text}\nIn service is the same network trained again on all rows: {again.epochs} epochs "
+        f"in {again.seconds:.1f} s."
     )
 
 
@@ -51,11 +56,12 @@ def judgement_text(judgement: Judgement) -> str:
     ]
     headers = ["model", "MAE", "RMSE", "MASE", "sMAPE"]
     covered = ", ".join(
-        f"{share:.0%} of the {level:g}% interval's" for level, share in judgement.coverage.items()
+        f"the {level:g}% interval {share:.0%} of the time"
+        for level, share in judgement.coverage.items()
     )
-    lines = [f"Held-out folds: {judgement.folds}", table(rows, headers)]
+    lines = [f"Scores on {judgement.folds} held-out folds:", table(rows, headers)]
     if covered:
-        lines.append(f"Truth inside: {covered}.")
+        lines.append(f"The truth lay inside {covered}.")
     return "\n".join([*lines, judgement.verdict])
 
 
