@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +119,8 @@ def load_config(
 
 
 def _read_file(path: Path) -> dict[str, Any]:
+    import tomllib  # here, not above: commands that need no settings start faster
+
     try:
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
@@ -133,6 +133,8 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def _read_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    from difflib import get_close_matches
+
     from forecaster.config import SECTION_OF
 
     known = {PREFIX + key.upper(): key for key in SECTION_OF}
