@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 
-from forecaster import presets, series
+from forecaster import presets, series, splits
 from forecaster.config import Config
 from forecaster.errors import InvalidInputError
 from forecaster.model import Model
@@ -209,7 +209,7 @@ def evaluate(
 
 def _refitted(evaluated: Evaluated, judged: Model, on_epoch: Callable[[Progress], None]) -> Model:
     """Train again on all rows; calibrate on every window that the judged model has not seen."""
-    from forecaster import splits, training
+    from forecaster import training
 
     panel, config = evaluated.panel, evaluated.config
     parts = splits.of_config(panel, config)
@@ -246,7 +246,9 @@ def _digest(panel: Panel) -> str:
 
 def about(forecaster: Forecaster) -> dict[str, Any]:
     """Return what a manifest says of the data and the judgement."""
-    panel = forecaster.evaluated.panel
+    panel, fitted = forecaster.evaluated.panel, forecaster.evaluated.panel
+    if not forecaster.config.training.refit_all:
+        fitted = panel.head(splits.of_config(panel, forecaster.config).train_stop)
     return {
         "data": {
             "series": len(panel.ids),
@@ -256,5 +258,6 @@ def about(forecaster: Forecaster) -> dict[str, Any]:
             "last": str(panel.ds.max()),
             "frequency": panel.frequency,
         },
+        "fitted": {"first": str(fitted.ds.min()), "last": str(fitted.ds.max())},
         "judgement": forecaster.evaluated.backtest.judgement.to_dict(),
     }

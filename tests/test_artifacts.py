@@ -1,0 +1,168 @@
+"""A stored version: what goes in comes out, and damage is always told."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+from series_made import QUICK, frame_of
+
+from forecaster import artifacts
+from forecaster.api import Forecaster
+from forecaster.errors import DamagedError, InvalidInputError, NotFoundError
+from forecaster.registry import Registry, require_name
+
+FILES = [
+    "manifest.json",
+    "config.toml",
+    "network.weights.h5",
+    "network.onnx",
+    "scaling.json",
+    "intervals.json",
+    "golden.npz",
+]
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return Forecaster(**QUICK | {"calendar_features": True}).fit(frame_of("a", "b"))
+
+
+@pytest.fixture
+def saved(fitted, tmp_path):
+    fitted.save(tmp_path / "version")
+    return tmp_path / "version"
+
+
+def test_a_loaded_model_forecasts_exactly_what_the_saved_one_did(fitted, saved):
+    again = Forecaster.load(saved)
+    expected = fitted.predict(6, level=(50, 90))
+    found = again.predict(6, frame=frame_of("a", "b"), level=(50, 90))
+    assert found.equals(expected)
+    assert again.config == fitted.config
+
+
+def test_a_version_has_the_files_of_the_design_and_no_pickle(saved):
+    assert sorted(path.name for path in saved.iterdir()) == sorted(FILES)
+    for path in saved.iterdir():
+        with pytest.raises(Exception):  # noqa: B017 - whatever it is, it is no pickle
+            pickle.loads(path.read_bytes())
+
+
+def test_the_manifest_tells_what_is_needed_to_do_it_again(saved):
+    manifest = json.loads((saved / "manifest.json").read_text())
+    assert manifest["format"] == 1
+    assert manifest["data"]["series"] == 2
+    assert len(manifest["data"]["hash"]) == 64
+    assert manifest["trained"]["device"].startswith("cpu")
+    assert {"keras", "tensorflow", "onnxruntime"} <= manifest["versions"].keys()
+    assert manifest["judgement"]["verdict"]
+    assert manifest["fitted"] == {"first": "2024-01-01 00:00:00", "last": "2024-06-08 00:00:00"}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_told(saved, name):
+    (saved / name).unlink()
+    with pytest.raises(DamagedError, match=name.replace(".", r"\.")):
+        artifacts.load(saved)
+
+
+@pytest.mark.parametrize("name", FILES[1:])
+@pytest.mark.parametrize("place", [0.0, 0.5, 1.0])
+def test_one_flipped_bit_is_told(saved, name, place):
+    content = bytearray((saved / name).read_bytes())
+    content[int(place * (len(content) - 1))] ^= 1
+    (saved / name).write_bytes(content)
+    with pytest.raises(DamagedError, match="SHA-256"):
+        artifacts.load(saved)
+
+
+def test_a_manifest_that_is_no_json_is_told(saved):
+    (saved / "manifest.json").write_text("{")
+    with pytest.raises(DamagedError, match="manifest"):
+        artifacts.load(saved)
+
+
+def test_a_newer_format_is_told(saved):
+    manifest = json.loads((saved / "manifest.json").read_text())
+    (saved / "manifest.json").write_text(json.dumps(manifest | {"format": 2}))
+    with pytest.raises(InvalidInputError, match="format 2; this version .* reads format 1"):
+        artifacts.load(saved)
+
+
+def test_a_network_that_forecasts_otherwise_is_told(fitted, saved, monkeypatch):
+    """Digests hold, yet the runtime computes something else: only the golden forecast sees it."""
+    from forecaster.runtime import Network
+
+    original = Network.__call__
+    monkeypatch.setattr(Network, "__call__", lambda self, *a, **k: original(self, *a, **k) + 0.01)
+    with pytest.raises(DamagedError, match="golden forecast"):
+        artifacts.load(saved)
+
+
+def test_no_folder_is_not_found(tmp_path):
+    with pytest.raises(NotFoundError):
+        Forecaster.load(tmp_path / "nothing")
+
+
+def test_versions_pile_up_and_the_last_is_champion(fitted, tmp_path):
+    registry = Registry(tmp_path)
+    first = registry.save("air", fitted.model, {})
+    second = registry.save("air", fitted.model, {})
+    assert registry.names() == ["air"]
+    assert registry.versions("air") == [first, second]
+    assert registry.champion("air") == second
+    assert registry.load("air")[1] == second
+
+
+def test_a_failed_save_leaves_the_champion_and_nothing_else(fitted, tmp_path, monkeypatch):
+    registry = Registry(tmp_path)
+    first = registry.save("air", fitted.model, {})
+
+    def full(*_args, **_options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        registry.save("air", fitted.model, {})
+    monkeypatch.undo()
+    assert registry.champion("air") == first
+    assert [path.name for path in (tmp_path / "air" / "versions").iterdir()] == [first]
+
+
+def test_what_a_crash_left_behind_is_swept(fitted, tmp_path):
+    registry = Registry(tmp_path)
+    registry.save("air", fitted.model, {})
+    orphan = tmp_path / "air" / "versions" / ".20250101-x.99.tmp"
+    orphan.mkdir()
+    (orphan / "network.onnx").write_bytes(b"half")
+    registry.save("air", fitted.model, {})
+    assert not orphan.exists()
+
+
+def test_a_champion_that_names_nothing_is_told(fitted, tmp_path):
+    registry = Registry(tmp_path)
+    version = registry.save("air", fitted.model, {})
+    (tmp_path / "air" / "champion").write_text("../../etc\n")
+    with pytest.raises(DamagedError, match="does not exist") as raised:
+        registry.load("air")
+    assert version in raised.value.hint
+
+
+def test_an_unknown_model_names_near_ones(fitted, tmp_path):
+    Registry(tmp_path).save("airline", fitted.model, {})
+    with pytest.raises(NotFoundError, match="no model 'airlines'") as raised:
+        Registry(tmp_path).load("airlines")
+    assert "airline" in raised.value.hint
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "CON", "nul.txt", "x" * 65, "ä", "-v", "a."])
+def test_names_that_cannot_be_folders_are_refused(name):
+    with pytest.raises(InvalidInputError, match="model's name"):
+        require_name(name)
+
+
+def test_scaling_survives_the_round_trip(fitted, saved):
+    again = artifacts.load(saved).scaling
+    for name in ("center", "scale", "error_unit", "log"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(fitted.model.scaling, name))
