@@ -1,0 +1,300 @@
+"""`Forecaster` and `backtest`: intervals, presets, judgement, and the exported table."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from series_made import QUICK, frame_of, panel_of
+
+import forecaster
+from forecaster import Forecaster, presets
+from forecaster.config import Config, EvaluationSpec
+from forecaster.errors import InvalidInputError, QualityGateError
+from forecaster.intervals import KEPT, calibrate
+from forecaster.predicting import export, predict, to_csv
+
+NOW = pd.Timestamp("2024-06-10", tz="UTC").to_pydatetime  # the series end on 2024-06-08
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return Forecaster(**QUICK).fit(frame_of("a", "b"))
+
+
+# --- intervals
+
+
+def test_half_widths_are_the_order_statistics_of_split_conformal():
+    errors = np.random.default_rng(0).normal(size=(99, 3))
+    conformal = calibrate(errors)
+    ranked = np.sort(np.abs(errors), axis=0)
+    np.testing.assert_array_equal(conformal.half_widths(80, 3), ranked[79])  # ceil(100 x .80) - 1
+    np.testing.assert_array_equal(conformal.half_widths(95, 3), ranked[94])
+
+
+def test_coverage_is_at_least_the_level_on_exchangeable_errors():
+    random = np.random.default_rng(1)
+    covered = [
+        np.mean(
+            np.abs(random.normal(size=50))
+            <= calibrate(random.normal(size=(39, 1))).half_widths(80, 1)
+        )
+        for _ in range(400)
+    ]
+    assert np.mean(covered) == pytest.approx(0.8, abs=0.02)
+
+
+def test_many_scores_are_thinned_without_losing_the_level():
+    errors = np.abs(np.random.default_rng(0).normal(size=(20 * KEPT, 1)))
+    conformal = calibrate(errors)
+    assert len(conformal.scores) == KEPT
+    assert conformal.half_widths(95, 1)[0] == pytest.approx(np.quantile(errors, 0.95), rel=0.01)
+
+
+def test_steps_past_the_calibrated_widen_as_the_root_of_time():
+    conformal = calibrate(np.full((99, 4), 2.0))
+    np.testing.assert_allclose(conformal.half_widths(80, 16)[[3, 15]], [2.0, 4.0])
+
+
+def test_higher_levels_contain_lower_ones(fitted):
+    table = fitted.predict(level=(50, 80, 95))
+    for low, high in (("50", "80"), ("80", "95")):
+        assert (table[f"gru-lo-{high}"] <= table[f"gru-lo-{low}"]).all()
+        assert (table[f"gru-hi-{high}"] >= table[f"gru-hi-{low}"]).all()
+    assert (table["gru-lo-50"] <= table["gru"]).all()
+    assert (table["gru"] <= table["gru-hi-50"]).all()
+
+
+# --- the table
+
+
+def test_the_table_has_the_columns_of_the_nixtla_tools(fitted):
+    table = fitted.predict(level=(80,))
+    assert list(table) == ["unique_id", "ds", "cutoff", "gru", "gru-lo-80", "gru-hi-80"]
+    assert table["unique_id"].tolist() == ["a"] * 4 + ["b"] * 4
+    assert table["ds"].tolist()[:4] == list(pd.date_range("2024-06-09", periods=4))
+    assert (table["cutoff"] == pd.Timestamp("2024-06-08")).all()
+
+
+def test_a_longer_horizon_is_rolled_forward_and_said(fitted):
+    prediction = fitted.prediction(10)
+    assert len(prediction.frame) == 20
+    assert any("Steps 5 to 10 are rolled forward" in line for line in prediction.notices)
+    short = fitted.predict()
+    rolled = prediction.frame.groupby("unique_id").head(4).reset_index(drop=True)
+    np.testing.assert_allclose(rolled["gru"], short["gru"], rtol=1e-6)
+    assert np.isfinite(prediction.frame.select_dtypes("number").to_numpy()).all()
+
+
+def test_rolling_forward_feeds_forecasts_back(fitted):
+    """Steps 5 to 8 are what the model says when its own first steps are appended as truth."""
+    frame = frame_of("a", "b")
+    first = fitted.predict(frame=frame)
+    appended = pd.concat([frame, first.rename(columns={"gru": "y"})[["unique_id", "ds", "y"]]])
+    np.testing.assert_allclose(
+        fitted.predict(8, frame=frame).groupby("unique_id")["gru"].tail(4),
+        fitted.predict(frame=appended)["gru"],
+        rtol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("settings", [{"calendar_features": True}, {"transform": "diff"}])
+def test_known_features_and_differences_roll_forward_too(settings):
+    model = Forecaster(**QUICK | {"epochs": 1} | settings).fit(frame_of("a"))
+    assert np.isfinite(model.predict(7)["gru"]).all()
+
+
+def test_covariates_are_used_and_missed(tmp_path):
+    frame = frame_of("a").assign(rain=np.arange(160.0))
+    model = Forecaster(**QUICK | {"epochs": 1}, covariates=("rain",)).fit(frame)
+    assert model.model.network.context_shape[1] == 2
+    assert np.isfinite(model.predict(9)["gru"]).all()
+    with pytest.raises(InvalidInputError, match="rain"):
+        model.predict(frame=frame.drop(columns="rain"))
+
+
+def test_a_series_never_seen_is_forecast_on_its_own_scale(fitted):
+    new = frame_of("zoo")
+    new["y"] = new["y"] * 100
+    prediction = fitted.prediction(frame=new)
+    assert any("1 series the model has never seen" in line for line in prediction.notices)
+    assert 300 < prediction.frame["gru"].mean() < 700
+
+
+def test_a_series_without_a_context_is_skipped_and_listed(fitted):
+    frame = pd.concat([frame_of("a"), frame_of("tiny", rows=9)])
+    prediction = fitted.prediction(frame=frame)
+    assert prediction.skipped == {"tiny": "needs 16 rows (lookback) but has 9"}
+    assert set(prediction.frame["unique_id"]) == {"a"}
+    with pytest.raises(InvalidInputError, match="'tiny' needs 16 rows"):
+        fitted.predict(frame=frame_of("tiny", rows=9))
+
+
+def test_old_data_is_refused(fitted):
+    panel = fitted.evaluated.panel
+    predict(fitted.model, panel, max_age=3 * 86_400, now=NOW)
+    with pytest.raises(QualityGateError, match=r"'a' ends at 2024-06-08.* 2\.0 days ago"):
+        predict(fitted.model, panel, max_age=86_400, now=NOW)
+
+
+def test_integer_times_go_on_with_their_step(fitted):
+    frame = frame_of("a")
+    frame["ds"] = np.arange(160) * 5
+    model = Forecaster(**QUICK | {"epochs": 1}).fit(frame)
+    assert model.predict()["ds"].tolist() == [800, 805, 810, 815]
+
+
+def test_zones_survive():
+    frame = frame_of("a", frequency="h")
+    frame["ds"] = frame["ds"].dt.tz_localize("UTC").dt.tz_convert("Europe/Berlin")
+    table = Forecaster(**QUICK | {"epochs": 1}).fit(frame).predict()
+    assert str(table["ds"].dt.tz) == "Europe/Berlin"
+    assert "2024-01-07T17:00:00+01:00" in to_csv(table)
+
+
+def test_exports_are_whole_or_not_there(fitted, tmp_path, monkeypatch):
+    table = fitted.predict()
+    export(table, tmp_path / "out.csv")
+    export(table, tmp_path / "out.parquet")
+    read = pd.read_csv(tmp_path / "out.csv", parse_dates=["ds", "cutoff"])
+    pd.testing.assert_frame_equal(
+        read, pd.read_parquet(tmp_path / "out.parquet"), check_dtype=False
+    )
+    assert "2024-06-09,2024-06-08," in (tmp_path / "out.csv").read_text()
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(OSError, match="No space"):
+        export(table.head(1), tmp_path / "out.csv")
+    assert len(pd.read_csv(tmp_path / "out.csv")) == 8
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "out.parquet"]
+    with pytest.raises(InvalidInputError, match=r"folder .* does not exist"):
+        export(table, tmp_path / "no" / "out.csv")
+
+
+# --- presets
+
+
+def test_settings_that_are_given_are_kept_and_the_rest_is_chosen():
+    panel = panel_of("a", rows=2000, frequency="h")
+    chosen = presets.resolve(Config.of(horizon=24), panel)
+    assert all(value is not None for value in chosen.network.model_dump().values())
+    assert (chosen.network.lookback, chosen.network.segment) == (720, 24)
+    kept = presets.resolve(Config.of(horizon=24, lookback=48, segment=12, layers=(5,)), panel)
+    assert (kept.network.lookback, kept.network.segment, kept.network.layers) == (48, 12, (5,))
+
+
+def test_the_classic_preset_is_the_textbook():
+    network = presets.resolve(
+        Config.of(preset="classic", cell="lstm"), panel_of("a", rows=600)
+    ).network
+    assert (network.segment, network.layers, network.decoder) == (1, (50, 50), "direct")
+    assert (network.lookback, network.normalise) == (60, "none")
+
+
+@pytest.mark.parametrize("rows", [12, 20, 40, 100])
+def test_little_data_gets_a_window_that_fits(rows):
+    panel = panel_of("a", rows=rows)
+    model = Forecaster(epochs=1).fit(frame_of("a", rows=rows))
+    assert model.config.network.lookback + model.config.network.horizon < rows
+    assert np.isfinite(model.predict()["gru"]).all(), panel
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lookback": 10, "segment": 4, "horizon": 4}, "segment 4 does not divide lookback 10"),
+        ({"lookback": 12, "segment": 4, "horizon": 6}, "segment 4 does not divide horizon 6"),
+        ({"horizon": 8, "val_size": 4}, "val_size 4 is less than horizon 8"),
+        ({"horizon": 8, "test_size": 4}, "--test-size needs at least the horizon"),
+        ({"folds": 2, "test_size": 20}, "Both --folds 2 and --test-size 20"),
+        ({"lookback": 200, "horizon": 8, "segment": 4}, "needs at least .* but has 160"),
+    ],
+)
+def test_settings_that_contradict_are_refused(settings, message):
+    with pytest.raises(InvalidInputError, match=message):
+        Forecaster(**settings).fit(frame_of("a"))
+
+
+# --- judgement
+
+
+def test_the_scores_can_be_computed_again_from_the_forecasts(fitted):
+    folds = fitted.evaluated.backtest.folds
+    scores = fitted.evaluated.backtest.judgement.scores
+    table = folds.to_frame()
+    assert list(table)[:5] == ["unique_id", "ds", "cutoff", "y", "gru"]
+    assert len(table) == 2 * 2 * 4
+    for name in ("gru", "naive", "seasonal_naive", "drift"):
+        assert scores[name]["mae"] == pytest.approx((table["y"] - table[name]).abs().mean())
+    truth = frame_of("a", "b").merge(table, on=["unique_id", "ds"], suffixes=("", "_table"))
+    np.testing.assert_array_equal(truth["y"], truth["y_table"])
+    ahead = (table["ds"] - table["cutoff"]).dt.days
+    assert set(ahead) == {1, 2, 3, 4}
+    last = frame_of("a", "b").rename(columns={"ds": "cutoff", "y": "last"})
+    np.testing.assert_array_equal(
+        table.merge(last, on=["unique_id", "cutoff"])["last"], table["naive"]
+    )
+
+
+def test_a_model_that_wins_is_said_to_have_skill():
+    frame = frame_of("a", "b", rows=400, noise=0.02)
+    result = forecaster.backtest(
+        frame, **QUICK | {"epochs": 30, "learning_rate": 0.01, "season_length": 7, "folds": 10}
+    )
+    assert result.judgement.skill > 0.5
+    assert result.judgement.p_value < 0.05
+    assert result.judgement.verdict.startswith("Skill: gru has")
+
+
+def test_a_random_walk_is_said_to_have_no_skill():
+    random = np.random.default_rng(5)
+    ds = pd.date_range("2020-01-01", periods=400)
+    walk = pd.DataFrame(
+        {"unique_id": "walk", "ds": ds, "y": 100 + random.normal(size=400).cumsum()}
+    )
+    verdict = forecaster.backtest(walk, **QUICK | {"folds": 20}).judgement.verdict
+    assert not verdict.startswith("Skill:")
+
+
+CHANGES = {
+    "folds": {"folds": 3},
+    "test_size": {"folds": None, "test_size": 30},
+    "step_size": {"step_size": 2},
+    "gap": {"gap": 3},
+    "refit": {"refit": "each"},
+}
+
+
+@pytest.mark.parametrize("field", sorted(EvaluationSpec.model_fields))
+def test_every_evaluation_setting_changes_the_backtest(field):
+    settings = QUICK | {"epochs": 1, "deterministic": True}
+    frame = frame_of("a")
+    before = forecaster.backtest(frame, **settings).folds.to_frame()
+    after = forecaster.backtest(frame, **settings | CHANGES[field]).folds.to_frame()
+    assert not before.equals(after)
+
+
+def test_publishing_the_judged_model_is_a_choice():
+    settings = QUICK | {"epochs": 4, "deterministic": True}
+    fitted = Forecaster(**settings).fit(frame_of("a"))
+    judged = Forecaster(**settings, refit_all=False).fit(frame_of("a"))
+    trained_on = fitted.evaluated.backtest.models[-1]
+    assert judged.model.graph == trained_on.graph != fitted.model.graph
+    assert fitted.model.trained.windows > trained_on.trained.windows
+    assert fitted.model.trained.epochs == trained_on.trained.best_epoch
+    assert fitted.model.conformal.windows > trained_on.conformal.windows
+
+
+def test_series_that_are_too_short_follow_the_policy():
+    frame = pd.concat([frame_of("a"), frame_of("tiny", rows=18)])
+    fitted = Forecaster(**QUICK | {"epochs": 1}).fit(frame)
+    assert fitted.evaluated.panel.skipped == {
+        "tiny": "needs at least 20 rows (lookback + horizon) but has 18"
+    }
+    with pytest.raises(InvalidInputError, match="'tiny' needs at least 20 rows"):
+        Forecaster(**QUICK, too_short="error").fit(frame)
+
+
+def test_using_a_forecaster_too_early_says_what_to_do():
+    with pytest.raises(InvalidInputError, match="Call fit"):
+        Forecaster().predict(frame=frame_of("a"))
+    with pytest.raises(InvalidInputError, match="no setting 'horizn'"):
+        Forecaster(horizn=3)
