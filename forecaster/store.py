@@ -81,6 +81,7 @@ class Store:
         self.parts = self.folder / "parts"
         self.index = self.folder / "index.json"
         self.lock_timeout = lock_timeout
+        self._seen: tuple[object, dict[str, Entry]] = (None, {})
 
     def ids(self) -> list[str]:
         """Return the ids of the stored series, sorted."""
@@ -93,27 +94,15 @@ class Store:
             DamagedError: The index cannot be read as such.
         """
         try:
-            text = self.index.read_bytes()
+            status = self.index.stat()
+            stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
+            if stamp != self._seen[0]:  # thousands of symbols ask in turn: parse once a commit
+                self._seen = (stamp, _parsed(self.index, self.index.read_bytes()))
         except FileNotFoundError:
             return {}
         except OSError as error:
             raise _failure("read", self.index, error) from error
-        try:
-            content = json.loads(text)
-            known = content["format"] <= FORMAT
-            # A newer format may have other fields; it is refused below, in words.
-            entries = {uid: Entry(**entry) for uid, entry in content["series"].items() if known}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DamagedError(
-                f"The index of the stored series, '{self.index}', is damaged: {error}.",
-                "Restore it from a backup, or delete it and fetch the series again.",
-            ) from error
-        if not known:
-            raise ForecasterError(
-                f"'{self.index}' has format {content['format']}; this version reads {FORMAT}.",
-                "Upgrade forecaster.",
-            )
-        return entries
+        return dict(self._seen[1])
 
     def entry(self, unique_id: str) -> Entry:
         """Return what is known of one series.
@@ -149,6 +138,8 @@ class Store:
                 if entries == seen:
                     raise
                 seen = entries
+            except OSError as error:
+                raise _failure("read", self.parts, error) from error
             else:
                 frame = long_frame(gathered(pieces)[0])
                 frame.attrs["notices"] = moved
@@ -291,6 +282,25 @@ class Store:
             path.unlink(missing_ok=True)
 
 
+def _parsed(path: Path, text: bytes) -> dict[str, Entry]:
+    try:
+        content = json.loads(text)
+        known = content["format"] <= FORMAT
+        # A newer format may have other fields; it is refused below, in words.
+        entries = {uid: Entry(**entry) for uid, entry in content["series"].items() if known}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedError(
+            f"The index of the stored series, '{path}', is damaged: {error}.",
+            "Restore it from a backup, or delete it and fetch the series again.",
+        ) from error
+    if not known:
+        raise ForecasterError(
+            f"'{path}' has format {content['format']}; this version reads {FORMAT}.",
+            "Upgrade forecaster.",
+        )
+    return entries
+
+
 def _by_part(entries: Mapping[str, Entry]) -> dict[str, dict[str, Entry]]:
     parts: dict[str, dict[str, Entry]] = {}
     for uid, entry in entries.items():
@@ -336,5 +346,5 @@ def _failure(verb: str, path: Path, error: OSError) -> ForecasterError:
     reason = error.strerror or str(error)
     return ForecasterError(
         f"Cannot {verb} '{error.filename or path}': {reason}.",
-        "What was stored before is unchanged.",
+        "What was stored before is unchanged." if verb == "write to" else "",
     )

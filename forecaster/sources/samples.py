@@ -57,7 +57,7 @@ SAMPLES = {
             series=1,
             rows=8760,
             frequency="h",
-            licence="BSD-3-Clause",
+            licence="BSD-3-Clause by way of skforecast-datasets, GPL-3 in tsibbledata",
         ),
         Sample(
             "stocks",

@@ -1,0 +1,300 @@
+"""From a source to the store: files, samples and symbols, with the outcome of each series."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+from forecaster.errors import ForecasterError, NotFoundError, PartialError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from forecaster.sources.yahoo import SymbolResult
+    from forecaster.store import Entry, Store
+
+Action = Literal["new", "appended", "replaced", "unchanged", "stored", "failed"]
+
+BATCH = 20  # symbols in a commit: a run that is cut off loses at most these
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one series.
+
+    Attributes:
+        unique_id: Its id.
+        action: `new`, `appended`, `replaced`, `unchanged`, `stored` (offline) or `failed`.
+        entry: What the store says of it now; None when it has none.
+        rows_added: How many rows more than before.
+        error: Why it failed.
+    """
+
+    unique_id: str
+    action: Action
+    entry: Entry | None = None
+    rows_added: int = 0
+    error: ForecasterError | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for `--json`."""
+        plain: dict[str, Any] = {"unique_id": self.unique_id, "action": self.action}
+        if self.entry:
+            facts = vars(self.entry)
+            kept = ("rows", "first", "last", "time", "frequency", "source", "problems")
+            plain |= {"rows_added": self.rows_added} | {name: facts[name] for name in kept}
+        if self.error:
+            said = {"message": self.error.message, "hint": self.error.hint}
+            plain["error"] = {"code": self.error.exit_code} | said
+        return plain
+
+
+@dataclass
+class FetchReport:
+    """The outcomes of one fetch, and what to tell the user beside them."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> list[Outcome]:
+        """The series that failed."""
+        return [outcome for outcome in self.outcomes if outcome.error]
+
+    @property
+    def exit_code(self) -> int:
+        """0; 7 when some series failed; when all did, their common code, else 1."""
+        codes = {outcome.error.exit_code for outcome in self.outcomes if outcome.error}
+        if not codes:
+            return 0
+        if len(self.failed) < len(self.outcomes):
+            return PartialError.exit_code
+        return codes.pop() if len(codes) == 1 else ForecasterError.exit_code
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for `--json`."""
+        counts: dict[str, int] = {}
+        for outcome in self.outcomes:
+            counts[outcome.action] = counts.get(outcome.action, 0) + 1
+        document: dict[str, Any] = {
+            "series": [outcome.to_dict() for outcome in self.outcomes],
+            "counts": counts,
+            "notices": self.notices,
+        }
+        if len(self.failed) == len(self.outcomes) and self.failed:
+            error = self.failed[0].error
+            message = f"No series was fetched: {error.message}" if error else ""
+            hint = error.hint if error else ""
+            document["error"] = {"code": self.exit_code, "message": message, "hint": hint}
+        return document
+
+
+def fetch_file(
+    store: Store,
+    source: str | Path,
+    *,
+    id_column: str | None = None,
+    time_column: str | None = None,
+    target: str | None = None,
+    wide: bool = False,
+    unique_id: str | None = None,
+) -> FetchReport:
+    """Read a file, an address or standard input (`-`) and store every series of it.
+
+    Raises:
+        ForecasterError: As `sources.files.read_file` and `Store.put`; nothing is stored then.
+    """
+    from forecaster.sources.files import read_coded
+
+    frame, notices = read_coded(
+        source,
+        id_column=id_column,
+        time_column=time_column,
+        target=target,
+        wide=wide,
+        unique_id=unique_id,
+    )
+    report = _put(store, frame, _described(str(source)))
+    report.notices[:0] = notices
+    return report
+
+
+def fetch_sample(store: Store, name: str) -> FetchReport:
+    """Store a bundled data set.
+
+    Raises:
+        NotFoundError: There is none of that name.
+    """
+    from forecaster.sources.samples import load_sample
+
+    return _put(store, load_sample(name), {"kind": "sample", "name": name})
+
+
+def stored_symbols(store: Store, symbols: Sequence[str]) -> FetchReport:
+    """Say what the store has for some symbols; nothing is fetched."""
+    entries = store.entries()
+    report = FetchReport()
+    for symbol in _spelled(symbols):
+        entry = entries.get(symbol)
+        error = None
+        if entry is None:
+            error = NotFoundError(f"{symbol!r} is not stored.", "Fetch it without --offline.")
+        report.outcomes.append(Outcome(symbol, "stored" if entry else "failed", entry, error=error))
+    return report
+
+
+def fetch_symbols(
+    store: Store,
+    symbols: Sequence[str],
+    *,
+    start: str | None = None,
+    end: str | None = None,
+    interval: str = "1d",
+    price: str = "adjusted",
+    workers: int = 4,
+    on_outcome: Callable[[Outcome], None] = lambda _outcome: None,
+) -> FetchReport:
+    """Fetch symbols from Yahoo, continue what is stored, and commit in small batches.
+
+    What was fetched is committed also when the run is interrupted; a symbol that fails leaves its
+    stored series as it was.
+
+    Args:
+        store: Where the series are and go.
+        symbols: As Yahoo writes them.
+        start: First day, ISO.
+        end: Day after the last one, ISO.
+        interval: `1d`, `1h`, `1wk` ...
+        price: Which price is `y`: `adjusted` or `close`.
+        workers: How many symbols are asked for at the same time.
+        on_outcome: Called after each symbol, in the order of completion.
+
+    Returns:
+        One outcome a symbol, in the order they were named.
+
+    Raises:
+        InvalidInputError: The choices themselves cannot be used.
+        ForecasterError: The store cannot be written.
+    """
+    from forecaster.sources import yahoo
+
+    results = yahoo.fetch_symbols(
+        symbols,
+        start=start,
+        end=end,
+        interval=interval,
+        price=price,
+        stored=lambda symbol: _stored(store, symbol),
+        workers=workers,
+    )
+    source = {"kind": "yahoo", "interval": interval, "price": price}
+    outcomes: dict[str, Outcome] = {}
+    report = FetchReport()
+    with _batches(store, source, outcomes, report.notices) as add:
+        for result in results:
+            report.notices.extend(result.notices)
+            on_outcome(add(result))
+    report.outcomes = [outcomes[symbol] for symbol in _spelled(symbols)]
+    return report
+
+
+@contextmanager
+def _batches(
+    store: Store, source: dict[str, Any], outcomes: dict[str, Outcome], notices: list[str]
+) -> Iterator[Callable[[SymbolResult], Outcome]]:
+    """Collect results and commit them some at a time, the last ones even after Ctrl-C."""
+    waiting: list[SymbolResult] = []
+    before = store.entries()
+
+    def commit() -> None:
+        for frame in _stackable(waiting):
+            for uid, entry in store.put(frame, source).items():
+                outcomes[uid] = _with_entry(outcomes[uid], entry, before.get(uid))
+                notices.extend(_moved(uid, entry, before.get(uid)))
+        waiting.clear()
+
+    def add(result: SymbolResult) -> Outcome:
+        symbol = result.symbol
+        stored = before.get(symbol)
+        outcome = Outcome(symbol, result.action, stored, result.rows_added, result.error)
+        outcomes[symbol] = outcome
+        if result.frame is not None and result.action != "unchanged":
+            waiting.append(result)
+            if len(waiting) >= BATCH:
+                commit()
+        return outcome
+
+    try:
+        yield add
+    finally:
+        commit()
+
+
+def _stackable(results: list[SymbolResult]) -> Iterator[pd.DataFrame]:
+    """Stack frames whose times fit into one column: exchanges have their own zones."""
+    import pandas as pd
+
+    by_time: dict[str, list[pd.DataFrame]] = {}
+    for result in results:
+        if result.frame is not None:
+            by_time.setdefault(str(result.frame["ds"].dtype), []).append(result.frame)
+    for frames in by_time.values():
+        yield pd.concat(frames, ignore_index=True)
+
+
+def _with_entry(outcome: Outcome, entry: Entry, before: Entry | None) -> Outcome:
+    action = "replaced" if outcome.action == "new" and before else outcome.action
+    return Outcome(outcome.unique_id, action, entry, outcome.rows_added)
+
+
+def _moved(uid: str, entry: Entry, before: Entry | None) -> list[str]:
+    """Say that a series now comes from somewhere else: two of one name are easily confused."""
+    old, new = (kind.source.get("kind") if kind else None for kind in (before, entry))
+    if before is None or old == new:
+        return []
+    return [f"{uid}: {before.rows} rows from {old} were replaced by {entry.rows} from {new}."]
+
+
+def _stored(store: Store, symbol: str) -> pd.DataFrame | None:
+    """Return the stored series that Yahoo's may continue; None when there is none of Yahoo's."""
+    entry = store.entries().get(symbol)
+    if entry is None or entry.source.get("kind") != "yahoo":
+        return None
+    return store.read([symbol])
+
+
+def _put(store: Store, frame: pd.DataFrame, source: dict[str, Any]) -> FetchReport:
+    before = store.entries()
+    report = FetchReport()
+    for uid, entry in store.put(frame, source).items():
+        old = before.get(uid)
+        report.notices.extend(_moved(uid, entry, old))
+        action: Action = "new" if old is None else "replaced"
+        if old and old.hash == entry.hash:
+            action = "unchanged"
+        added = entry.rows - old.rows if old and action == "replaced" else entry.rows
+        report.outcomes.append(
+            Outcome(uid, action, entry, 0 if action == "unchanged" else max(added, 0))
+        )
+    return report
+
+
+def _spelled(symbols: Sequence[str]) -> list[str]:
+    """Spell symbols as they are stored, each once."""
+    return list(dict.fromkeys(symbol.strip().upper() for symbol in symbols))
+
+
+def _described(source: str) -> dict[str, Any]:
+    """Describe where a file came from, without anything secret that an address may hold."""
+    if source == "-":
+        return {"kind": "stdin"}
+    if "://" in source:
+        parts = urlsplit(source)
+        host = parts.netloc.rpartition("@")[2]
+        return {"kind": "url", "url": f"{parts.scheme}://{host}{parts.path}"}
+    path = Path(source).expanduser().resolve()
+    return {"kind": "file", "path": str(path)}

@@ -1,0 +1,179 @@
+"""What the store holds, for people: lists, descriptions, defects, exports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forecaster.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from forecaster.store import Entry, Store
+
+LAST_ROWS = 5
+
+# What a defect is called, and whether training refuses it by default.
+WORDS = {
+    "damaged": ("the stored file is damaged", True),
+    "duplicates": ("{count} duplicated timestamps, the first at {first}", True),
+    "infinite_values": ("{count} infinite values, the first at {first}", True),
+    "missing_values": ("{count} missing values (NaN), the first at {first}", False),
+    "missing_timestamps": ("{count} missing timestamps, the first after {first}", False),
+    "closures": ("{count} weekdays without a row, the first after {first}: closures?", False),
+    "constant": ("all {count} values are the same", False),
+    "irregular": ("the timestamps have no regular step", False),
+    "too_short": ("{count} rows are fewer than two horizons ({first} rows)", False),
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One defect of one series; `error` when training refuses it by default."""
+
+    unique_id: str
+    kind: str
+    error: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class Description:
+    """One series: what the index says, how its values are spread, its defects and last rows."""
+
+    unique_id: str
+    entry: Entry
+    values: dict[str, float]
+    empty: dict[str, int]
+    problems: list[Problem]
+    last_rows: pd.DataFrame
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for `--json`."""
+        return {
+            "unique_id": self.unique_id,
+            **vars(self.entry),
+            "values": self.values,
+            "empty": self.empty,
+            "problems": [vars(problem) for problem in self.problems],
+            "last_rows": self.last_rows.to_dict("records"),
+        }
+
+
+def source_text(entry: Entry) -> str:
+    """Say in a few words where a series came from."""
+    source = entry.source
+    kind = str(source.get("kind", "?"))
+    named = source.get("name") or source.get("path") or source.get("url")
+    if named:
+        return f"{kind} {str(named).rpartition('/')[2] or named}"
+    if kind == "yahoo":
+        return f"yahoo {source.get('interval')} {source.get('price')}"
+    return kind
+
+
+def describe(store: Store, unique_id: str) -> Description:
+    """Describe one series.
+
+    Raises:
+        NotFoundError: It is not stored; near matches are named.
+        DamagedError: Its file cannot be read.
+    """
+    entry = store.entry(unique_id)
+    frame = store.read([unique_id]).drop(columns="unique_id")
+    y = frame["y"]
+    values = {
+        "min": y.min(),
+        "mean": y.mean(),
+        "median": y.median(),
+        "max": y.max(),
+        "standard_deviation": y.std(),
+        "last": y.iloc[-1],
+    }
+    return Description(
+        unique_id,
+        entry,
+        {name: float(value) for name, value in values.items()},
+        {str(name): int(count) for name, count in frame.isna().sum().items()},
+        problems_of(unique_id, entry),
+        frame.tail(LAST_ROWS).reset_index(drop=True),
+    )
+
+
+def check(store: Store, ids: Sequence[str] = ()) -> list[Problem]:
+    """Return every defect of some series (all when none is named), errors first in each.
+
+    Everything is read and compared with the digests taken when it was stored.
+
+    Raises:
+        NotFoundError: A series is not stored.
+    """
+    for uid in ids:
+        store.entry(uid)
+    entries = store.entries()
+    damaged = store.damaged()
+    found = []
+    for uid in sorted(ids) or entries:
+        if uid in damaged:
+            found.append(Problem(uid, "damaged", True, damaged[uid]))
+        found.extend(problems_of(uid, entries[uid]))
+    return found
+
+
+def problems_of(unique_id: str, entry: Entry) -> list[Problem]:
+    """Put the defects that were found when a series was stored into words."""
+    from forecaster.frequencies import default_horizon
+
+    defects = list(entry.problems)
+    needed = 2 * default_horizon(entry.frequency)
+    if entry.time != "integer" and entry.frequency is None and entry.rows > 2:
+        defects.append({"kind": "irregular", "count": None, "first": None})
+    elif entry.rows < needed:
+        defects.append({"kind": "too_short", "count": entry.rows, "first": needed})
+    problems = []
+    for defect in defects:
+        text, error = WORDS[defect["kind"]]
+        said = text.format(count=defect["count"], first=defect["first"])
+        problems.append(Problem(unique_id, defect["kind"], error, said))
+    return sorted(problems, key=lambda problem: not problem.error)
+
+
+def export(store: Store, ids: Sequence[str], path: Path) -> int:
+    """Write series to a CSV, or to Parquet by its suffix, whole or not at all.
+
+    Returns:
+        How many rows were written.
+
+    Raises:
+        NotFoundError: A series is not stored.
+        InvalidInputError: The suffix is neither `.csv` nor `.parquet`.
+    """
+    from forecaster.atomic import replace_file
+
+    frame = store.read(ids or None)
+    if path.suffix == ".parquet":
+        replace_file(path, lambda file: frame.to_parquet(file, index=False))
+    elif path.suffix == ".csv":
+        replace_file(path, lambda file: file.write(as_csv(frame).encode()))
+    else:
+        raise InvalidInputError(
+            f"'{path}' needs the suffix .csv or .parquet.", "Change the name of the output."
+        )
+    return len(frame)
+
+
+def as_csv(frame: pd.DataFrame) -> str:
+    """Write a long frame as CSV: ISO 8601 times, no index."""
+    import pandas as pd
+
+    ds = frame["ds"]
+    if pd.api.types.is_datetime64_any_dtype(ds.dtype):
+        from forecaster.profiles import written
+
+        # Each distinct time is written once: many series share their clock.
+        codes, distinct = pd.factorize(ds)
+        ds = pd.Series(written(pd.DatetimeIndex(distinct)), dtype="str").take(codes)
+    return str(frame.assign(ds=ds.to_numpy()).to_csv(index=False, lineterminator="\n"))
