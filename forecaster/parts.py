@@ -298,30 +298,28 @@ def _ids(column: pd.Series[Any]) -> tuple[npt.NDArray[np.integer[Any]], list[str
     if isinstance(column.dtype, pd.CategoricalDtype):  # already coded: no text is looked at
         codes, found = column.cat.codes.to_numpy(), column.cat.categories
     else:
-        text = column if isinstance(column.dtype, pd.StringDtype) else column.astype("str")
-        codes, found = pd.factorize(text)
+        codes, found = pd.factorize(_text(column))
     if (codes < 0).any():
         raise InvalidInputError(
             f"Row {int(np.argmax(codes < 0))} has no unique_id.", "Every row needs one."
         )
     ids = [str(uid) for uid in found]
     used = np.flatnonzero(np.bincount(codes, minlength=len(ids))).tolist()
-    for i in used:
-        _check_id(ids[i])
+    if any(not ids[i] for i in used):
+        raise InvalidInputError("A unique_id is empty.", "Give every series a name.")
     order = sorted(used, key=ids.__getitem__)
     rank = np.empty(len(ids), dtype=codes.dtype)  # few series, narrow codes: they sort faster
     rank[order] = np.arange(len(order))
     return rank[codes], [ids[i] for i in order]
 
 
-def _check_id(uid: str) -> None:
-    if not uid:
-        raise InvalidInputError("A unique_id is empty.", "Give every series a name.")
+def _text(column: pd.Series[Any]) -> pd.Series[Any]:
     try:
-        uid.encode()
+        return column if isinstance(column.dtype, pd.StringDtype) else column.astype("str")
     except UnicodeEncodeError as error:
         raise InvalidInputError(
-            f"The unique_id {uid!a} is not text: it holds half of a character.", "Rename it."
+            f"The unique_id {error.object!a} is not text: it holds half of a character.",
+            "Rename it.",
         ) from error
 
 

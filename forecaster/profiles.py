@@ -60,22 +60,41 @@ def profiles(ds: pd.Index[Any], y: npt.NDArray[np.float64], offsets: Ints) -> li
     else:
         aliases, problems = _time_profile(ds, offsets)
     _add_value_problems(problems, ds, y, offsets)
-    first, last = written(ds[offsets[:-1]]), written(ds[offsets[1:] - 1])
+    starts, ends = ds[offsets[:-1]], ds[offsets[1:] - 1]
+    days = _midnight(starts) & _midnight(ends)  # one series is written one way
+    first, last = written(starts, days), written(ends, days)
     rows = lengths.tolist()
     return [Profile(rows[i], first[i], last[i], aliases[i], problems[i]) for i in range(len(rows))]
 
 
-def written(ds: pd.Index[Any]) -> list[str | int]:
-    """Write timestamps as ISO 8601, midnights of naive ones as dates; integers stay integers.
+def written(ds: pd.Index[Any], days: Flags | None = None) -> list[str | int]:
+    """Write timestamps as ISO 8601; integers stay integers.
+
+    Args:
+        ds: (row,) timestamps or integers.
+        days: (row,) which to write as dates; None: all of them when all are naive midnights.
 
     >>> written(pd.DatetimeIndex(["2024-01-31"]))
     ['2024-01-31']
     """
     if not isinstance(ds, pd.DatetimeIndex):
         return [int(value) for value in ds]
-    if ds.tz is None and bool((ds == ds.normalize()).all()):
-        return [str(text) for text in np.datetime_as_string(ds.to_numpy(), unit="D")]
-    return [stamp.isoformat() for stamp in ds]
+    if days is None:
+        days = np.full(len(ds), _midnight(ds).all())
+    if ds.tz is not None or not days.any():
+        return [stamp.isoformat() for stamp in ds]
+    dates: list[str | int] = np.datetime_as_string(ds.to_numpy(), unit="D").tolist()
+    if not days.all():
+        for i in np.flatnonzero(~days).tolist():
+            dates[i] = ds[i].isoformat()
+    return dates
+
+
+def _midnight(ds: pd.Index[Any]) -> Flags:
+    """Tell which timestamps are naive midnights: (row,)."""
+    if not isinstance(ds, pd.DatetimeIndex) or ds.tz is not None:
+        return np.zeros(len(ds), dtype=bool)
+    return np.asarray(ds == ds.normalize())
 
 
 def _integers(ds: pd.Index[Any]) -> Ints:
