@@ -393,7 +393,9 @@ def test_many_processes_write_at_once(store: Store):
 
     reader = threading.Thread(target=read)
     reader.start()
-    with ProcessPoolExecutor(8, mp_context=get_context("spawn")) as pool:
+    context = get_context("forkserver")  # eight children that need not import pandas again
+    context.set_forkserver_preload(["forecaster.parts", "pytest", "filelock"])
+    with ProcessPoolExecutor(8, mp_context=context) as pool:
         list(pool.map(_put_some, [(store.folder, number) for number in range(8)]))
     stop.set()
     reader.join()

@@ -36,6 +36,8 @@ def download(url: str, *, timeout: float = 10.0, total: float = 120.0) -> bytes:
                     raise TemporaryError(
                         f"'{url}' took longer than {total:g} s.", "Download it by hand."
                     )
+            if reply.length:  # bytes that were promised and never came
+                raise TemporaryError(f"'{url}' was cut off on its way.", "Try again.")
             return b"".join(chunks)
     except urllib.error.HTTPError as error:
         raise _refused(url, error) from error
@@ -47,6 +49,7 @@ def download(url: str, *, timeout: float = 10.0, total: float = 120.0) -> bytes:
 
 
 def _refused(url: str, error: urllib.error.HTTPError) -> ForecasterError:
+    error.close()
     said = f"'{url}' answered {error.code} {error.reason}.".replace(" .", ".")
     if error.code in (404, 410):
         return NotFoundError(said, "Check the address.")

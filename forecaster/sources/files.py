@@ -142,7 +142,9 @@ def _content(source: str) -> tuple[str, str, bytes]:
         try:
             content = gzip.decompress(content)
         except (OSError, EOFError, zlib.error) as error:
-            raise InvalidInputError(f"'{label}' is damaged gzip: {error}.") from error
+            raise InvalidInputError(
+                f"'{label}' is damaged gzip: {error}.".replace("..", "."), "Get it again."
+            ) from error
     for suffix in (".gz", ".csv", ".tsv", ".txt", ".parquet", ".pq"):
         stem = stem[: -len(suffix)] if stem.lower().endswith(suffix) else stem
     return label, stem or "series", content

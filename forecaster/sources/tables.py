@@ -268,7 +268,7 @@ def _parquet(content: bytes, label: str, roles: Roles) -> Sheet:
         table = pq.read_table(pa.BufferReader(content))
     except (pa.ArrowException, OSError) as error:
         raise InvalidInputError(
-            f"'{label}' cannot be read as Parquet: {str(error).rstrip('.')}."
+            f"'{label}' cannot be read as Parquet: {str(error).rstrip('.')}.", "Get it again."
         ) from error
     coded, numbers = roles(table.column_names)
     if not table.num_rows:

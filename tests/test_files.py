@@ -1,0 +1,413 @@
+"""Files as long frames: every layout that is read, and an error for each that is not."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from forecaster.errors import (
+    ForecasterError,
+    InvalidInputError,
+    NotFoundError,
+    TemporaryError,
+)
+from forecaster.sources import files
+from forecaster.sources.downloads import download
+from forecaster.sources.files import read_file
+
+
+@pytest.fixture
+def put(tmp_path: Path):
+    def write(content: str | bytes, name: str = "sales.csv") -> Path:
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+def read(path: Path | str, **options) -> pd.DataFrame:
+    return read_file(path, **options)[0]
+
+
+# -- layouts ----------------------------------------------------------------------------------
+
+
+def test_the_plain_layout(put):
+    frame, notices = read_file(put("unique_id,ds,y\nb,2024-01-01,1\na,2024-01-01,2.5\n"))
+    assert list(frame.columns) == ["unique_id", "ds", "y"]
+    assert frame["unique_id"].tolist() == ["b", "a"]
+    assert (frame["unique_id"].dtype, frame["y"].dtype) == ("str", "float64")
+    assert frame["ds"].tolist() == [pd.Timestamp("2024-01-01")] * 2
+    assert notices == []
+
+
+@pytest.mark.parametrize("series", ["item_id", "segment", "symbol", "series", "Ticker", "ID"])
+@pytest.mark.parametrize("time", ["Date", "timestamp", "TIME", "datetime"])
+@pytest.mark.parametrize("target", ["target", "Close", "value", "adjusted"])
+def test_columns_are_guessed(put, series, time, target):
+    frame, notices = read_file(put(f"{time},{target},{series}\n2024-01-01,1,a\n2024-01-02,2,a\n"))
+    assert set(frame["unique_id"]) == {"a"}
+    assert frame["y"].tolist() == [1, 2]
+    assert notices == [f"Columns: unique_id is {series!r}, ds is {time!r}, y is {target!r}."]
+
+
+def test_named_columns_win(put):
+    frame = read(
+        put("id,ds,y,shop,day,units\nx,2020-01-01,1,s,2024-05-06,7\n"),
+        id_column="shop",
+        time_column="day",
+        target="units",
+    )
+    assert frame.iloc[0, :3].tolist() == ["s", pd.Timestamp("2024-05-06"), 7.0]
+    assert list(frame.columns[3:]) == ["id", "ds_column", "y_column"]
+
+
+def test_without_ids_the_file_is_one_series(put):
+    path = put("ds,y\n2024-01-01,1\n", "My sales.csv")
+    assert set(read(path)["unique_id"]) == {"My sales"}
+    assert set(read(path, unique_id="Zürich")["unique_id"]) == {"Zürich"}
+
+
+def test_the_only_other_column_is_the_target(put):
+    assert read(put("Month,#Passengers\n1949-01,112\n"))["y"].tolist() == [112]
+
+
+def test_a_column_that_numbers_the_rows_names_no_series(put):
+    path = put("id,ds,y\n1,2024-01-01,1\n2,2024-01-02,2\n")
+    frame, notices = read_file(path)
+    assert set(frame["unique_id"]) == {"sales"}
+    assert "pass --id id" in notices[0]
+    assert set(read(path, id_column="id")["unique_id"]) == {"1", "2"}
+
+
+def test_ids_are_text_as_written(put):
+    content = "unique_id,ds,y\n007,0,1\nNA,0,1\n1.0,0,1\n a ,0,1\nnull,0,1\n"
+    assert read(put(content))["unique_id"].tolist() == ["007", "NA", "1.0", " a ", "null"]
+
+
+def test_other_columns_are_kept_as_they_are(put):
+    frame, notices = read_file(
+        put("ds,y,volume,open,flag,note\n0,1,5,1.5,TRUE,x\n1,2,6,,false,\n2,3,7,2,true,z\n")
+    )
+    assert [str(kind) for kind in frame.dtypes[3:]] == ["int64", "float64", "bool", "str"]
+    assert notices == ["Kept as covariates: volume, open, flag, note."]
+
+
+def test_a_covariate_that_turns_out_to_be_text_or_real_is_read_whole(put):
+    rows = "".join(f"{n},1,{n},{n}\n" for n in range(150_000))
+    frame = read(put(f"ds,y,real,text\n{rows}150000,1,1.5,abc\n"))
+    assert frame["real"].iloc[-1] == 1.5
+    assert frame["text"].iloc[[0, -1]].tolist() == ["0", "abc"]
+
+
+def test_a_wide_file(put):
+    path = put("date,A,B,C,D\n2024-01-01,1,,5,\n2024-01-02,2,3,,\n2024-01-03,,4,6,\n")
+    frame, notices = read_file(path, wide=True)
+    series = {uid: part["y"].tolist() for uid, part in frame.groupby("unique_id")}
+    assert series["A"] == [1, 2]
+    assert series["B"] == [3, 4]
+    assert series["C"][::2] == [5, 6]
+    assert pd.isna(series["C"][1])
+    assert notices == [
+        "Columns without any value were left out: D.",
+        "2 empty cells before the first or after the last value were left out.",
+    ]
+    with pytest.raises(InvalidInputError, match="Leave out --id"):
+        read(path, wide=True, target="A")
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_delimiters_line_ends_and_byte_order_marks(put, delimiter, ending, mark):
+    lines = ["unique_id,ds,y", "a,2024-01-01,1.5", "", "a,2024-01-02,2", ""]
+    frame = read(put(mark + ending.join(lines).replace(",", delimiter)))
+    assert frame["y"].tolist() == [1.5, 2]
+    assert list(frame.columns) == ["unique_id", "ds", "y"]
+
+
+def test_decimal_commas(put):
+    frame, notices = read_file(put("ds;y;temp;on\n0;1,5;20,25;true\n1;2;-1e3;false\n"))
+    assert frame["y"].tolist() == [1.5, 2]
+    assert frame["temp"].tolist() == [20.25, -1000]
+    assert frame["on"].tolist() == [True, False]
+    assert notices[0] == "Column 'y': decimal commas were read."
+
+
+def test_quoted_fields_and_lines_in_them(put):
+    frame = read(put('ds,y,note\n0,1,"a, ""b""\nc"\n1,2,d\n'))
+    assert frame["note"].tolist() == ['a, "b"\nc', "d"]
+
+
+def test_missing_values_and_infinities_are_left_to_the_policies(put):
+    y = read(put("ds,y\n0,\n1,NA\n2,nan\n3,inf\n4,-Inf\n5,1e3\n"))["y"]
+    assert y.isna().tolist() == [True, True, True, False, False, False]
+    assert y.tolist()[3:] == [float("inf"), float("-inf"), 1000]
+
+
+def test_a_column_without_a_name_is_left_out_and_said(put):
+    frame, notices = read_file(put(",ds,y\n0,2024-01-01,1\n"))
+    assert list(frame.columns) == ["unique_id", "ds", "y"]
+    assert "Columns without a name were left out: 1." in notices
+
+
+def test_gzip_and_parquet(put, tmp_path):
+    content = b"ds,y\n2024-01-01,1\n"
+    assert set(read(put(gzip.compress(content), "z.csv.gz"))["unique_id"]) == {"z"}
+    table = pd.DataFrame(
+        {
+            "symbol": pd.Categorical(["a", "a", "b"]),
+            "date": pd.date_range("2024-01-01", periods=3, tz="Europe/Paris"),
+            "close": pd.array([1, None, 3], dtype="Int64"),
+            "volume": [1, 2, 3],
+        }
+    )
+    table.to_parquet(tmp_path / "t.parquet")
+    frame = read(tmp_path / "t.parquet")
+    assert frame["unique_id"].tolist() == ["a", "a", "b"]
+    assert str(frame["ds"].dt.tz) == "Europe/Paris"
+    assert frame["y"].isna().tolist() == [False, True, False]
+    assert frame["volume"].tolist() == [1, 2, 3]
+
+
+# -- times ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "wanted", "notice"),
+    [
+        ("2024-01-31", "2024-02-01", "2024-01-31", None),
+        ("2024/01/31", "2024/02/01", "2024-01-31", None),
+        ("2024-01-31 13:00", "2024-01-31 14:00", "2024-01-31T13:00", None),
+        ("2024-01-31T13:00:00.5", "2024-01-31T14:00:00", "2024-01-31T13:00:00.5", None),
+        ("2024-01", "2024-02", "2024-01-01", None),
+        ("31/12/2024", "01/01/2025", "2024-12-31", "day first"),
+        ("12/31/2024", "01/01/2025", "2024-12-31", "month first"),
+        ("1/2/2024", "13/2/2024", "2024-02-01", "day first"),
+        ("1.2.2024", "2.2.2024", "2024-02-01", "day first"),
+        ("31.12.24", "01.01.25", "2024-12-31", "day first"),
+        ("1/30/2024 3:00 PM", "1/31/2024 4:00 PM", "2024-01-30T15:00", "month first"),
+        ("05-Jan-2024", "06-Jan-2024", "2024-01-05", "%d-%b-%Y"),
+        ("Jan 2024", "Feb 2024", "2024-01-01", "%b %Y"),
+        ("2024Q2", "2024Q3", "2024-04-01", "first day"),
+        ("20240131", "20240201", "2024-01-31", "%Y%m%d"),
+        ("202401", "202402", "2024-01-01", "%Y%m"),
+    ],
+)
+def test_dates_are_read_one_way_and_it_is_said(put, first, second, wanted, notice):
+    frame, notices = read_file(put(f"ds,y\n{first},1\n{second},2\n"))
+    assert frame["ds"].iloc[0] == pd.Timestamp(wanted)
+    assert frame["ds"].iloc[1] > frame["ds"].iloc[0]
+    assert [notice in line for line in notices] == ([True] if notice else [])
+
+
+def test_the_first_of_every_month_tells_its_order(put):
+    day_first = read(put("ds,y\n01/01/2024,1\n01/02/2024,2\n01/03/2024,3\n"))["ds"]
+    month_first = read(put("ds,y\n01/01/2024,1\n02/01/2024,2\n03/01/2024,3\n"))["ds"]
+    wanted = pd.date_range("2024-01-01", periods=3, freq="MS").tolist()
+    assert day_first.tolist() == month_first.tolist() == wanted
+
+
+@pytest.mark.parametrize("values", [("0", "1"), ("1990", "1991"), ("-5", "+3"), ("100000", "7")])
+def test_integers_stay_integers(put, values):
+    frame = read(put(f"year,y\n{values[0]},1\n{values[1]},2\n"))
+    assert frame["ds"].tolist() == [int(value) for value in values]
+    assert frame["ds"].dtype == "int64"
+
+
+def test_one_offset_is_kept_and_several_become_utc(put):
+    one, silent = read_file(put("ds,y\n2024-01-01T00:00+10:00,1\n2024-01-02T00:00+10:00,2\n"))
+    assert one["ds"].iloc[0].isoformat() == "2024-01-01T00:00:00+10:00"
+    assert silent == []
+    several, notices = read_file(put("ds,y\n2024-01-01T00:00+10:00,1\n2024-07-01T00:00+11:00,2\n"))
+    assert several["ds"].iloc[1].isoformat() == "2024-06-30T13:00:00+00:00"
+    assert "+10:00, +11:00" in notices[0]
+    utc, silent = read_file(put("ds,y\n2024-01-01T00:00Z,1\n2024-01-02 00:00:00+00:00,2\n"))
+    assert str(utc["ds"].dt.tz) == "UTC"
+    assert silent == []
+
+
+# -- what is refused --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "is empty"),
+        ("\n \n", "is empty"),
+        ("ds,y\n", "no rows"),
+        (bytes(range(256)), "is binary"),
+        (b"PK\x03\x04...", "a zip or Excel file"),
+        ("ds,y\n2024-01-01,1\n".encode("utf-16"), "iconv -f UTF-16"),
+        ("unique_id,ds,y\na,0,1\nZürich,1,1\n".encode("latin-1"), "line 3 has the byte 0xfc"),
+        ("Größe,ds,y\n1,0,1\n".encode("latin-1"), "line 1 has the byte 0xf6"),
+        ("a,b\n1,2\n", "A column of times is needed.* a, b. .*--time"),
+        ("2024-01-01,5\n2024-01-02,6\n", "first line must hold the column names"),
+        ("ds,a,b\n0,1,2\n", "A column of values is needed.* ds, a, b.*--wide"),
+        ("ds,y,y\n0,1,2\n", "more than one column named 'y'"),
+        ("ds,y\n0,1\n\n1,abc\n", "'y' needs numbers, but line 4 of .* has 'abc'"),
+        ('ds,y\n0,1\n1,"1,234.5"\n', "line 3 .* '1,234.5'. .*thousands separators"),
+        ("ds;y\n0;1,5\n1;1.234,5\n", "line 3 .* '1.234,5'. .*thousands separators"),
+        ("ds;y\n0;1.5\n1;2,5\n", "line 2 .* '1.5'"),
+        ("ds,y\n0,1_000\n", "'1_000'"),
+        ('ds,y,n\n0,1,"a\nb"\n1,x,c\n', "line 4 .* 'x'"),
+        ("ds,y\n0,1\n1\n", "Line 3 .* needs 2 fields, .* has 1: '1'"),
+        ("ds,y\n0,1\n1,2,3\n", "Line 3 .* has 3: '1,2,3'"),
+        ("ds,y\n2024-01-01,1\n,2\n", "line 3 .*a time is missing"),
+        ("ds,y\nfoo,1\n", "line 2 .*cannot be read .'foo'"),
+        ("ds,y\n2024-01-01,1\n2024-02-30,2\n", "line 3 .*'2024-02-30'"),
+        ("ds,y\n0,1\nx,2\n", "line 3 .*not an integer.*'x'"),
+        ("ds,y\n1/30/2024,1\n31/1/2024,2\n", "line 3 .*'31/1/2024'"),
+        ("ds,y\n1/2/2024,1\n3/4/2024,2\n", "day first or month first"),
+        ("ds,y\n2024-01-01T00:00Z,1\n2024-01-02T00:00,2\n", "line 3 .*has no UTC offset"),
+        ("ds,y\n05-Jan-2024,1\n06-Foo-2024,2\n", "line 3 .*'06-Foo-2024'"),
+        ("unique_id,ds,y\na,0,1\n,1,2\n", "line 3 .*name of the series is missing"),
+        (gzip.compress(b"ds,y\n0,1\n")[:-9], "damaged gzip"),
+        (b"PAR1" + bytes(50), "cannot be read as Parquet"),
+    ],
+    ids=lambda value: "" if isinstance(value, bytes) else None,
+)
+def test_what_cannot_be_used_is_told_with_its_place(put, content, said):
+    path = put(content)
+    with pytest.raises(InvalidInputError, match=f"(?s){said}") as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+    assert caught.value.hint
+
+
+def test_the_line_is_right_far_into_the_file(put):
+    rows = "".join(f"{n},1\n" for n in range(200_000))
+    with pytest.raises(InvalidInputError, match=r"line 200002 of .* has 'oops'"):
+        read(put(f"ds,y\n{rows}7,oops\n8,also\n"))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"target": "z"}, r"no column 'z' \(--target\).* unique_id, ds, y, x"),
+        ({"time_column": "z"}, r"no column 'z' \(--time\)"),
+        ({"id_column": "z"}, r"no column 'z' \(--id\)"),
+        ({"target": "ds"}, "One column cannot be two things"),
+        ({"id_column": "y"}, "A column of values|One column|values is needed"),
+        ({"unique_id": "b"}, "names its series itself"),
+        ({"wide": True}, "Column 'unique_id' needs numbers"),
+    ],
+)
+def test_a_wrong_choice_is_told(put, options, said):
+    path = put("unique_id,ds,y,x\na,0,1,2\nc,1,2,3\n")
+    if options == {"id_column": "y"}:
+        path = put("ds,y\n0,1\n")
+    with pytest.raises(InvalidInputError, match=said):
+        read(path, **options)
+
+
+def test_a_wrong_parquet_is_told_by_row(tmp_path):
+    path = tmp_path / "t.parquet"
+    table = pd.DataFrame({"ds": ["2024-01-01", "2024-01-02"], "y": ["1", "x"]})
+    table.to_parquet(path)
+    with pytest.raises(InvalidInputError, match=r"row 2 of .* has 'x'"):
+        read(path)
+    table.assign(y=1.0, ds=["2024-01-01", "bad"]).to_parquet(path)
+    with pytest.raises(InvalidInputError, match=r"row 2 of .*'bad'"):
+        read(path)
+    table.assign(y=1.0, ds=[1.5, 2.5]).to_parquet(path)
+    with pytest.raises(InvalidInputError, match=r"row 1 of .*'1.5'"):
+        read(path)
+    table.assign(y=table["ds"].astype("datetime64[us]")).to_parquet(path)
+    with pytest.raises(InvalidInputError, match="needs numbers, but it holds timestamp"):
+        read(path)
+
+
+def test_a_file_that_is_not_there(put, tmp_path):
+    put("ds,y\n0,1\n")
+    with pytest.raises(NotFoundError, match=r"Did you mean '.*sales\.csv'"):
+        read(tmp_path / "sale.csv")
+    with pytest.raises(InvalidInputError, match="is a folder"):
+        read(tmp_path)
+    with pytest.raises(InvalidInputError, match="s3:// is not known"):
+        read("s3://bucket/x.csv")
+
+
+def test_standard_input(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"ds,y\n0,1\n")))
+    assert set(read("-")["unique_id"]) == {"stdin"}
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    with pytest.raises(InvalidInputError, match="'standard input' is empty"):
+        read("-")
+
+
+# -- addresses --------------------------------------------------------------------------------
+
+
+class Answers(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        status = {"/gone.csv": 404, "/busy.csv": 429, "/down.csv": 503, "/no.csv": 403}
+        if self.path == "/slow.csv":
+            self.server.released.wait(10)  # type: ignore[attr-defined]
+        self.send_response(status.get(self.path, 200))
+        body = b"ds,y\n2024-01-01,1\n"
+        self.send_header("Content-Length", str(len(body) + (self.path == "/cut.csv")))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def site() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    server.released = threading.Event()  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.released.set()  # type: ignore[attr-defined]
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_an_address_is_read(site):
+    frame = read(f"{site}/folder/daily%20sales.csv?key=1")
+    assert set(frame["unique_id"]) == {"daily sales"}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "said"),
+    [
+        ("gone", NotFoundError, "answered 404"),
+        ("busy", TemporaryError, "answered 429"),
+        ("down", TemporaryError, "answered 503"),
+        ("no", ForecasterError, "answered 403"),
+        ("cut", TemporaryError, "was cut off"),
+    ],
+)
+def test_an_address_that_fails_is_told(site, name, kind, said):
+    with pytest.raises(kind, match=said) as caught:
+        read(f"{site}/{name}.csv")
+    assert type(caught.value) is kind
+
+
+def test_an_address_that_hangs_or_refuses_is_temporary(site):
+    with pytest.raises(TemporaryError, match=r"slow\.csv' cannot be reached: .*timed out"):
+        download(f"{site}/slow.csv", timeout=0.2)
+    with pytest.raises(TemporaryError, match="took longer than 0 s"):
+        download(f"{site}/a.csv", total=0.0)
+    with pytest.raises(TemporaryError, match="Connection refused"):
+        download("http://127.0.0.1:1/a.csv")
+
+
+def test_categorical_ids_are_the_same_series(put):
+    path = put("unique_id,ds,y\nb,0,1\na,0,2\nb,1,3\n")
+    coded, notices = files.read_coded(path)
+    assert coded["unique_id"].tolist() == read(path)["unique_id"].tolist()
+    assert isinstance(coded["unique_id"].dtype, pd.CategoricalDtype)
+    assert notices == []
