@@ -6,13 +6,14 @@ Keras is imported here and nowhere earlier, so that whoever needs no training ne
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 from forecaster.errors import MissingDependencyError
 
@@ -50,6 +51,8 @@ def import_keras() -> Any:
             f"Keras with the {os.environ['KERAS_BACKEND']} backend is needed to train: {error}.",
             "Install the package again, or choose a backend that is installed by KERAS_BACKEND.",
         ) from error
+    # Each fold of a backtest is a new network: that it is traced anew is no mistake to warn of.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     return keras
 
 
@@ -57,29 +60,39 @@ def import_keras() -> Any:
 def quiet() -> Iterator[None]:
     """Keep the log lines that compiled code writes to file descriptor 2 off the terminal.
 
-    TensorFlow's first lines come before any setting of its own is read. They are held back and
-    only those that are no such log line are let through at the end; Python's own `sys.stderr`
-    keeps working meanwhile.
+    TensorFlow's first lines come before any setting of its own is read. All is held back, and what
+    is no such log line is let through at the end; Python's own `sys.stderr` keeps working.
     """
     try:
         terminal = os.dup(2)
     except OSError:  # no standard error at all
         yield
         return
-    sys.stderr.flush()
-    python_stderr = sys.stderr
-    with tempfile.TemporaryFile() as held, os.fdopen(terminal, "w", buffering=1) as stand_in:
+    original = sys.stderr
+    original.flush()
+    with tempfile.TemporaryFile() as held, os.fdopen(terminal, "w", buffering=1) as direct:
         os.dup2(held.fileno(), 2)
-        if python_stderr is sys.__stderr__:
+        stand_in = _StandIn(direct)
+        if original is sys.__stderr__:
             sys.stderr = stand_in
         try:
             yield
         finally:
-            sys.stderr = python_stderr
+            sys.stderr = original
+            stand_in.target = original
             os.dup2(terminal, 2)
             held.seek(0)
-            kept = [line for line in held if not LOG_LINE.match(line)]
-            os.write(2, b"".join(kept))
+            os.write(2, b"".join(line for line in held if not LOG_LINE.match(line)))
+
+
+class _StandIn:
+    """A stream that outlives `quiet`: log handlers made inside may keep it."""
+
+    def __init__(self, target: TextIO) -> None:
+        self.target = target
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.target, name)
 
 
 def gpus() -> list[str]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from forecaster.atomic import replace_file
 from forecaster.calendars import calendar_features, future
-from forecaster.errors import InvalidInputError, QualityGateError
+from forecaster.errors import ForecasterError, InvalidInputError, QualityGateError
 from forecaster.model import Forecast, Model
 from forecaster.series import Panel
 
@@ -170,16 +170,21 @@ def export(frame: pd.DataFrame, path: Path) -> None:
 
     Raises:
         InvalidInputError: The folder does not exist.
-        OSError: The disk is full or the place is read-only; an existing file is as it was.
+        ForecasterError: The disk is full or the place is read-only; an existing file is as it was.
     """
     if not path.parent.is_dir():
         raise InvalidInputError(
             f"The folder '{path.parent}' of the output does not exist.", "Make it first."
         )
-    if path.suffix.lower() in {".parquet", ".pq"}:
-        replace_file(path, lambda file: frame.to_parquet(file, index=False))
-    else:
-        replace_file(path, lambda file: file.write(to_csv(frame).encode()))
+    try:
+        if path.suffix.lower() in {".parquet", ".pq"}:
+            replace_file(path, lambda file: frame.to_parquet(file, index=False))
+        else:
+            replace_file(path, lambda file: file.write(to_csv(frame).encode()))
+    except OSError as error:
+        raise ForecasterError(
+            f"'{path}' cannot be written: {error.strerror}.", "A file that was there is as it was."
+        ) from error
 
 
 def to_csv(frame: pd.DataFrame) -> str:

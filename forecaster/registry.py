@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecaster.atomic import replace_file, sweep
-from forecaster.errors import DamagedError, InvalidInputError, NotFoundError, TemporaryError
+from forecaster.errors import (
+    DamagedError,
+    ForecasterError,
+    InvalidInputError,
+    NotFoundError,
+    TemporaryError,
+)
 
 if TYPE_CHECKING:
     from forecaster.model import Model
@@ -100,8 +106,8 @@ class Registry:
         from filelock import FileLock, Timeout
 
         folder = self._model(name)
-        (folder / "versions").mkdir(parents=True, exist_ok=True)
         try:
+            (folder / "versions").mkdir(parents=True, exist_ok=True)
             with FileLock(folder / ".lock", timeout=LOCK_TIMEOUT):
                 sweep(folder)
                 sweep(folder / "versions")
@@ -111,6 +117,11 @@ class Registry:
                 f"Another process is writing the model {name!r} and did not finish within "
                 f"{LOCK_TIMEOUT:g} s.",
                 "Run it again later.",
+            ) from error
+        except OSError as error:
+            raise ForecasterError(
+                f"The model {name!r} cannot be written to '{folder}': {error.strerror}.",
+                "What was in service before still is.",
             ) from error
 
     def _model(self, name: str) -> Path:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
+import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from forecaster import backend, scaling, splits
@@ -273,11 +273,16 @@ def _whole_batches(cutoffs: Ints, batch: int) -> Ints:
 
 
 def weights_of(network: Any) -> bytes:
-    """Return a network's weights as Keras' HDF5 file: numbers and names, no code."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.weights.h5"
-        network.save_weights(path)
-        return path.read_bytes()
+    """Return a network's weights as an HDF5 file: arrays in the order of the layers, no code.
+
+    It is made in memory, because the HDF5 library crashes when the disk under it is full.
+    """
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        for number, weight in enumerate(network.weights):
+            dataset = file.create_dataset(f"{number:03d}", data=np.asarray(weight))
+            dataset.attrs["name"] = weight.path
+    return buffer.getvalue()
 
 
 def network_of(model: Model) -> Any:
@@ -286,13 +291,11 @@ def network_of(model: Model) -> Any:
     Raises:
         DamagedError: The weights do not belong to the network that the settings describe.
     """
-    known = model.network.future_features
-    network = build(model.config.network, model.network.context_shape[1], known)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.weights.h5"
-        path.write_bytes(model.weights)
-        try:
-            network.load_weights(path)
-        except (ValueError, OSError) as error:
-            raise DamagedError(f"The stored weights do not fit the network: {error}.") from error
+    runtime = model.network
+    network = build(model.config.network, runtime.context_shape[1], runtime.future_features)
+    try:
+        with h5py.File(io.BytesIO(model.weights), "r") as file:
+            network.set_weights([file[name][()] for name in sorted(file)])
+    except (ValueError, OSError) as error:
+        raise DamagedError(f"The stored weights do not fit the network: {error}.") from error
     return network

@@ -8,7 +8,7 @@ from series_made import QUICK, frame_of, panel_of
 import forecaster
 from forecaster import Forecaster, presets
 from forecaster.config import Config, EvaluationSpec
-from forecaster.errors import InvalidInputError, QualityGateError
+from forecaster.errors import ForecasterError, InvalidInputError, QualityGateError
 from forecaster.intervals import KEPT, calibrate
 from forecaster.predicting import export, predict, to_csv
 
@@ -161,7 +161,7 @@ def test_exports_are_whole_or_not_there(fitted, tmp_path, monkeypatch):
     )
     assert "2024-06-09,2024-06-08," in (tmp_path / "out.csv").read_text()
     monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left")))
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(ForecasterError, match="No space left"):
         export(table.head(1), tmp_path / "out.csv")
     assert len(pd.read_csv(tmp_path / "out.csv")) == 8
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "out.parquet"]

@@ -1,5 +1,6 @@
 """One fit: it learns, it repeats, it stops, and every training setting is consumed."""
 
+import dataclasses
 import functools
 import os
 import subprocess
@@ -12,7 +13,12 @@ from series_made import QUICK, panel_of
 
 from forecaster import presets, splits, training
 from forecaster.config import Config, TrainSpec
-from forecaster.errors import ForecasterError, InvalidInputError, MissingDependencyError
+from forecaster.errors import (
+    DamagedError,
+    ForecasterError,
+    InvalidInputError,
+    MissingDependencyError,
+)
 from forecaster.windows import rows_after
 
 
@@ -190,6 +196,13 @@ def test_the_keras_network_is_built_again_from_settings_and_weights():
     network = training.network_of(model)
     context = np.random.default_rng(0).normal(size=(3, 16, 1)).astype("float32")
     np.testing.assert_allclose(np.asarray(network(context)), model.network(context), atol=1e-5)
+
+
+def test_weights_of_another_network_are_refused():
+    model = fitted(epochs=1)
+    other = model.config.replace(layers=(9,))
+    with pytest.raises(DamagedError, match="do not fit the network"):
+        training.network_of(dataclasses.replace(model, config=other))
 
 
 def test_memory_holds_rows_not_windows():

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 OS_HINTS = {
     errno.ENOSPC: "Free some space and run it again.",
     errno.EDQUOT: "Free some space and run it again.",
+    errno.EFBIG: "Raise the limit of file sizes (ulimit -f).",
     errno.EROFS: "Choose a folder that can be written.",
     errno.EACCES: "Check the permissions, or choose another folder.",
     errno.EPERM: "Check the permissions, or choose another folder.",

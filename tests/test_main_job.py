@@ -1,0 +1,263 @@
+"""The main job through the command line, in processes of their own, on real data."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+QUICK = ["--horizon", "12", "--lookback", "24", "--layers", "8", "--epochs", "2"]
+TRAIN = ["train", "--name", "air", *QUICK]
+
+
+def forecast(folder, *words, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "forecaster", *map(str, words)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+def done(folder, *words, code=0, **options):
+    run = forecast(folder, *words, **options)
+    assert run.returncode == code, run.stderr
+    assert "Traceback" not in run.stderr
+    return run
+
+
+def refused(folder, *words, code, **options):
+    """One clear line on stderr, the exit code, nothing on stdout."""
+    run = done(folder, *words, code=code, **options)
+    assert run.stdout == ""
+    lines = [line for line in run.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(lines) == 1, run.stderr
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A workspace with the sample and a model; tests must not change it."""
+    folder = tmp_path_factory.mktemp("trained")
+    done(folder, "fetch", "--sample", "air-passengers")
+    run = done(folder, *TRAIN)
+    assert run.stderr == ""  # not a line of TensorFlow's own
+    return folder
+
+
+@pytest.fixture
+def workspace(trained, tmp_path):
+    """A copy that a test may change."""
+    import shutil
+
+    return Path(shutil.copytree(trained, tmp_path / "copy"))
+
+
+def test_fetch_train_predict(workspace):
+    run = done(workspace, "predict", "--name", "air", "--output", "o.csv", "--plot", "o.png")
+    table = pd.read_csv(workspace / "o.csv", parse_dates=["ds", "cutoff"])
+    assert table["ds"].tolist() == list(pd.date_range("1961-01-01", periods=12, freq="MS"))
+    assert (table["cutoff"] == pd.Timestamp("1960-12-01")).all()
+    assert table["gru"].between(200, 1000).all()
+    assert ((table["gru-lo-80"] < table["gru"]) & (table["gru"] < table["gru-hi-80"])).all()
+    assert (workspace / "o.png").read_bytes().startswith(b"\x89PNG")
+    version = (workspace / "models" / "air" / "champion").read_text().strip()
+    assert set(table["model_version"]) == {version}
+    assert "Wrote 12 rows of 1 series to o.csv" in run.stdout
+
+
+def test_training_prints_a_table_and_a_verdict(trained):
+    document = json.loads(done(trained, *TRAIN, "--name", "other", "--json").stdout)
+    judgement = document["judgement"]
+    assert judgement["scores"].keys() == {"gru", "naive", "seasonal_naive", "drift"}
+    assert judgement["scores"]["gru"].keys() == {"mae", "rmse", "mase", "smape"}
+    assert judgement["verdict"].endswith(").")
+    assert document["judged"]["device"].startswith("cpu")
+    assert document["config"]["network"]["lookback"] == 24
+
+
+def test_prediction_goes_to_stdout(trained):
+    plain = done(trained, "predict", "--name", "air").stdout
+    dash = done(trained, "predict", "--name", "air", "--output", "-").stdout
+    assert plain == dash
+    assert plain.startswith("unique_id,ds,cutoff,gru,gru-lo-80,gru-hi-80,gru-lo-95,gru-hi-95,")
+    assert len(plain.splitlines()) == 13
+    document = json.loads(done(trained, "predict", "--name", "air", "--json").stdout)
+    assert len(document["forecasts"]) == 12
+
+
+SPY = """
+import sys
+from forecaster.cli.app import run
+code = run(sys.argv[1:])
+heavy = {"tensorflow", "keras", "jax", "torch", "sklearn", "onnx", "yfinance", "matplotlib"}
+print(code, sorted(heavy & sys.modules.keys()), file=sys.stderr)
+"""
+
+
+def test_prediction_imports_neither_tensorflow_nor_keras(trained, tmp_path):
+    words = ["predict", "--name", "air", "--horizon", "20", "--output", str(tmp_path / "o.csv")]
+    run = subprocess.run(
+        [sys.executable, "-c", SPY, *words], cwd=trained, capture_output=True, text=True, check=True
+    )
+    assert run.stderr.splitlines()[-1] == "0 []"
+
+
+def test_new_series_from_a_file(trained, tmp_path):
+    ds = pd.date_range("2020-01-01", periods=60, freq="MS")
+    pd.DataFrame({"unique_id": "new", "ds": ds, "y": range(100, 160)}).to_csv(
+        tmp_path / "new.csv", index=False
+    )
+    run = done(trained, "predict", "--name", "air", "--data", tmp_path / "new.csv")
+    assert "new,2025-01-01,2024-12-01," in run.stdout
+    assert "never seen" in run.stderr
+    refused(trained, "predict", "x", "--name", "air", "--data", tmp_path / "new.csv", code=4)
+
+
+def test_backtest_writes_what_it_scores(trained, tmp_path):
+    output = tmp_path / "folds.parquet"
+    words = ["backtest", *QUICK, "--test-size", 24, "--step-size", 6, "--refit", "each"]
+    document = json.loads(done(trained, *words, "--output", output, "--json").stdout)
+    table = pd.read_parquet(output)
+    assert list(table)[:5] == ["unique_id", "ds", "cutoff", "y", "gru"]
+    assert table["cutoff"].nunique() == document["judgement"]["folds"] == 3
+    mae = (table["y"] - table["gru"]).abs().mean()
+    assert document["judgement"]["scores"]["gru"]["mae"] == pytest.approx(mae)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["train", "--horizon", "0"], 5, "horizon"),
+        (["train", "--lookback", "500", "--horizon", "12", "--segment", "4"], 5, "but has 144"),
+        (["train", "nothing"], 4, "'nothing' is not stored"),
+        (["train", "--name", "../x"], 5, "model's name"),
+        (["train", "--covariates", "rain"], 5, "rain"),
+        (["train", "--cell", "gru", "--device", "gpu"], 3, "GPU"),
+        (["predict", "--name", "none"], 4, "no model 'none'"),
+        (["predict", "AAPL", "--name", "air"], 4, "not trained on 'AAPL'"),
+        (["predict", "--name", "air", "--max-age", "2d"], 6, "too old"),
+        (["predict", "--name", "air", "--level", "120"], 5, "level"),
+        (["predict", "--name", "air", "--data", "missing.csv"], 4, "missing.csv"),
+        (["predict", "--name", "air", "--output", "no/such/o.csv"], 5, "does not exist"),
+        (["backtest", "--folds", "2", "--test-size", "24"], 5, "Both --folds"),
+    ],
+)
+def test_what_cannot_be_done_is_one_clear_line(trained, words, code, message):
+    assert message in refused(trained, *words, code=code)
+
+
+def test_a_horizon_of_zero_at_predict_is_a_usage_error(trained):
+    assert "--horizon" in done(trained, "predict", "--horizon", "0", code=2).stderr
+
+
+def test_errors_are_json_under_json(trained):
+    run = done(trained, "predict", "--name", "none", "--json", code=4)
+    assert json.loads(run.stdout)["error"]["code"] == 4
+
+
+def test_a_damaged_model_forecasts_nothing(workspace):
+    version = (workspace / "models" / "air" / "champion").read_text().strip()
+    graph = workspace / "models" / "air" / "versions" / version / "network.onnx"
+    content = bytearray(graph.read_bytes())
+    content[len(content) // 2] ^= 1
+    graph.write_bytes(content)
+    assert "network.onnx" in refused(workspace, "predict", "--name", "air", code=5)
+
+
+def test_a_full_disk_leaves_the_champion_in_service(workspace):
+    before = snapshot(workspace)
+
+    def small():  # no file may grow past 2 KiB: what a full disk does to a write
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))
+
+    line = refused(workspace, *TRAIN, code=1, preexec_fn=small)
+    assert "File too large" in line
+    assert snapshot(workspace) == before
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_stopping_a_training_leaves_no_half_written_model(workspace, stop):
+    before = snapshot(workspace)
+    words = ["train", "--name", "air", "--epochs", "100000", "--patience", "100000", "--quiet"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "forecaster", *words],
+        cwd=workspace,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(8)
+    process.send_signal(stop)
+    _, errors = process.communicate(timeout=30)
+    expected = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}
+    assert process.returncode == expected[stop]
+    assert "Traceback" not in errors
+    assert snapshot(workspace) == before
+    done(workspace, "predict", "--name", "air")
+
+
+def test_two_trainings_at_once_both_finish(workspace):
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-m", "forecaster", *TRAIN, "--seed", str(seed), "--quiet"],
+            cwd=workspace,
+            stdout=subprocess.DEVNULL,
+        )
+        for seed in (1, 2)
+    ]
+    assert [run.wait(timeout=120) for run in runs] == [0, 0]
+    versions = list((workspace / "models" / "air" / "versions").iterdir())
+    assert len(versions) == 3
+    done(workspace, "predict", "--name", "air")
+
+
+def snapshot(workspace):
+    """Every file of the models and its content."""
+    return {
+        path.relative_to(workspace): path.read_bytes()
+        for path in (workspace / "models").rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def test_the_environment_and_the_file_reach_the_training(workspace):
+    (workspace / "forecast.toml").write_text('[network]\ncell = "lstm"\n')
+    environment = os.environ | {"FORECAST_LOOKBACK": "36"}
+    words = [word for word in TRAIN if word not in {"--lookback", "24"}]
+    document = json.loads(done(workspace, *words, "--json", env=environment).stdout)
+    assert document["config"]["network"]["cell"] == "lstm"
+    assert document["config"]["network"]["lookback"] == 36
+    assert "lstm" in done(workspace, "predict", "--name", "air").stdout.splitlines()[0]
+
+
+def test_quiet_and_json_print_one_document(trained):
+    run = done(trained, "--json", "predict", "--name", "air", "--horizon", "20")
+    assert json.loads(run.stdout)["rows"] == 20
+
+
+@pytest.mark.slow
+def test_stocks_in_one_global_model(tmp_path):
+    done(tmp_path, "fetch", "--sample", "stocks")
+    words = ["train", "--epochs", "1", "--layers", "8", "--horizon", "5"]
+    document = json.loads(done(tmp_path, *words, "--json").stdout)
+    assert document["series"] == 6
+    table = done(tmp_path, "predict", "AAPL", "--calendar", "XNYS").stdout
+    assert "AAPL,2023-09-22,2023-09-21" in table
+    assert len(table.splitlines()) == 6
+
+
+def test_mixed_frequencies_are_refused_with_a_list(workspace):
+    done(workspace, "fetch", "--sample", "stocks")
+    line = refused(workspace, "train", code=5)
+    assert "MS" in line
+    assert "B" in line
+    assert "air-passengers" in line
