@@ -14,6 +14,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from yahoo_server import Listing, Yahoo
+
 from forecaster.errors import (
     DamagedError,
     ForecasterError,
@@ -22,8 +24,6 @@ from forecaster.errors import (
     TemporaryError,
 )
 from forecaster.sources.yahoo import SymbolResult, fetch_symbols
-
-from yahoo_server import Listing, Yahoo
 
 # Long after every listing here, so that all bars are finished.
 LATER = datetime(2024, 12, 1, tzinfo=UTC)
