@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 
 from forecaster.errors import ForecasterError, NotFoundError, PartialError
 
@@ -293,8 +292,8 @@ def _described(source: str) -> dict[str, Any]:
     if source == "-":
         return {"kind": "stdin"}
     if "://" in source:
-        parts = urlsplit(source)
-        host = parts.netloc.rpartition("@")[2]
-        return {"kind": "url", "url": f"{parts.scheme}://{host}{parts.path}"}
+        from forecaster.sources.downloads import public
+
+        return {"kind": "url", "url": public(source)}
     path = Path(source).expanduser().resolve()
     return {"kind": "file", "path": str(path)}

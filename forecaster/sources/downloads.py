@@ -6,10 +6,21 @@ import time
 import urllib.error
 import urllib.request
 from http.client import HTTPException
+from urllib.parse import urlsplit
 
 from forecaster.errors import ForecasterError, NotFoundError, TemporaryError
 
 CHUNK = 1 << 20
+
+
+def public(url: str) -> str:
+    """Return an address without what may be secret in it: a password, a token.
+
+    >>> public("https://user:password@example.org/a.csv?token=1")
+    'https://example.org/a.csv'
+    """
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def download(url: str, *, timeout: float = 10.0, total: float = 120.0) -> bytes:
@@ -26,6 +37,7 @@ def download(url: str, *, timeout: float = 10.0, total: float = 120.0) -> bytes:
         ForecasterError: The server refuses.
     """
     deadline = time.monotonic() + total
+    shown = public(url)
     request = urllib.request.Request(url, headers={"User-Agent": "forecaster"})  # noqa: S310 - the caller checks the scheme
     try:
         with urllib.request.urlopen(request, timeout=timeout) as reply:  # noqa: S310
@@ -34,23 +46,23 @@ def download(url: str, *, timeout: float = 10.0, total: float = 120.0) -> bytes:
                 chunks.append(chunk)
                 if time.monotonic() > deadline:
                     raise TemporaryError(
-                        f"'{url}' took longer than {total:g} s.", "Download it by hand."
+                        f"'{shown}' took longer than {total:g} s.", "Download it by hand."
                     )
             if reply.length:  # bytes that were promised and never came
-                raise TemporaryError(f"'{url}' was cut off on its way.", "Try again.")
+                raise TemporaryError(f"'{shown}' was cut off on its way.", "Try again.")
             return b"".join(chunks)
     except urllib.error.HTTPError as error:
-        raise _refused(url, error) from error
+        raise _refused(shown, error) from error
     except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise TemporaryError(
-            f"'{url}' cannot be reached: {reason}.", "Check the address and the network."
+            f"'{shown}' cannot be reached: {reason}.", "Check the address and the network."
         ) from error
 
 
-def _refused(url: str, error: urllib.error.HTTPError) -> ForecasterError:
+def _refused(shown: str, error: urllib.error.HTTPError) -> ForecasterError:
     error.close()
-    said = f"'{url}' answered {error.code} {error.reason}.".replace(" .", ".")
+    said = f"'{shown}' answered {error.code} {error.reason}.".replace(" .", ".")
     if error.code in (404, 410):
         return NotFoundError(said, "Check the address.")
     if error.code in (408, 425, 429) or error.code >= 500:

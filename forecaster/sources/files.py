@@ -127,9 +127,9 @@ def _content(source: str) -> tuple[str, str, bytes]:
     if source == "-":
         label, stem, content = "standard input", "stdin", sys.stdin.buffer.read()
     elif scheme in ("http", "https"):
-        from forecaster.sources.downloads import download
+        from forecaster.sources.downloads import download, public
 
-        label, stem = source, unquote(PurePosixPath(urlsplit(source).path).name)
+        label, stem = public(source), unquote(PurePosixPath(urlsplit(source).path).name)
         content = download(source)
     elif scheme:
         raise InvalidInputError(
