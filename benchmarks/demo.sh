@@ -1,32 +1,33 @@
 #!/usr/bin/env bash
-# The 60-second tour on two samples, from fetch to CSV and plot. `make demo` runs it.
+# The main job on two bundled samples, from fetch to CSV and plot. `make demo` runs it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-tour() { # sample, model, horizon, options of train and predict
-    local sample=$1 model=$2 horizon=$3 folder=demo/$2
+summary=""
+
+tour() { # name, sample, horizon, series...
+    local name=$1 sample=$2 horizon=$3 folder=demo/$1
     shift 3
-    mkdir -p "$folder"
     export FORECAST_WORKSPACE=$folder
+    mkdir -p "$folder"
     run forecast fetch --sample "$sample"
-    run forecast train --name "$model" --horizon "$horizon" "$@" | tee "$folder/training.txt"
-    run forecast predict --name "$model" --output "$folder/$model.csv" \
-        --plot "$folder/$model.png" "$@"
+    run forecast train "$@" --name "$name" --horizon "$horizon" | tee "$folder/train.txt"
+    run forecast predict --name "$name" --output "$folder/$name.csv" --plot "$folder/$name.png"
+    summary+="
+$name
+  $(tail -n 1 "$folder/train.txt")
+  Forecast: $folder/$name.csv
+  Plot:     $folder/$name.png
+$(head -n 4 "$folder/$name.csv" | sed 's/^/    /')
+"
 }
 
 run() {
-    printf '\n$ %s\n' "$*"
+    echo
+    echo "\$ $*"
     "$@"
 }
 
-summary() { # model
-    local folder=demo/$1
-    printf '\n%s\n' "$(tail -n 1 "$folder/training.txt")"
-    head -n 4 "$folder/$1.csv"
-    printf 'Forecast: %s\nPlot:     %s\n' "$folder/$1.csv" "$folder/$1.png"
-}
-
-tour air-passengers air 12
-tour stocks stocks 10 --calendar XNYS
-summary air
-summary stocks
+tour air air-passengers 12
+tour apple stocks 5 AAPL
+echo "$summary"

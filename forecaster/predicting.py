@@ -187,12 +187,12 @@ def export(frame: pd.DataFrame, path: Path) -> None:
         ) from error
 
 
-def to_csv(frame: pd.DataFrame) -> str:
-    """Return a table as CSV: ISO-8601 times, no index, twelve digits."""
+def to_csv(frame: pd.DataFrame, digits: int = 12) -> str:
+    """Return a table as CSV: ISO-8601 times, no index, numbers to so many significant digits."""
     text = frame.assign(
         **{name: _iso(frame[name]) for name in ("ds", "cutoff") if name in frame.columns}
     )
-    return str(text.to_csv(index=False, lineterminator="\n", float_format="%.12g"))
+    return str(text.to_csv(index=False, lineterminator="\n", float_format=f"%.{digits}g"))
 
 
 def _iso(column: pd.Series) -> pd.Series:

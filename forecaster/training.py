@@ -107,7 +107,8 @@ def _train(panel: Panel, config: Config, state: scaling.Scaling, plan: _Search |
                 known = calendar_features(panel.ds, panel.frequency)[0]
             width = 0 if known is None else known.shape[1]
             network = build(config.network, features.shape[1], width)
-            record = _run(Windowed(network, features, known, spec.loss), config, plan)
+            windowed = Windowed(network, features, known, spec.loss)
+            record = _run(windowed, config, plan, device)
         trained = Trained(
             windows=len(plan.train),
             val_windows=len(plan.val),
@@ -173,15 +174,17 @@ class _Replay:
         return self.watch.stopped_by or "epochs"
 
 
-def _run(windowed: Windowed, config: Config, plan: _Search | _Replay) -> dict[str, Any]:
-    """Train by a plan and return the record.
+def _run(
+    windowed: Windowed, config: Config, plan: _Search | _Replay, device: backend.Device
+) -> dict[str, Any]:
+    """Train by a plan and return the record; on a GPU cuDNN's kernels beat what XLA compiles.
 
     Raises:
         ForecasterError: The loss is not a number any more.
     """
     spec = config.training
     batch = int(spec.batch_size or 32)
-    compiled = _xla_pays(config, len(plan.train))
+    compiled = device.kind == "cpu" and _xla_pays(config, len(plan.train))
     windowed.compile(
         optimizer=keras.optimizers.Adam(spec.learning_rate, global_clipnorm=spec.clip_norm),
         jit_compile=compiled,

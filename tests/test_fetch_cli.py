@@ -122,7 +122,7 @@ def test_many_series_are_summed_up(forecast: Run, tmp_path):
 
 def test_samples(forecast: Run, store):
     assert forecast("fetch", "--list-samples").out.splitlines()[1].startswith("air-passengers")
-    assert len(forecast("fetch", "--list-samples", "--json").document) == 3
+    assert len(forecast("fetch", "--list-samples", "--json").document) == 2
     assert forecast("fetch", "--sample", "stocks").code == 0
     assert len(store.read()) == 16_194
     done = forecast("fetch", "--sample", "stokcs")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -71,12 +73,12 @@ def prediction_text(result: PredictResult) -> str:
 
     if result.output is None:
         return to_csv(result.frame).rstrip("\n")
-    head = to_csv(result.frame.head(SHOWN_ROWS)).rstrip("\n")
-    rows = [line.split(",") for line in head.split("\n")]
+    head = to_csv(result.frame.head(SHOWN_ROWS).drop(columns="model_version"), digits=6)
+    rows = list(csv.reader(io.StringIO(head)))
     lines = [
         f"Wrote {len(result.frame)} rows of {result.frame['unique_id'].nunique()} series to "
         f"{result.output} (model version {result.version}).",
-        head if any('"' in cell for row in rows for cell in row) else table(rows[1:], rows[0]),
+        table(rows[1:], rows[0]),
     ]
     if result.plot:
         lines.append(f"Plot: {result.plot}")

@@ -51,15 +51,6 @@ SAMPLES = {
             licence="public facts",
         ),
         Sample(
-            "electricity",
-            "Electricity demand of Victoria in MW, 2014, hourly, with temperature and holidays",
-            "electricity.parquet",
-            series=1,
-            rows=8760,
-            frequency="h",
-            licence="BSD-3-Clause by way of skforecast-datasets, GPL-3 in tsibbledata",
-        ),
-        Sample(
             "stocks",
             "AAPL, AMZN, GOOG, META, NFLX, NVDA in USD, 2013-2023, business-daily",
             "stocks.parquet",
