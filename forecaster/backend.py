@@ -133,8 +133,14 @@ def select_device(wanted: str) -> Device:
 
 
 def device_scope(device: Device) -> Any:
-    """Return the context in which a network is built and trained on `device`."""
-    return import_keras().device(f"{device.kind}:0")
+    """Return the context in which a network is built and trained on `device`.
+
+    Only the wish for the CPU beside a GPU needs one: the rest is where backends put things anyway,
+    and inside a scope the torch backend cannot make the integer state of a dropout layer.
+    """
+    if device.kind == "gpu" or not gpus():
+        return contextlib.nullcontext()
+    return import_keras().device("cpu:0")
 
 
 def _grow_memory() -> None:
