@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from forecaster.training import Progress
 
 
+ABOUT = ("data", "fitted", "judged", "judgement")  # what a manifest says besides the model
+
+
 def _silent(progress: Progress) -> None:
     """Show nothing."""
     del progress
@@ -40,23 +43,34 @@ class Forecaster:
             `horizon`, `epochs`, `seed` ...
 
     Attributes:
-        config: The settings; after `fit` all of them resolved.
+        settings: As asked; each `fit` resolves them anew.
 
     Raises:
         InvalidInputError: An unknown setting or a value that is not allowed.
     """
 
     def __init__(self, **settings: Any) -> None:
-        self.config = Config.of(**settings)
+        self.settings = Config.of(**settings)
         self._model: Model | None = None
         self._evaluated: Evaluated | None = None
+        self._about: dict[str, Any] = {}
 
     @classmethod
-    def of(cls, config: Config) -> Forecaster:
+    def of(cls, settings: Config) -> Forecaster:
         """Make a forecaster of settings that are already checked."""
         forecaster = cls()
-        forecaster.config = config
+        forecaster.settings = settings
         return forecaster
+
+    @property
+    def config(self) -> Config:
+        """The settings in force: of the model once there is one, all of them resolved."""
+        return self.settings if self._model is None else self._model.config
+
+    def __repr__(self) -> str:
+        verdict = self.about.get("judgement", {}).get("verdict", "not fitted")
+        network = self.config.network
+        return f"Forecaster({network.cell}, horizon={network.horizon}): {verdict}"
 
     @property
     def model(self) -> Model:
@@ -79,11 +93,11 @@ class Forecaster:
         Raises:
             InvalidInputError: Data or settings that cannot be used.
         """
-        self._evaluated = evaluate(frame, self.config.replace(refit="never"), on_epoch)
-        self.config = self._evaluated.config
-        self._model = self._evaluated.backtest.models[-1]
-        if self.config.training.refit_all:
-            self._model = _refitted(self._evaluated, self._model, on_epoch)
+        self._evaluated = evaluate(frame, self.settings.replace(refit="never"), on_epoch)
+        judged = self._evaluated.backtest.models[-1]
+        again = self.settings.training.refit_all
+        self._model = _refitted(self._evaluated, judged, on_epoch) if again else judged
+        self._about = _about(self._evaluated)
         return self
 
     @property
@@ -114,9 +128,8 @@ class Forecaster:
         Returns:
             `unique_id, ds, cutoff, <cell>, <cell>-lo-80, ...`.
         """
-        return self.prediction(horizon, frame=frame, level=level).frame.drop(
-            columns="model_version"
-        )
+        table = self.prediction(horizon, frame=frame, level=level).frame
+        return table.drop(columns="model_version")
 
     def prediction(
         self,
@@ -124,28 +137,35 @@ class Forecaster:
         *,
         frame: pd.DataFrame | None = None,
         level: tuple[float, ...] | None = None,
-        version: str = "",
-        max_age: float | None = None,
     ) -> Prediction:
         """Forecast as `predict` does, with notices and the series that were skipped."""
+        config = self.model.config if level is None else self.model.config.replace(level=level)
         if frame is not None:
-            panel = series.prepare(frame, self.config.data)
+            panel = series.prepare(frame, config.data)
         elif self._evaluated is not None:
             panel = self._evaluated.panel
         else:
             raise InvalidInputError(
                 "A loaded model holds no series.", "Give them: predict(frame=...)."
             )
-        wanted = self.config.prediction.level if level is None else level
-        return predict(
-            self.model, panel, horizon=horizon, level=wanted, version=version, max_age=max_age
-        )
+        return predict(self.model, panel, horizon=horizon, level=config.prediction.level)
+
+    def keras_network(self) -> Any:
+        """Build the `keras.Model` of the network again, with the trained weights in it."""
+        from forecaster.training import network_of
+
+        return network_of(self.model)
 
     def save(self, path: str | Path) -> None:
         """Write the model as a folder, which must not exist yet."""
         from forecaster import artifacts
 
-        artifacts.save(self.model, Path(path), about(self))
+        artifacts.save(self.model, Path(path), self.about)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the manifest says of the data, the rows fitted and the judgement."""
+        return self._about
 
     @classmethod
     def load(cls, path: str | Path) -> Forecaster:
@@ -157,9 +177,10 @@ class Forecaster:
         """
         from forecaster import artifacts
 
-        model = artifacts.load(Path(path))
-        forecaster = cls.of(model.config)
+        model, manifest = artifacts.load(Path(path)), artifacts.read_manifest(Path(path))
+        forecaster = cls.of(model.config.replace(test_size=None))
         forecaster._model = model
+        forecaster._about = {key: manifest[key] for key in ABOUT if key in manifest}
         return forecaster
 
 
@@ -186,7 +207,8 @@ def backtest(
     Returns:
         Folds (`.folds.to_frame()` has every forecast), scores and verdict (`.judgement`).
     """
-    return evaluate(frame, Config.of(**settings), on_epoch).backtest
+    config = Config.of(**settings).replace(refit_all=False)
+    return evaluate(frame, config, on_epoch).backtest
 
 
 def evaluate(
@@ -194,17 +216,32 @@ def evaluate(
 ) -> Evaluated:
     """Make a long frame regular, resolve the settings for it, and judge them on its last folds.
 
-    Series too short for one window are skipped and listed, or refused, as the settings say.
+    Series without room for one training window and the rows held out are skipped and listed, or
+    refused, as the settings say.
     """
     from forecaster import training
     from forecaster.backtesting import backtest as run
 
     panel = series.prepare(frame, config.data)
     resolved = presets.resolve(config, panel)
-    needed = int(resolved.network.lookback or 0) + int(resolved.network.horizon or 0)
-    panel = _long_enough(panel, needed, config.data.too_short)
+    panel = _long_enough(panel, resolved)
     fit = partial(training.fit, on_epoch=on_epoch)
     return Evaluated(panel, resolved, run(panel, resolved, fit))
+
+
+def _long_enough(panel: Panel, config: Config) -> Panel:
+    """Keep the series with a training window; say so when not all end together."""
+    lookback, horizon = int(config.network.lookback or 0), int(config.network.horizon or 0)
+    spec = config.evaluation
+    held_out = int(config.training.val_size or 0) + int(spec.test_size or 0) + 2 * spec.gap
+    what = f"lookback {lookback} + horizon {horizon} + {held_out} held out"
+    needed = lookback + horizon + held_out
+    kept = series.without_short(panel, needed, what, config.data.too_short)
+    ends = kept.ds[kept.offsets[1:] - 1]
+    if (ends == ends[0]).all():
+        return kept
+    notice = "Series end at different times: each is judged on the rows before its own end."
+    return replace(kept, notices=(*kept.notices, notice))
 
 
 def _refitted(evaluated: Evaluated, judged: Model, on_epoch: Callable[[Progress], None]) -> Model:
@@ -217,24 +254,6 @@ def _refitted(evaluated: Evaluated, judged: Model, on_epoch: Callable[[Progress]
     return training.refit(panel, judged.calibrated(panel, unseen), on_epoch)
 
 
-def _long_enough(panel: Panel, needed: int, policy: str) -> Panel:
-    """Leave out, or refuse, the series that have no room for one window."""
-    skipped = {
-        panel.ids[row]: f"needs at least {needed} rows (lookback + horizon) but has "
-        f"{panel.lengths[row]}"
-        for row in np.flatnonzero(panel.lengths < needed)
-    }
-    if not skipped or len(skipped) == len(panel.ids):
-        return panel  # when all are too short, the split says what is needed
-    if policy == "error":
-        name, reason = next(iter(skipped.items()))
-        raise InvalidInputError(
-            f"Series {name!r} {reason}.", "Lower --lookback or --horizon, or skip it."
-        )
-    kept = panel.select([name for name in panel.ids if name not in skipped])
-    return replace(kept, skipped=panel.skipped | skipped)
-
-
 def _digest(panel: Panel) -> str:
     """Return a digest of the series as they were trained on."""
     digest = hashlib.sha256("\0".join(panel.ids).encode())
@@ -244,11 +263,11 @@ def _digest(panel: Panel) -> str:
     return digest.hexdigest()
 
 
-def about(forecaster: Forecaster) -> dict[str, Any]:
-    """Return what a manifest says of the data and the judgement."""
-    panel, fitted = forecaster.evaluated.panel, forecaster.evaluated.panel
-    if not forecaster.config.training.refit_all:
-        fitted = panel.head(splits.of_config(panel, forecaster.config).train_stop)
+def _about(evaluated: Evaluated) -> dict[str, Any]:
+    panel, config = evaluated.panel, evaluated.config
+    fitted = panel
+    if not config.training.refit_all:
+        fitted = panel.head(splits.of_config(panel, config).train_stop)
     return {
         "data": {
             "series": len(panel.ids),
@@ -259,5 +278,6 @@ def about(forecaster: Forecaster) -> dict[str, Any]:
             "frequency": panel.frequency,
         },
         "fitted": {"first": str(fitted.ds.min()), "last": str(fitted.ds.max())},
-        "judgement": forecaster.evaluated.backtest.judgement.to_dict(),
+        "judged": evaluated.backtest.models[-1].record(),
+        "judgement": evaluated.backtest.judgement.to_dict(),
     }

@@ -29,6 +29,14 @@ from forecaster.runtime import Network
 from forecaster.scaling import ARRAYS, Scaling
 
 FORMAT = 1
+FILES = (
+    "config.toml",
+    "network.weights.h5",
+    "network.onnx",
+    "scaling.json",
+    "intervals.json",
+    "golden.npz",
+)
 GOLDEN_WINDOWS = 2
 GOLDEN_TOLERANCE = 1e-4  # ONNX Runtime versions round differently; damage is far larger
 AGAIN = "Train it again, or restore the folder from a backup."
@@ -41,7 +49,12 @@ def save(model: Model, folder: Path, about: dict[str, Any]) -> None:
         model: What is saved.
         folder: The version's folder, which must not exist.
         about: What the manifest says besides: origin, data, scores.
+
+    Raises:
+        InvalidInputError: The folder exists.
     """
+    if folder.exists():
+        raise InvalidInputError(f"'{folder}' exists already.", "Name a folder that does not.")
     contents = {
         "config.toml": _to_toml(model.config).encode(),
         "network.weights.h5": model.weights,
@@ -111,7 +124,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     try:
         manifest = json.loads(path.read_bytes())
-        found, _ = manifest["format"], manifest["files"]
+        found, files = manifest["format"], dict(manifest["files"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedError(f"The manifest '{path}' cannot be read: {error}.", AGAIN) from error
     if found != FORMAT:
@@ -119,6 +132,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"'{folder}' has format {found}; this version of forecast reads format {FORMAT}.",
             "Upgrade forecast, or train the model again.",
         )
+    if missing := set(FILES) - files.keys():
+        raise DamagedError(f"The manifest '{path}' does not name {sorted(missing)}.", AGAIN)
     return manifest
 
 
@@ -184,10 +199,25 @@ def _scaling_from_dict(content: dict[str, Any]) -> Scaling:
 
 def _versions() -> dict[str, str]:
     """Return the versions that the weights and forecasts depend on."""
-    from importlib.metadata import version
+    from contextlib import suppress
+    from importlib.metadata import PackageNotFoundError, version
 
-    names = ("forecaster", "keras", "numpy", "onnx", "onnxruntime", "pandas", "tensorflow")
-    return {name: version(name) for name in names}
+    names = (
+        "forecaster",
+        "keras",
+        "numpy",
+        "onnx",
+        "onnxruntime",
+        "pandas",
+        "tensorflow",
+        "jax",
+        "torch",
+    )
+    versions = {}
+    for name in names:
+        with suppress(PackageNotFoundError):  # JAX or torch may stand in for TensorFlow
+            versions[name] = version(name)
+    return versions
 
 
 def _json(content: object, indent: int | None = None) -> bytes:

@@ -126,9 +126,9 @@ def select_device(wanted: str) -> Device:
             "--device gpu needs a GPU, but the Keras backend finds none.",
             "See `forecast doctor`; on Linux with an NVIDIA GPU: pip install 'forecaster[gpu]'.",
         )
+    _grow_memory()
     if wanted == "cpu" or not found:
         return Device("cpu", f"{platform.machine()}, {os.cpu_count()} cores")
-    _grow_memory()
     return Device("gpu", found[0])
 
 

@@ -46,6 +46,8 @@ def backtest(panel: Panel, config: Config, fit: Fit) -> Backtest:
     spec = config.evaluation
     count = int(spec.folds or 1)
     refits = [(0, count)] if spec.refit == "never" else [(number, 1) for number in range(count)]
+    if config.training.time_budget:
+        config = config.replace(time_budget=config.training.time_budget / len(refits))
     models, pieces = [], []
     for first, folds in refits:
         parts = splits.of_config(panel, config, first)

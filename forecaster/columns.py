@@ -26,7 +26,7 @@ def read_columns(frame: pd.DataFrame, spec: DataSpec) -> Rows:
         raise InvalidInputError(
             f"A table of series needs the columns {', '.join(KEYS)}; {', '.join(absent)} not found "
             f"among {named(frame.columns, 20)}.",
-            "Rename the columns, or name them with --id-column, --time-column and --value-column.",
+            "Rename the columns, or name them when you fetch: --id, --time and --target.",
         )
     if frame.empty:
         raise InvalidInputError("The table of series has no rows.", "Fetch or add some data first.")

@@ -139,9 +139,7 @@ class NetworkSpec(Spec):
         "segment", description="Starting point: segments, or the textbook's stacked cells."
     )
     cell: Cell = Field("gru", description="Recurrent cell.")
-    layers: Units | None = Field(
-        None, description="Units of each recurrent layer; else by preset and rows."
-    )
+    layers: Units | None = Field(None, description="Units of each recurrent layer; else by preset.")
     lookback: PositiveInt | None = Field(
         None, description="Past steps seen; else by season and rows."
     )
@@ -201,7 +199,7 @@ class EvaluationSpec(Spec):
     folds: PositiveInt | None = Field(None, description="Cutoffs to forecast from; else by rows.")
     test_size: PositiveInt | None = Field(None, description="Rows held out; instead of folds.")
     step_size: PositiveInt | None = Field(
-        None, description="Rows between cutoffs; else the horizon."
+        None, description="Rows between cutoffs; else the horizon, or 1 with --test-size."
     )
     gap: int = Field(0, ge=0, description="Rows left out between train, validation and test.")
     refit: Literal["each", "never"] = Field(

@@ -8,6 +8,7 @@ its own as in Stankeviciute et al., NeurIPS 2021).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,9 +41,9 @@ class Conformal:
         """
         if not self.windows:
             return np.full(horizon, np.nan)
-        rank = np.ceil((self.windows + 1) * level / 100) / self.windows  # share of scores covered
-        place = min(len(self.scores) - 1, int(np.ceil(rank * len(self.scores))) - 1)
-        calibrated = self.scores[place]
+        rank = math.ceil(round((self.windows + 1) * level / 100, 9))
+        place = -(-rank * len(self.scores) // self.windows)  # among those kept
+        calibrated = self.scores[min(place, len(self.scores)) - 1]
         steps = np.arange(1, horizon + 1)
         known = np.minimum(steps, len(calibrated))
         return calibrated[known - 1] * np.sqrt(steps / known)

@@ -13,9 +13,10 @@ from forecaster import api, series
 from forecaster.config import SECTION_OF, Config
 from forecaster.errors import NotFoundError, PartialError
 from forecaster.model import Model, Trained
-from forecaster.predicting import export
+from forecaster.predicting import export, require_folder, require_format
 from forecaster.predicting import predict as forecast
 from forecaster.registry import Registry, require_name
+from forecaster.reports.plots import plot_forecasts, require_plot
 from forecaster.store import Store
 from forecaster.workspace import Workspace, load_config
 
@@ -108,7 +109,7 @@ def train(
     config, _ = load_config(workspace, flags)
     forecaster = api.Forecaster.of(config)
     forecaster.fit(Store(workspace.data).read(list(ids) or None), on_epoch)
-    version = Registry(workspace.models).save(name, forecaster.model, api.about(forecaster))
+    version = Registry(workspace.models).save(name, forecaster.model, forecaster.about)
     return TrainResult(
         **_outcome(forecaster.evaluated),
         name=name,
@@ -126,7 +127,9 @@ def backtest(
     on_epoch: OnEpoch,
 ) -> BacktestResult:
     """Judge settings on stored series; write every forecast when asked."""
-    config, _ = load_config(workspace, flags)
+    require_folder(output)
+    require_format(output)
+    config, _ = load_config(workspace, {**flags, "refit_all": False})
     evaluated = api.evaluate(Store(workspace.data).read(list(ids) or None), config, on_epoch)
     if output:
         export(evaluated.backtest.folds.to_frame(), output)
@@ -140,8 +143,12 @@ def _outcome(evaluated: api.Evaluated) -> dict[str, Any]:
         "series": len(evaluated.panel.ids),
         "rows": len(evaluated.panel.y),
         "skipped": evaluated.panel.skipped,
-        "notices": evaluated.panel.notices,
+        "notices": (*evaluated.panel.notices, *_skips(evaluated.panel.skipped)),
     }
+
+
+def _skips(skipped: Mapping[str, str]) -> list[str]:
+    return [f"Skipped {name!r}: {reason}." for name, reason in skipped.items()]
 
 
 def predict(
@@ -152,13 +159,18 @@ def predict(
     *,
     horizon: int | None,
     file: str | None,
+    columns: Mapping[str, Any],
     output: Path | None,
     plot: Path | None,
 ) -> PredictResult:
     """Forecast with the version in service; write the table and a plot when asked."""
+    require_folder(output)
+    require_format(output)
+    require_folder(plot)
+    require_plot(plot)
     model, version = Registry(workspace.models).load(name)
     config = _at_predict(model, workspace, flags)
-    frame, notices = _rows(workspace, model, ids, name, file)
+    frame, notices, missing = _rows(workspace, model, ids, name, file, columns)
     panel = series.prepare(frame, config.data)
     prediction = forecast(
         model,
@@ -168,18 +180,17 @@ def predict(
         version=version,
         max_age=config.prediction.max_age,
     )
+    skipped = missing | prediction.skipped
     if output:
         export(prediction.frame, output)
     if plot:
-        from forecaster.reports.plots import plot_forecasts
-
         plot_forecasts(panel, prediction.frame, plot)
     return PredictResult(
         frame=prediction.frame,
         name=name,
         version=version,
-        notices=(*notices, *panel.notices, *prediction.notices),
-        skipped=panel.skipped | prediction.skipped,
+        notices=(*notices, *panel.notices, *prediction.notices, *_skips(skipped)),
+        skipped=skipped,
         output=output,
         plot=plot,
     )
@@ -200,9 +211,17 @@ def _at_predict(model: Model, workspace: Workspace, flags: Mapping[str, Any]) ->
 
 
 def _rows(
-    workspace: Workspace, model: Model, ids: Sequence[str], name: str, file: str | None
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Return the rows to forecast from: of a file, or of the stored series the model knows."""
+    workspace: Workspace,
+    model: Model,
+    ids: Sequence[str],
+    name: str,
+    file: str | None,
+    columns: Mapping[str, Any],
+) -> tuple[pd.DataFrame, tuple[str, ...], dict[str, str]]:
+    """Return the rows to forecast from, with notices and the series that are not stored any more.
+
+    They are those of a file, or of the stored series that the model knows.
+    """
     if file is None:
         known = model.scaling.ids
         if strange := sorted(set(ids) - set(known)):
@@ -211,13 +230,18 @@ def _rows(
                 f"knows {', '.join(map(repr, known[:5]))}{' ...' if len(known) > 5 else ''}.",
                 "Train with them, or forecast them as new series with --data FILE.",
             )
-        return Store(workspace.data).read(list(ids) or list(known)), ()
+        store = Store(workspace.data)
+        stored = set(store.ids())
+        gone = [] if ids else [uid for uid in known if uid not in stored]
+        wanted = list(ids) or [uid for uid in known if uid in stored]
+        frame = store.read(wanted or list(known))
+        return frame, (), dict.fromkeys(gone, "it is not stored any more")
     from forecaster.sources.files import read_file
 
-    frame, notices = read_file(file)
+    frame, notices = read_file(file, **columns)
     if missing := sorted(set(ids) - set(frame["unique_id"])):
         raise NotFoundError(
             f"'{file}' has no series {missing[0]!r}; it has "
             f"{', '.join(map(repr, frame['unique_id'].unique()[:5]))}."
         )
-    return (frame[frame["unique_id"].isin(ids)] if ids else frame), tuple(notices)
+    return (frame[frame["unique_id"].isin(ids)] if ids else frame), tuple(notices), {}

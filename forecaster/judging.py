@@ -74,6 +74,7 @@ class Judgement:
         scores: mae, rmse, mase and smape by model.
         coverage: Share of the truth inside the intervals, by level.
         folds: Number of folds.
+        unscaled: Windows that MASE leaves out, because their series never changes.
         best_baseline: The baseline with the lowest MASE on these folds.
         skill: One less the ratio of the model's MASE to that baseline's.
         p_value: Of the Diebold-Mariano test between the two; NaN when it cannot be computed.
@@ -83,6 +84,7 @@ class Judgement:
     scores: dict[str, dict[str, float]]
     coverage: dict[float, float]
     folds: int
+    unscaled: int
     best_baseline: str
     skill: float
     p_value: float
@@ -91,14 +93,23 @@ class Judgement:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for manifests and `--json`."""
         return {
-            "scores": self.scores,
+            "scores": {
+                name: {metric: _number(value) for metric, value in scores.items()}
+                for name, scores in self.scores.items()
+            },
             "coverage": {f"{level:g}": share for level, share in self.coverage.items()},
             "folds": self.folds,
+            "unscaled": self.unscaled,
             "best_baseline": self.best_baseline,
-            "skill": self.skill,
-            "p_value": self.p_value,
+            "skill": _number(self.skill),
+            "p_value": _number(self.p_value),
             "verdict": self.verdict,
         }
+
+
+def _number(value: float) -> float | None:
+    """Return a number that JSON can write: None for one that is not finite."""
+    return value if np.isfinite(value) else None
 
 
 def joined(pieces: Sequence[Folds]) -> Folds:
@@ -149,6 +160,7 @@ def judge(folds: Folds) -> Judgement:
         scores=scores,
         coverage=coverage,
         folds=int(folds.fold.max()) + 1,
+        unscaled=int(np.isnan(folds.scale[folds.series]).sum()),
         best_baseline=best,
         skill=skill,
         p_value=test,
@@ -192,10 +204,15 @@ def _compare(folds: Folds, one: str, other: str) -> float:
 def _verdict(name: str, best: str, mase: dict[str, float], skill: float, p_value: float) -> str:
     """Say in one sentence whether the model is worth using."""
     figures = f"MASE {mase[name]:.3f} against {mase[best]:.3f}"
-    chance = "too few folds to test" if np.isnan(p_value) else f"Diebold-Mariano p = {p_value:.3f}"
+    chance = "too few folds to test"
+    if not np.isnan(p_value):
+        shown = f"= {p_value:.3f}" if p_value >= 0.001 else "< 0.001"
+        chance = f"Diebold-Mariano p {shown}"
     against = f"{name} has {abs(skill):.1%} {'less' if skill > 0 else 'more'} error than {best}"
+    if mase[best] == 0:
+        return f"No skill: {best} is exact on these folds ({figures})."
     if not np.isfinite(skill):
-        return f"The verdict is open: no series varies enough to scale its errors ({best} is best)."
+        return "The verdict is open: no series varies, so errors cannot be scaled."
     if p_value < SIGNIFICANCE:
         return f"{'Skill' if skill > 0 else 'No skill'}: {against} ({figures}; {chance})."
     if skill > 0:

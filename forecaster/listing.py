@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forecaster.errors import InvalidInputError
+from forecaster.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,6 +114,8 @@ def check(store: Store, ids: Sequence[str] = ()) -> list[Problem]:
     for uid in ids:
         store.entry(uid)
     entries = store.entries()
+    if not entries:
+        raise NotFoundError(f"No series is stored in '{store.folder}'.", "Fetch one first.")
     damaged = store.damaged()
     found = []
     for uid in sorted(ids) or entries:

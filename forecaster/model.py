@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from forecaster.arrays import Floats, Ints
 from forecaster.calendars import calendar_features
@@ -128,7 +129,7 @@ class Model:
             InvalidInputError: A covariate is missing, or values do not fit the transform.
         """
         self._require_covariates(panel)
-        horizon = horizon or self.horizon
+        horizon = self.horizon if horizon is None else horizon
         scaling = self.scaling.align(panel, self.config.scaling)
         series = np.searchsorted(panel.offsets, cutoffs, side="right") - 1
         features = input_features(panel, scaling, self.config)
@@ -181,17 +182,22 @@ class Model:
 def input_features(panel: Panel, scaling: Scaling, config: Config) -> Floats:
     """Return what a context shows of each row `(row, feature)`: target, covariates, calendar."""
     inputs = scaling.inputs(panel)
+    known = known_ahead(panel.ds, panel.frequency, config)
+    return inputs if known is None else np.hstack([inputs, known])
+
+
+def known_ahead(ds: pd.Index, frequency: str | None, config: Config) -> Floats | None:
+    """Return what is known of each time in advance `(row, feature)`; None when that is nothing."""
     if not config.network.calendar_features:
-        return inputs
-    return np.hstack([inputs, calendar_features(panel.ds, panel.frequency)[0]])
+        return None
+    features, names = calendar_features(ds, frequency)
+    return features if names else None
 
 
 def known_in_panel(panel: Panel, cutoffs: Ints, config: Config) -> Floats | None:
     """Return the known-ahead features of steps that the panel holds `(window, horizon, feature)`."""
-    if not config.network.calendar_features:
-        return None
-    features, _ = calendar_features(panel.ds, panel.frequency)
-    return features[rows_after(cutoffs, int(config.network.horizon or 0))]
+    known = known_ahead(panel.ds, panel.frequency, config)
+    return None if known is None else known[rows_after(cutoffs, int(config.network.horizon or 0))]
 
 
 def _advance(context: Floats, block: Floats, future: Floats | None) -> Floats:

@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from forecaster.atomic import replace_file
-from forecaster.calendars import calendar_features, future
+from forecaster.calendars import future
 from forecaster.errors import ForecasterError, InvalidInputError, QualityGateError
-from forecaster.model import Forecast, Model
-from forecaster.series import Panel
+from forecaster.model import Forecast, Model, known_ahead
+from forecaster.series import Panel, without_short
 
 DAY = 86_400
+PARQUET = {".parquet", ".pq"}
 
 
 @dataclass(frozen=True)
@@ -58,48 +59,23 @@ def predict(
 
     Raises:
         QualityGateError: A series is older than `max_age`.
-        InvalidInputError: No series has the rows that a context needs.
+        InvalidInputError: No series has the rows that a context needs, or one has not and the
+            model's settings refuse it.
     """
-    horizon = horizon or model.horizon
+    horizon = model.horizon if horizon is None else horizon
+    if horizon < 1:
+        raise InvalidInputError(f"A horizon of at least 1 is needed, got {horizon}.")
     if max_age is not None:
         _require_fresh(panel, max_age, now())
-    short = panel.lengths < model.lookback
-    skipped = {
-        panel.ids[row]: f"needs {model.lookback} rows (lookback) but has {panel.lengths[row]}"
-        for row in np.flatnonzero(short)
-    }
-    if short.all():
-        name, reason = next(iter(skipped.items()), ("", "no series was given"))
-        raise InvalidInputError(f"No series can be forecast: {name!r} {reason}.")
-    if skipped:
-        panel = panel.select([uid for uid in panel.ids if uid not in skipped])
-    cutoffs = panel.offsets[1:] - 1
-    ds = _future(panel, horizon)
-    known = None
-    if model.config.network.calendar_features:
-        features, _ = calendar_features(ds, panel.frequency)
-        known = features.reshape(len(panel.ids), horizon, -1)
-    forecast = model.forecast(panel, cutoffs, horizon, known)
-    frame = _table(model, panel, forecast, ds, level, version)
-    return Prediction(frame, _notices(model, panel, horizon, level), skipped)
-
-
-def _future(panel: Panel, horizon: int) -> pd.Index:
-    """Return the times that follow each series, series by series `(series * horizon,)`."""
+    panel = without_short(panel, model.lookback, "lookback", model.config.data.too_short)
     ends = panel.offsets[1:] - 1
-    lasts = panel.ds[ends]
-    if isinstance(lasts, pd.DatetimeIndex):
-        return future(lasts, horizon, panel.frequency, panel.calendar)
-    before = panel.ds[np.maximum(panel.offsets[:-1], ends - 1)]
-    steps = np.maximum(1, np.asarray(lasts - before))  # integers have a step a series
-    return pd.Index(
-        np.concatenate(
-            [
-                future(last, horizon, None, step=int(step))
-                for last, step in zip(lasts, steps, strict=True)
-            ]
-        )
-    )
+    ds = future(panel.ds[ends], horizon, panel.frequency, panel.calendar, step=panel.step)
+    known = known_ahead(ds, panel.frequency, model.config)
+    if known is not None:
+        known = known.reshape(len(panel.ids), horizon, -1)
+    forecast = model.forecast(panel, ends, horizon, known)
+    frame = _table(model, panel, forecast, ds, level, version)
+    return Prediction(frame, _notices(model, panel, horizon, level), panel.skipped)
 
 
 def _table(
@@ -131,7 +107,8 @@ def _notices(model: Model, panel: Panel, horizon: int, level: tuple[float, ...])
     if horizon > model.horizon:
         notices.append(
             f"Steps {model.horizon + 1} to {horizon} are rolled forward: the model was trained for "
-            f"{model.horizon} and its own forecasts are its input from there on."
+            f"{model.horizon} and its own forecasts are its input from there on"
+            f"{', its covariates held at their last values' if panel.covariate_names else ''}."
         )
     windows = model.conformal.windows
     if not windows:
@@ -165,6 +142,32 @@ def _require_fresh(panel: Panel, max_age: float, now: datetime) -> None:
         )
 
 
+def require_folder(path: Path | None) -> None:
+    """Refuse an output whose folder does not exist, before any work is done for it.
+
+    Raises:
+        InvalidInputError: There is no such folder, or the output is one.
+    """
+    if path is not None and not path.parent.is_dir():
+        raise InvalidInputError(
+            f"The folder '{path.parent}' of the output does not exist.", "Make it first."
+        )
+    if path is not None and path.is_dir():
+        raise InvalidInputError(f"The output '{path}' is a folder.", "Name a file in it.")
+
+
+def require_format(path: Path | None) -> None:
+    """Refuse an output whose suffix promises a format that is not written.
+
+    Raises:
+        InvalidInputError: The suffix is neither CSV's nor Parquet's.
+    """
+    if path is not None and path.suffix.lower() not in {*PARQUET, ".csv", ".txt", ""}:
+        raise InvalidInputError(
+            f"An output is CSV (.csv) or Parquet (.parquet); got '{path}'.", "Choose one of them."
+        )
+
+
 def export(frame: pd.DataFrame, path: Path) -> None:
     """Write a table whole or not at all: Parquet by its suffix, else CSV.
 
@@ -172,12 +175,9 @@ def export(frame: pd.DataFrame, path: Path) -> None:
         InvalidInputError: The folder does not exist.
         ForecasterError: The disk is full or the place is read-only; an existing file is as it was.
     """
-    if not path.parent.is_dir():
-        raise InvalidInputError(
-            f"The folder '{path.parent}' of the output does not exist.", "Make it first."
-        )
+    require_folder(path)
     try:
-        if path.suffix.lower() in {".parquet", ".pq"}:
+        if path.suffix.lower() in PARQUET:
             replace_file(path, lambda file: frame.to_parquet(file, index=False))
         else:
             replace_file(path, lambda file: file.write(to_csv(frame).encode()))

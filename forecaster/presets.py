@@ -14,6 +14,7 @@ from forecaster.errors import InvalidInputError
 from forecaster.series import Panel
 from forecaster.splits import folds_to_rows
 
+SHORT_SHARE = 0.25  # of all rows may lie in series shorter than the one that windows are fitted to
 LOOKBACK_ROWS = 720  # a month of hours: what the published long-horizon networks see
 SEASONS_SEEN = {12: 3, 4: 3, 52: 2}  # short seasons need several, long ones cost too many steps
 
@@ -24,11 +25,11 @@ def resolve(config: Config, panel: Panel) -> Config:
     Raises:
         InvalidInputError: Settings that contradict each other or the data.
     """
-    rows = int(np.quantile(panel.lengths, 0.1)) if len(panel.ids) else 0
+    rows = _usual_length(panel)
     season = config.data.season_length or default_season_length(panel.frequency)
     horizon = config.network.horizon or max(1, min(default_horizon(panel.frequency), rows // 6))
     evaluation = _evaluation(config, rows, horizon)
-    left = max(0, rows - int(evaluation["test_size"] or 0))
+    left = max(0, rows - int(evaluation["test_size"] or 0) - 2 * config.evaluation.gap)
     val_size = config.training.val_size or max(horizon, min(max(2 * horizon, left // 7), left // 3))
     network = _network(config, left - val_size, horizon, season)
     resolved = config.replace(
@@ -48,6 +49,16 @@ def resolve(config: Config, panel: Panel) -> Config:
     resolved = resolved.replace(batch_size=batch)
     check(resolved)
     return resolved
+
+
+def _usual_length(panel: Panel) -> int:
+    """Return the length that the series of three quarters of all rows reach.
+
+    A few short series among long ones do not shrink the windows of all: they are skipped.
+    """
+    lengths = np.sort(panel.lengths)
+    share = np.cumsum(lengths) / max(1, lengths.sum())
+    return int(lengths[np.searchsorted(share, SHORT_SHARE)])
 
 
 def _evaluation(config: Config, rows: int, horizon: int) -> dict[str, int]:

@@ -165,7 +165,7 @@ def _fit_scaler(matrix: Floats, scaler: str) -> tuple[Floats, Floats]:
 
     if scaler == "minmax":
         fitted = MinMaxScaler().fit(matrix)
-        return fitted.data_min_, 1 / fitted.scale_
+        return np.nan_to_num(fitted.data_min_), np.nan_to_num(1 / fitted.scale_, nan=1.0)
     fitted = (StandardScaler() if scaler == "standard" else RobustScaler()).fit(matrix)
     center = fitted.mean_ if scaler == "standard" else fitted.center_
     return np.nan_to_num(center), np.nan_to_num(fitted.scale_, nan=1.0)
@@ -214,7 +214,7 @@ def _error_units(changes: Floats, levels: Floats, panel: Panel) -> Floats:
     steps = np.maximum(1, panel.lengths - 1)
     total = np.append(0.0, np.cumsum(np.abs(changes)))
     mean = (total[panel.offsets[1:]] - total[panel.offsets[:-1]]) / steps
-    size = np.append(np.abs(levels), 0.0)[panel.offsets[:-1]]
+    size = np.where(panel.lengths > 0, np.append(np.abs(levels), 0.0)[panel.offsets[:-1]], 0.0)
     return np.where(mean > 0, mean, np.where(size > 0, size, 1.0))
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from forecaster.arrays import Ints
 from forecaster.cleaning import judge_series, mend_values, order
 from forecaster.columns import read_columns
 from forecaster.config import DataSpec
-from forecaster.errors import NotFoundError
+from forecaster.errors import InvalidInputError, NotFoundError
 from forecaster.regularity import regularise
 
 
@@ -104,6 +105,37 @@ class Panel:
         for number, name in enumerate(self.covariate_names):
             frame[name] = self.covariates[:, number]
         return frame
+
+
+def without_short(panel: Panel, needed: Ints | int, what: str, policy: str) -> Panel:
+    """Leave out, or refuse, the series that have too few rows.
+
+    Args:
+        panel: Any panel.
+        needed: Rows that each series needs, `(series,)` or one number.
+        what: What they are needed for, as the message says it.
+        policy: `skip-series` or `error`.
+
+    Raises:
+        InvalidInputError: The policy says so, or no series is left.
+    """
+    rows = np.broadcast_to(needed, panel.lengths.shape)
+    skipped = {
+        panel.ids[row]: f"needs at least {rows[row]} rows ({what}) but has {panel.lengths[row]}"
+        for row in np.flatnonzero(panel.lengths < rows)
+    }
+    if not skipped:
+        return panel
+    if policy == "error" or len(skipped) == len(panel.ids):
+        name, reason = max(
+            skipped.items(), key=lambda item: panel.lengths[panel.ids.index(item[0])]
+        )
+        raise InvalidInputError(
+            f"Series {name!r} {reason}.",
+            "Fetch more history, or use a smaller --lookback or --horizon, or hold out fewer rows.",
+        )
+    kept = panel.select([name for name in panel.ids if name not in skipped])
+    return replace(kept, skipped=panel.skipped | skipped)
 
 
 def prepare(frame: pd.DataFrame, spec: DataSpec, *, min_rows: int = 1) -> Panel:

@@ -13,11 +13,10 @@ import numpy as np
 
 from forecaster import backend, scaling, splits
 from forecaster.arrays import Ints
-from forecaster.calendars import calendar_features
 from forecaster.config import Config
 from forecaster.errors import DamagedError, ForecasterError
 from forecaster.intervals import Conformal
-from forecaster.model import Model, Trained, input_features
+from forecaster.model import Model, Trained, input_features, known_ahead
 from forecaster.networks.builder import build
 from forecaster.networks.onnx_graph import to_onnx
 from forecaster.networks.windowed import Windowed
@@ -102,9 +101,7 @@ def _train(panel: Panel, config: Config, state: scaling.Scaling, plan: _Search |
         backend.seed(spec.seed, spec.deterministic)
         with backend.device_scope(device):
             features = input_features(panel, state, config)
-            known = None
-            if config.network.calendar_features:
-                known = calendar_features(panel.ds, panel.frequency)[0]
+            known = known_ahead(panel.ds, panel.frequency, config)
             width = 0 if known is None else known.shape[1]
             network = build(config.network, features.shape[1], width)
             windowed = Windowed(network, features, known, spec.loss)
@@ -202,7 +199,8 @@ def _run(
         verbose=0,
     )
     history = plan.watch.history
-    if not all(np.isfinite(history["loss"])):
+    losses = [*history["loss"], *history["val_loss"]]
+    if not all(np.isfinite(losses)):
         raise ForecasterError(
             f"Training diverged: the loss is {history['loss'][-1]} in epoch "
             f"{len(history['loss'])}.",

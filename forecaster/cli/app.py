@@ -1,4 +1,4 @@
-"""The `forecast` command: its table of commands, and and how one run of it begins and ends.
+"""The `forecast` command: its table of commands, and how one run of it begins and ends.
 
 Start-up matters, for people and for cron: only click and the standard library are imported here,
 and a command's module is imported when that command is asked for.
@@ -21,7 +21,7 @@ from forecaster.cli.session import Session, common_options, current, share
 COMMANDS = {
     "init": ("forecaster.cli.init:init", "Start a workspace: forecast.toml, data/ and models/."),
     "fetch": ("forecaster.cli.fetch:fetch", "Fetch series from Yahoo, a file, a URL or a sample."),
-    "data": ("forecaster.cli.data:data", "List, show, export and drop the stored series."),
+    "data": ("forecaster.cli.data:data", "List, show, check, export and drop the stored series."),
     "train": ("forecaster.cli.train:train", "Train a model on the stored series."),
     "predict": ("forecaster.cli.predict:predict", "Forecast with a trained model, as CSV."),
     "backtest": ("forecaster.cli.backtest:backtest", "Judge a model on past cutoffs."),

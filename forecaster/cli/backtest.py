@@ -24,6 +24,8 @@ def backtest(ids: tuple[str, ...], output: str | None, **flags: Any) -> int:
     Example:
       forecast backtest --horizon 12 --folds 4 --refit each --output folds.parquet
     """
+    if output == "-":
+        raise click.BadParameter("name a file: stdout has the scores.", param_hint="--output")
     from forecaster.cli.output import emit, notice, progress
     from forecaster.cli.session import current
     from forecaster.cli.tables import epochs, judgement_text

@@ -109,7 +109,7 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
             "segment",
         ),
         Flag("cell", ("rnn", "lstm", "gru"), "Recurrent cell.", "gru"),
-        Flag("layers", "N,N,...", "Units of each recurrent layer; else by preset and rows."),
+        Flag("layers", "N,N,...", "Units of each recurrent layer; else by preset."),
         Flag("lookback", int, "Past steps seen; else by season and rows."),
         Flag("horizon", int, "Future steps forecast; else by frequency."),
         Flag("segment", int, "Steps folded into one recurrent step; else by season."),
@@ -148,7 +148,7 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
     "evaluation": (
         Flag("folds", int, "Cutoffs to forecast from; else by rows."),
         Flag("test_size", int, "Rows held out; instead of folds."),
-        Flag("step_size", int, "Rows between cutoffs; else the horizon."),
+        Flag("step_size", int, "Rows between cutoffs; else the horizon, or 1 with --test-size."),
         Flag("gap", int, "Rows left out between train, validation and test.", "0"),
         Flag(
             "refit",

@@ -15,6 +15,10 @@ from forecaster.cli.options import Command, config_options
 @click.option("--name", default="default", show_default=True, help="Name of the model.")
 @click.option("--horizon", type=click.IntRange(1), metavar="N", help="Steps; else as trained.")
 @click.option("--data", "file", metavar="FILE", help="Forecast the series of this file instead.")
+@click.option("--id", "id_column", metavar="COLUMN", help="Of --data: the series' names.")
+@click.option("--time", "time_column", metavar="COLUMN", help="Of --data: the times.")
+@click.option("--target", metavar="COLUMN", help="Of --data: the values.")
+@click.option("--wide", is_flag=True, help="Of --data: each column is a series.")
 @click.option("--output", metavar="FILE", help="CSV, or Parquet by suffix; `-` is stdout.")
 @click.option("--plot", metavar="FILE", help="Also draw the forecasts as PNG.")
 @config_options("data", "prediction", without=("covariates", "frequency", "season_length"))
@@ -23,6 +27,10 @@ def predict(
     name: str,
     horizon: int | None,
     file: str | None,
+    id_column: str | None,
+    time_column: str | None,
+    target: str | None,
+    wide: bool,
     output: str | None,
     plot: str | None,
     **flags: Any,
@@ -42,7 +50,9 @@ def predict(
     from forecaster.cli.tables import prediction_text
     from forecaster.jobs import predict as run
 
-    target = None if output in (None, "-") else Path(str(output))
+    columns = {"id_column": id_column, "time_column": time_column, "target": target, "wide": wide}
+    if file is None and any(columns.values()):
+        raise click.UsageError("--id, --time, --target and --wide describe the file of --data.")
     result = run(
         current().workspace(),
         ids,
@@ -50,7 +60,8 @@ def predict(
         flags,
         horizon=horizon,
         file=file,
-        output=target,
+        columns=columns,
+        output=None if output in (None, "-") else Path(str(output)),
         plot=Path(plot) if plot else None,
     )
     for line in result.notices:

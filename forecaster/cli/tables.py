@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from forecaster.training import Progress
 
 SHOWN_ROWS = 5
+SLACK = 10  # points of coverage below the level that are called too narrow
 
 
 def epochs(advance: Callable[..., None]) -> Callable[[Progress], None]:
@@ -61,9 +62,15 @@ def judgement_text(judgement: Judgement) -> str:
         f"the {level:g}% interval {share:.0%} of the time"
         for level, share in judgement.coverage.items()
     )
-    lines = [f"Scores on {judgement.folds} held-out folds:", table(rows, headers)]
+    folds = "fold" if judgement.folds == 1 else "folds"
+    lines = [f"Scores on {judgement.folds} held-out {folds}:", table(rows, headers)]
     if covered:
         lines.append(f"The truth lay inside {covered}.")
+    narrow = [level for level, share in judgement.coverage.items() if 100 * share < level - SLACK]
+    if narrow:
+        lines.append("The intervals were too narrow on these folds: expect more surprises.")
+    if judgement.unscaled:
+        lines.append(f"MASE leaves out {judgement.unscaled} windows of series that never change.")
     return "\n".join([*lines, judgement.verdict])
 
 
@@ -77,7 +84,7 @@ def prediction_text(result: PredictResult) -> str:
     rows = list(csv.reader(io.StringIO(head)))
     lines = [
         f"Wrote {len(result.frame)} rows of {result.frame['unique_id'].nunique()} series to "
-        f"{result.output} (model version {result.version}).",
+        f"{result.output} (model version {result.version}). The first:",
         table(rows[1:], rows[0]),
     ]
     if result.plot:

@@ -1,4 +1,4 @@
-"""Forecasts as PNG."""
+"""Forecasts as a picture."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from pathlib import Path
 import pandas as pd
 
 from forecaster.atomic import replace_file
+from forecaster.errors import ForecasterError, InvalidInputError
 from forecaster.series import Panel
 
+FORMATS = (".png", ".svg", ".pdf")
+TITLE_LENGTH = 60
+SHADES = (0.15, 0.3, 0.3, 0.3, 0.3)  # of the intervals, the widest first
 MOST_SERIES = 6  # drawn, one below the other
 PAST_HORIZONS = 6  # of the past are shown, in lengths of the forecast
 
@@ -20,7 +24,10 @@ def plot_forecasts(panel: Panel, frame: pd.DataFrame, path: Path) -> None:
     Args:
         panel: What was observed.
         frame: Table of `predicting.predict`.
-        path: The PNG file.
+        path: PNG, SVG or PDF by its suffix.
+
+    Raises:
+        ForecasterError: The file cannot be written.
     """
     from matplotlib.figure import Figure
 
@@ -35,16 +42,34 @@ def plot_forecasts(panel: Panel, frame: pd.DataFrame, path: Path) -> None:
         end = int(panel.offsets[row + 1])
         past = slice(max(int(panel.offsets[row]), end - PAST_HORIZONS * len(ahead)), end)
         axes.plot(panel.ds[past], panel.y[past], color="#333333", lw=1.2, label="observed")
-        for match in sorted(bounds, key=lambda match: -float(match[2])):
+        for match, alpha in zip(
+            sorted(bounds, key=lambda match: -float(match[2])), SHADES, strict=False
+        ):
             low, high = ahead[match[0]], ahead[f"{name}-hi-{match[2]}"]
             axes.fill_between(
-                ahead["ds"], low, high, color="#1f77b4", alpha=0.2, lw=0, label=f"{match[2]}%"
+                ahead["ds"], low, high, color="#1f77b4", alpha=alpha, lw=0, label=f"{match[2]}%"
             )
-        axes.plot(ahead["ds"], ahead[name], color="#1f77b4", lw=1.6, label=name)
-        axes.set_title(uid if len(uid) <= 60 else f"{uid[:57]}...", loc="left", fontsize=10)
+        joined = [panel.ds[end - 1], *ahead["ds"]], [panel.y[end - 1], *ahead[name]]
+        axes.plot(*joined, color="#1f77b4", lw=1.6, label=name)
+        title = uid if len(uid) <= TITLE_LENGTH else f"{uid[: TITLE_LENGTH - 3]}..."
+        axes.set_title(title, loc="left", fontsize=10, parse_math=False)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         if not place:
             axes.legend(loc="upper left", frameon=False, fontsize=8, ncols=4)
-    suffix = path.suffix.lstrip(".").lower() or "png"
-    replace_file(path, lambda file: figure.savefig(file, format=suffix, dpi=120))
+    try:
+        replace_file(path, lambda file: figure.savefig(file, format=path.suffix[1:], dpi=120))
+    except OSError as error:
+        raise ForecasterError(f"The plot '{path}' cannot be written: {error.strerror}.") from error
+
+
+def require_plot(path: Path | None) -> None:
+    """Refuse a plot that cannot be drawn, before any work is done for it.
+
+    Raises:
+        InvalidInputError: The suffix is of no format that is drawn.
+    """
+    if path is not None and path.suffix not in FORMATS:
+        raise InvalidInputError(
+            f"A plot is {', '.join(FORMATS)} by its suffix; got '{path}'.", "Choose one of them."
+        )

@@ -23,8 +23,8 @@ from forecaster.sources.timestamps import WRITE_ISO, UnreadableTimeError, parse_
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-IDS = ("unique_id", "item_id", "segment", "symbol", "series", "ticker", "id")
-TIMES = ("ds", "date", "timestamp", "time", "datetime", "month", "week", "quarter", "year")
+IDS = ("unique_id", "item_id", "segment", "symbol", "series", "ticker", "store", "id")
+TIMES = ("ds", "date", "timestamp", "time", "datetime", "month", "week", "quarter", "year", "step")
 TARGETS = ("y", "target", "close", "value", "adjusted")
 KEYS = ("unique_id", "ds", "y")
 
@@ -295,6 +295,8 @@ def _from_long(
                 f"'{sheet.label}' names its series itself, in the column {series!r}.",
                 "Leave out --unique-id.",
             )
+    elif times.has_duplicates:
+        _require_series(sheet, layout)
     columns: dict[str, Any] = {
         "unique_id": pd.Categorical.from_codes(codes, pd.Index(ids), validate=False),
         "ds": times,
@@ -310,6 +312,21 @@ def _from_long(
     if kept := list(columns)[3:]:
         notices.append(f"Kept as covariates: {', '.join(kept)}.")
     return pd.DataFrame(columns, copy=False), notices
+
+
+def _require_series(sheet: Sheet, layout: Layout) -> None:
+    """Refuse a file whose times repeat while a column of text may name its series."""
+    texts = [
+        name
+        for name in sheet.table.column_names
+        if name not in (layout.time, *layout.targets)
+        and (pa.types.is_dictionary(kind := sheet.table[name].type) or pa.types.is_string(kind))
+    ]
+    if texts:
+        raise InvalidInputError(
+            f"'{sheet.label}' has times that repeat, and no column is known to name its series.",
+            f"Is it {' or '.join(map(repr, texts))}? Say so: --id {texts[0]}.",
+        )
 
 
 def _ids(sheet: Sheet, name: str) -> tuple[npt.NDArray[np.int32], list[str]]:
