@@ -43,6 +43,10 @@ def import_keras() -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if "keras" in sys.modules:
         return sys.modules["keras"]
+    with contextlib.suppress(ImportError):
+        # TensorFlow carries a libcurl whose symbols would shadow those of the Yahoo client's, which
+        # then fails in the same process; whichever is loaded first keeps its own.
+        import curl_cffi  # noqa: F401
     try:
         with quiet():
             import keras

@@ -437,3 +437,25 @@ def test_listing_imports_no_tables(tmp_path, store):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+AFTER_TRAINING = """
+from forecaster.backend import import_keras
+from forecaster.sources.yahoo import fetch_symbols
+
+import_keras()
+(result,) = fetch_symbols(["AAPL"], stored=lambda symbol: None)
+print(result.action)
+"""
+
+
+def test_yahoo_answers_in_a_process_that_has_trained(yahoo):
+    yahoo.daily("AAPL", "2024-01-01", [1.0, 2.0, 3.0])
+    run = subprocess.run(
+        [sys.executable, "-c", AFTER_TRAINING],
+        env=os.environ | yahoo.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.stdout.strip() == "new", run.stderr
