@@ -298,3 +298,82 @@ def test_using_a_forecaster_too_early_says_what_to_do():
         Forecaster().predict(frame=frame_of("a"))
     with pytest.raises(InvalidInputError, match="no setting 'horizn'"):
         Forecaster(horizn=3)
+
+
+# --- what readers and attackers found
+
+
+def test_one_fold_has_no_p_value_and_is_saved_all_the_same(tmp_path):
+    fitted = Forecaster(**QUICK | {"epochs": 1, "folds": 1}).fit(frame_of("a"))
+    fitted.save(tmp_path / "model")
+    again = Forecaster.load(tmp_path / "model")
+    assert again.about["judgement"]["folds"] == 1
+    again.save(tmp_path / "copy")
+    with pytest.raises(InvalidInputError, match="exists already"):
+        again.save(tmp_path / "copy")
+
+
+def test_constant_series_are_judged_and_saved(tmp_path):
+    frame = frame_of("a").assign(y=3.0)
+    fitted = Forecaster(**QUICK | {"epochs": 1}).fit(frame)
+    fitted.save(tmp_path / "model")
+    np.testing.assert_allclose(fitted.predict()["gru"], 3.0, atol=1.0)
+
+
+def test_a_forecaster_is_fitted_again_from_what_was_asked(tmp_path):
+    forecaster = Forecaster(epochs=1, layers=(4,), horizon=4)
+    first = forecaster.fit(frame_of("a", rows=60)).config.network.lookback
+    assert forecaster.fit(frame_of("a", rows=400)).config.network.lookback > first
+    forecaster.save(tmp_path / "model")
+    Forecaster.load(tmp_path / "model").fit(frame_of("a", rows=400))
+
+
+def test_integer_times_have_no_calendar_features():
+    frame = frame_of("a")
+    frame["ds"] = np.arange(160)
+    model = Forecaster(**QUICK | {"epochs": 1}, calendar_features=True).fit(frame)
+    assert model.model.network.future_features == 0
+    assert np.isfinite(model.predict(9)["gru"]).all()
+
+
+def test_one_short_series_changes_nothing_for_the_others():
+    settings = QUICK | {"epochs": 1, "deterministic": True, "scaler": "minmax"}
+    alone = Forecaster(**settings).fit(frame_of("a", "b"))
+    short = frame_of("tiny", rows=24).assign(y=1e6)
+    among = Forecaster(**settings).fit(pd.concat([frame_of("a", "b"), short]))
+    assert "tiny" in among.evaluated.panel.skipped
+    pd.testing.assert_frame_equal(alone.predict(), among.predict())
+
+
+def test_series_that_end_at_different_times_are_said_to():
+    frame = pd.concat([frame_of("a"), frame_of("b", rows=140)])
+    fitted = Forecaster(**QUICK | {"epochs": 1}).fit(frame)
+    assert any("end at different times" in line for line in fitted.evaluated.panel.notices)
+
+
+@pytest.mark.parametrize("windows", range(5, 60))
+@pytest.mark.parametrize("level", [50, 80, 90])
+def test_the_conformal_rank_is_exact(windows, level):
+    conformal = calibrate(np.arange(1.0, windows + 1)[:, None])
+    rank = -(-(windows + 1) * level // 100)
+    assert conformal.half_widths(level, 1)[0] == min(rank, windows)
+
+
+def test_predictions_that_make_no_sense_are_refused(fitted):
+    with pytest.raises(InvalidInputError, match="at least 1"):
+        fitted.predict(0)
+    with pytest.raises(InvalidInputError, match="level"):
+        fitted.predict(level=(150,))
+
+
+def test_a_baseline_without_error_is_called_exact():
+    frame = frame_of("a").assign(y=np.arange(160.0))
+    verdict = forecaster.backtest(frame, **QUICK | {"epochs": 1}).judgement.verdict
+    assert verdict.startswith("No skill: drift is exact")
+
+
+def test_a_time_budget_is_shared_by_the_fits_of_a_backtest():
+    settings = QUICK | {"epochs": 10_000, "patience": 10_000, "learning_rate": 1e-6, "folds": 2}
+    result = forecaster.backtest(frame_of("a"), **settings, refit="each", time_budget=2)
+    assert sum(model.trained.seconds for model in result.models) < 12  # tracing comes on top
+    assert {model.trained.stopped_by for model in result.models} == {"time budget"}

@@ -122,6 +122,28 @@ def test_new_series_from_a_file(trained, tmp_path):
     refused(trained, "predict", "x", "--name", "air", "--data", tmp_path / "new.csv", code=4)
 
 
+def test_the_columns_of_a_file_are_named(trained, tmp_path):
+    ds = pd.date_range("2020-01-01", periods=60, freq="MS")
+    table = pd.DataFrame({"shop": r"$\\bad$", "when": ds, "sold": range(100, 160), "x": 1.0})
+    table.to_csv(tmp_path / "new.csv", index=False)
+    names = ["--id", "shop", "--time", "when", "--target", "sold"]
+    plot = ["--plot", tmp_path / "p.svg"]
+    data = ["--data", tmp_path / "new.csv"]
+    assert "bad" in done(trained, "predict", "--name", "air", *data, *names, *plot).stdout
+    assert done(trained, "predict", "--name", "air", *names, code=2)
+
+
+def test_a_series_that_is_not_stored_any_more_is_skipped_and_named(workspace):
+    done(workspace, "fetch", "--sample", "stocks")
+    quick = ["--epochs", "1", "--layers", "8", "--horizon", "5"]
+    done(workspace, "train", "AAPL", "META", "--name", "two", *quick)
+    done(workspace, "data", "drop", "META")
+    run = done(workspace, "predict", "--name", "two", code=7)
+    assert "Skipped 'META': it is not stored any more." in run.stderr
+    assert "AAPL,2023" in run.stdout
+    assert "META" not in run.stdout
+
+
 def test_backtest_writes_what_it_scores(trained, tmp_path):
     output = tmp_path / "folds.parquet"
     words = ["backtest", *QUICK, "--test-size", 24, "--step-size", 6, "--refit", "each"]
@@ -148,6 +170,10 @@ def test_backtest_writes_what_it_scores(trained, tmp_path):
         (["predict", "--name", "air", "--level", "120"], 5, "level"),
         (["predict", "--name", "air", "--data", "missing.csv"], 4, "missing.csv"),
         (["predict", "--name", "air", "--output", "no/such/o.csv"], 5, "does not exist"),
+        (["predict", "--name", "air", "--output", "o.xlsx"], 5, "CSV (.csv) or Parquet"),
+        (["predict", "--name", "air", "--plot", "o.xyz"], 5, ".png, .svg, .pdf"),
+        (["predict", "--name", "air", "--output", "models"], 5, "is a folder"),
+        (["backtest", "--output", "no/such/o.csv"], 5, "does not exist"),
         (["backtest", "--folds", "2", "--test-size", "24"], 5, "Both --folds"),
     ],
 )

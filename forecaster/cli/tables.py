@@ -40,15 +40,19 @@ def training_text(result: TrainResult) -> str:
         f"{network.horizon}, segment {network.segment}, {fit.parameters:,} weights.\n"
         f"Data: {result.series} series, {result.rows:,} rows; {fit.windows:,} training and "
         f"{fit.val_windows:,} validation windows.\n"
-        f"Training: {fit.epochs} epochs (best: {fit.best_epoch}) in {fit.seconds:.1f} s on "
+        f"Training: {_counted(fit.epochs)} (best: {fit.best_epoch}) in {fit.seconds:.1f} s on "
         f"{fit.device}{', XLA' if fit.compiled else ''}, ended by {fit.stopped_by}."
     )
     if again is fit:
         return f"{text}\nIn service is the judged model; the rows held out were not used."
     return (
-        f"{text}\nIn service is the same network trained again on all rows: {again.epochs} epochs "
-        f"in {again.seconds:.1f} s."
+        f"{text}\nIn service is the same network trained again on all rows: "
+        f"{_counted(again.epochs)} in {again.seconds:.1f} s."
     )
+
+
+def _counted(epochs: int) -> str:
+    return f"{epochs} epoch{'' if epochs == 1 else 's'}"
 
 
 def judgement_text(judgement: Judgement) -> str:
