@@ -17,6 +17,9 @@ from forecaster.errors import InvalidInputError
 from forecaster.series import Panel
 
 CELLS_AT_ONCE = 4_000_000  # of the padded matrix in which series are scaled together
+LARGEST_VALUE = 1e100  # squares and sums of squares stay finite
+LARGEST_INPUT = 1e15  # in float32 with room for the squares that training takes
+LARGEST_LOG = 700.0  # its exponential is the largest that is finite
 FEWEST_BLOCKS = 4
 LOG_SLOPE = 0.5  # spread grows with at least this power of the level: a power below 1/2, so log
 
@@ -76,13 +79,11 @@ class Scaling:
         """
         log = np.repeat(self.log, panel.lengths)
         if (bad := log & (panel.y <= 0)).any():
-            row = int(bad.argmax())
-            series = panel.ids[int(np.searchsorted(panel.offsets, row, side="right")) - 1]
             raise InvalidInputError(
-                f"Series {series!r} is forecast as a logarithm, which needs values above 0, "
-                f"but is {panel.y[row]:g} at {panel.ds[row]}.",
+                f"{_row(panel, bad)} is forecast as a logarithm, which needs values above 0.",
                 "Train again with --transform none.",
             )
+        _require_size(panel)
         return np.where(log, np.log(np.where(log, panel.y, 1.0)), panel.y)
 
     def inputs(self, panel: Panel) -> Floats:
@@ -93,6 +94,12 @@ class Scaling:
         target = (levels - np.repeat(self.center, panel.lengths)) / np.repeat(
             self.scale, panel.lengths
         )
+        if (bad := np.abs(target) > LARGEST_INPUT).any():
+            raise InvalidInputError(
+                f"{_row(panel, bad)} is more than {LARGEST_INPUT:g} times as far from the rows "
+                "trained on as they are from each other.",
+                "Repair the value, or train with it among the rows, or with --transform log.",
+            )
         if not panel.covariate_names:
             return target.astype(np.float32)[:, None]
         covariates = (
@@ -116,7 +123,7 @@ class Scaling:
     def levels_to_values(self, levels: Floats, series: Ints) -> Floats:
         """Undo the logarithm `(window, ...)`, where one is used."""
         log = self.log[series].reshape(-1, *[1] * (levels.ndim - 1))
-        return np.where(log, np.exp(np.where(log, levels, 0.0)), levels)
+        return np.where(log, np.exp(np.where(log, np.minimum(levels, LARGEST_LOG), 0.0)), levels)
 
 
 ARRAYS = ("log", "center", "scale", "error_unit", "covariate_center", "covariate_scale")
@@ -128,6 +135,7 @@ def fit(panel: Panel, spec: ScalingSpec) -> Scaling:
     Raises:
         InvalidInputError: `log` was asked for and a series has values of zero or less.
     """
+    _require_size(panel)
     log = _choose_log(panel, spec.transform)
     state = Scaling(
         panel.ids,
@@ -216,6 +224,21 @@ def _error_units(changes: Floats, levels: Floats, panel: Panel) -> Floats:
     mean = (total[panel.offsets[1:]] - total[panel.offsets[:-1]]) / steps
     size = np.where(panel.lengths > 0, np.append(np.abs(levels), 0.0)[panel.offsets[:-1]], 0.0)
     return np.where(mean > 0, mean, np.where(size > 0, size, 1.0))
+
+
+def _require_size(panel: Panel) -> None:
+    if (bad := np.abs(panel.y) > LARGEST_VALUE).any():
+        raise InvalidInputError(
+            f"{_row(panel, bad)} is larger than can be forecast ({LARGEST_VALUE:g}).",
+            "Repair the value, or store it in a larger unit.",
+        )
+
+
+def _row(panel: Panel, bad: Flags) -> str:
+    """Name the first row of some: series, value and time."""
+    row = int(bad.argmax())
+    series = panel.ids[int(np.searchsorted(panel.offsets, row, side="right")) - 1]
+    return f"Series {series!r}, {panel.y[row]:g} at {panel.ds[row]},"
 
 
 def _differences(levels: Floats, offsets: Ints) -> Floats:

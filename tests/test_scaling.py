@@ -91,8 +91,24 @@ def test_a_constant_series_stays_finite():
 
 
 def test_log_of_zero_names_the_series_and_the_row():
-    with pytest.raises(InvalidInputError, match=r"'s0' .* above 0, but is 0 at 1"):
+    with pytest.raises(InvalidInputError, match=r"'s0', 0 at 1, .* above 0"):
         scaling.fit(panel_from([1.0, 0.0, 2.0]), ScalingSpec(transform="log"))
+
+
+def test_values_that_no_float_can_square_are_refused():
+    with pytest.raises(InvalidInputError, match=r"'s0', 1e\+300 at 2, is larger than"):
+        scaling.fit(panel_from([1.0, 2.0, 1e300]), ScalingSpec())
+
+
+def test_a_value_far_off_the_rows_trained_on_is_refused():
+    state = scaling.fit(panel_from([1.0, 2.0, 3.0]), ScalingSpec(transform="none"))
+    with pytest.raises(InvalidInputError, match=r"'s0', 1e\+50 at 1, is more than"):
+        state.inputs(panel_from([1.0, 1e50]))
+
+
+def test_logarithms_never_come_back_infinite():
+    state = scaling.fit(panel_from([1.0, 2.0, 3.0]), ScalingSpec(transform="log"))
+    assert np.isfinite(state.levels_to_values(np.array([[1e6]]), np.array([0]))).all()
 
 
 def test_a_new_series_is_scaled_by_its_own_rows_and_a_known_one_as_trained():
