@@ -16,12 +16,17 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Put a file in place whole: temporary sibling, fsync, rename, fsync of the folder.
 
     Args:
-        path: The file, which may exist.
+        path: The file, which may exist; a link to one, or a pipe or device, which stays what it is.
         write: Called with the open temporary file.
 
     Raises:
         OSError: It cannot be written; a file that existed is as it was.
     """
+    path = path.resolve()  # a link stays one; what it points to is replaced
+    if path.exists() and not path.is_file():  # a pipe or a device is written to, never replaced
+        with path.open("wb") as file:
+            write(file)
+        return
     temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}{TEMPORARY}")
     try:
         with temporary.open("wb") as file:

@@ -59,6 +59,8 @@ class Registry:
                 f"There is no model {name!r} in '{self.folder}'.",
                 f"Models there: {', '.join(near)}." if near else "Train one: forecast train.",
             ) from error
+        except (OSError, UnicodeDecodeError):
+            version = "(unreadable)"
         if not NAME.fullmatch(version) or not self.version_folder(name, version).is_dir():
             raise DamagedError(
                 f"'{path}' names the version {version[:80]!r}, which does not exist.",

@@ -166,3 +166,11 @@ def test_scaling_survives_the_round_trip(fitted, saved):
     again = artifacts.load(saved).scaling
     for name in ("center", "scale", "error_unit", "log"):
         np.testing.assert_array_equal(getattr(again, name), getattr(fitted.model.scaling, name))
+
+
+def test_a_champion_that_is_no_text_is_told(fitted, tmp_path):
+    registry = Registry(tmp_path)
+    registry.save("air", fitted.model, {})
+    (tmp_path / "air" / "champion").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DamagedError, match="unreadable"):
+        registry.champion("air")

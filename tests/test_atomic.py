@@ -1,0 +1,33 @@
+"""Files that appear whole, and places that are no files and must stay what they are."""
+
+import os
+import stat
+import threading
+
+import pytest
+
+from forecaster.atomic import replace_file
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    replace_file(pipe, lambda file: file.write(b"rows"))
+    reader.join(timeout=10)
+    assert read == [b"rows"]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+@pytest.mark.parametrize("before", [b"old", None])
+def test_a_link_stays_and_its_target_is_replaced(tmp_path, before):
+    target, link = tmp_path / "target.csv", tmp_path / "link.csv"
+    if before:
+        target.write_bytes(before)
+    link.symlink_to(target)
+    replace_file(link, lambda file: file.write(b"new"))
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+    assert len(list(tmp_path.iterdir())) == 2
