@@ -187,12 +187,16 @@ def export(frame: pd.DataFrame, path: Path) -> None:
         ) from error
 
 
-def to_csv(frame: pd.DataFrame, digits: int = 12) -> str:
-    """Return a table as CSV: ISO-8601 times, no index, numbers to so many significant digits."""
+def to_csv(frame: pd.DataFrame, digits: int | None = None) -> str:
+    """Return a table as CSV: ISO-8601 times, no index, numbers in full or to so many digits."""
     text = frame.assign(
         **{name: _iso(frame[name]) for name in ("ds", "cutoff") if name in frame.columns}
     )
-    return str(text.to_csv(index=False, lineterminator="\n", float_format=f"%.{digits}g"))
+    return str(
+        text.to_csv(
+            index=False, lineterminator="\n", float_format=f"%.{digits}g" if digits else None
+        )
+    )
 
 
 def _iso(column: pd.Series) -> pd.Series:

@@ -81,7 +81,7 @@ class Scaling:
         if (bad := log & (panel.y <= 0)).any():
             raise InvalidInputError(
                 f"{_row(panel, bad)} is forecast as a logarithm, which needs values above 0.",
-                "Train again with --transform none.",
+                "Use --transform none.",
             )
         _require_size(panel)
         return np.where(log, np.log(np.where(log, panel.y, 1.0)), panel.y)

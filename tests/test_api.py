@@ -377,3 +377,8 @@ def test_a_time_budget_is_shared_by_the_fits_of_a_backtest():
     result = forecaster.backtest(frame_of("a"), **settings, refit="each", time_budget=2)
     assert sum(model.trained.seconds for model in result.models) < 12  # tracing comes on top
     assert {model.trained.stopped_by for model in result.models} == {"time budget"}
+
+
+def test_csv_keeps_every_digit():
+    table = pd.DataFrame({"y": [1e15 + 10.25, 0.1]})
+    assert to_csv(table) == "y\n1000000000000010.2\n0.1\n"
