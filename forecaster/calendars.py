@@ -19,7 +19,6 @@ from forecaster.frequencies import (
     days_of_months,
     default_horizon,
     default_season_length,
-    infer_frequency,
     microseconds,
     months_of,
     parse,
@@ -35,7 +34,6 @@ __all__ = [
     "default_season_length",
     "future",
     "grid",
-    "infer_frequency",
     "positions",
     "uses_calendar",
 ]

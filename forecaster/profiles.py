@@ -15,12 +15,12 @@ import pandas as pd
 
 from forecaster.frequencies import (
     business_ordinals,
-    infer_frequencies,
     microseconds,
     months_of,
     parse,
     wall_clock,
 )
+from forecaster.guessing import infer_frequencies
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]

@@ -8,17 +8,8 @@ import pandas as pd
 from forecaster.calendars import advance, positions, uses_calendar
 from forecaster.config import DataSpec
 from forecaster.errors import InvalidInputError
-from forecaster.frequencies import (
-    DAY,
-    REGULAR_SHARE,
-    WEEKEND_SHARE,
-    Frequency,
-    cannot_tell,
-    infer_frequencies,
-    parse,
-    wall_clock,
-    weekdays,
-)
+from forecaster.frequencies import DAY, Frequency, parse, wall_clock, weekdays
+from forecaster.guessing import REGULAR_SHARE, WEEKEND_SHARE, cannot_tell, infer_frequencies
 from forecaster.rows import Rows, named
 from forecaster.sessions import days_a_week
 

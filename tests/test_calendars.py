@@ -16,11 +16,11 @@ from forecaster.calendars import (
     default_season_length,
     future,
     grid,
-    infer_frequency,
     positions,
 )
 from forecaster.errors import InvalidInputError
-from forecaster.frequencies import infer_frequencies, parse
+from forecaster.frequencies import parse
+from forecaster.guessing import infer_frequencies, infer_frequency
 
 ALIASES = [
     "min",

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from forecaster.errors import NotFoundError
-from forecaster.frequencies import infer_frequency
+from forecaster.guessing import infer_frequency
 from forecaster.sources.samples import FOLDER, SAMPLES, list_samples, load_sample
 
 
