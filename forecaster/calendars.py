@@ -19,6 +19,7 @@ from forecaster.frequencies import (
     days_of_months,
     default_horizon,
     default_season_length,
+    integer_step,
     microseconds,
     months_of,
     parse,
@@ -50,17 +51,14 @@ def future(
     periods: int,
     frequency: str | None,
     calendar: str | None = None,
-    *,
-    step: int = 1,
 ) -> pd.Index[Any]:
     """Return the timestamps that follow `last`, never `last` itself.
 
     Args:
         last: The last observed time; an index of several gives them one after the other.
         periods: Steps ahead.
-        frequency: A pandas alias; None for integers.
+        frequency: A pandas alias; for integers their step, as text.
         calendar: Exchange code whose sessions are the grid, such as XNYS.
-        step: Distance of integers.
 
     Returns:
         (series * periods,) timestamps in the zone of `last`, or integers.
@@ -74,6 +72,7 @@ def future(
     lasts: pd.Index[Any] = last if isinstance(last, pd.Index) else pd.Index([last])
     ahead = np.tile(np.arange(1, periods + 1), len(lasts))  # (series * periods,)
     if not isinstance(lasts, pd.DatetimeIndex):
+        step = integer_step(frequency) or 1
         integers = np.repeat(np.asarray(lasts, dtype=np.int64), periods) + step * ahead
         following: pd.Index[Any] = pd.Index(integers, dtype=np.int64)
         return following

@@ -56,6 +56,11 @@ def listed(value: object) -> object:
     return value
 
 
+def as_text(value: object) -> object:
+    """Turn 5 into `"5"`, as files and Python may give the step of integers."""
+    return str(value) if isinstance(value, int) else value
+
+
 Duration = Annotated[
     float, BeforeValidator(seconds), Field(gt=0, json_schema_extra={"format": "duration"})
 ]
@@ -85,8 +90,10 @@ class Spec(BaseModel):
 class DataSpec(Spec):
     """How rows become a regular panel: one named policy for every defect."""
 
-    frequency: str | None = Field(
-        None, description="Pandas alias such as h, D, B, MS; else guessed from the rows."
+    frequency: Annotated[str | None, BeforeValidator(as_text)] = Field(
+        None,
+        description="Pandas alias such as h, D, B, MS, or the step of integers; "
+        "else guessed from the rows.",
     )
     calendar: str | None = Field(
         None, description="Exchange whose sessions are the time steps, such as XNYS."

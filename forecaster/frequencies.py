@@ -112,13 +112,22 @@ def _unknown(alias: str) -> InvalidInputError:
     )
 
 
+def integer_step(frequency: str | None) -> int | None:
+    """Return the step between integers that a frequency stands for; None when it is one of dates.
+
+    >>> integer_step("5"), integer_step("5D"), integer_step(None)
+    (5, None, None)
+    """
+    return (int(frequency) or None) if frequency and frequency.isdecimal() else None
+
+
 def default_season_length(frequency: str | None) -> int:
     """Return the steps in the season that data of this frequency most often has.
 
     >>> [default_season_length(alias) for alias in ("h", "15min", "D", "B", "W-SUN", "QS", None)]
     [24, 96, 7, 5, 52, 4, 1]
     """
-    if frequency is None:
+    if frequency is None or integer_step(frequency):
         return 1
     parsed = parse(frequency)
     # A day of seconds is too long a season to see twice: below a minute, the season is the hour.
@@ -136,7 +145,7 @@ def default_horizon(frequency: str | None) -> int:
     >>> [default_horizon(alias) for alias in ("h", "5min", "D", "B", "W-SUN", "MS", "YE", None)]
     [24, 96, 14, 5, 8, 12, 4, 10]
     """
-    if frequency is None:
+    if frequency is None or integer_step(frequency):
         return 10
     parsed = parse(frequency)
     if parsed.unit == "tick":

@@ -104,6 +104,33 @@ def infer_frequencies(ds: pd.DatetimeIndex, offsets: np.ndarray) -> list[str]:
     return cast("list[str]", aliases.tolist())
 
 
+def infer_steps(numbers: np.ndarray, offsets: np.ndarray) -> list[str]:
+    """Guess the step between the integers of every series: the most frequent, the least of several.
+
+    Args:
+        numbers: (row,) int64, sorted and without duplicates within each series.
+        offsets: (series + 1,) rows `offsets[i]:offsets[i + 1]` belong to series i.
+
+    Returns:
+        One step a series, as text; an empty string for a series of one row or none.
+
+    >>> infer_steps(np.array([10, 20, 40, 50, 7]), np.array([0, 4, 5]))
+    ['10', '']
+    """
+    series = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    inner = np.diff(series, prepend=-1) == 0
+    series, steps = series[inner], np.diff(numbers, prepend=0)[inner]
+    order = np.lexsort((steps, series))
+    series, steps = series[order], steps[order]
+    new = (np.diff(series, prepend=-1) != 0) | (np.diff(steps, prepend=0) != 0)
+    begins = np.flatnonzero(new)
+    counts = np.diff(np.append(begins, len(steps)))
+    found = [""] * (len(offsets) - 1)
+    for place in np.lexsort((-steps[begins], counts)).tolist():  # the last one written stays
+        found[series[begins[place]]] = str(steps[begins[place]])
+    return found
+
+
 class _Steps:
     """The differences between neighbouring rows of each series, and what they agree on."""
 

@@ -69,7 +69,7 @@ def predict(
         _require_fresh(panel, max_age, now())
     panel = without_short(panel, model.lookback, "lookback", model.config.data.too_short)
     ends = panel.offsets[1:] - 1
-    ds = future(panel.ds[ends], horizon, panel.frequency, panel.calendar, step=panel.step)
+    ds = future(panel.ds[ends], horizon, panel.frequency, panel.calendar)
     known = known_ahead(ds, panel.frequency, model.config)
     if known is not None:
         known = known.reshape(len(panel.ids), horizon, -1)

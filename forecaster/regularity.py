@@ -8,8 +8,14 @@ import pandas as pd
 from forecaster.calendars import advance, positions, uses_calendar
 from forecaster.config import DataSpec
 from forecaster.errors import InvalidInputError
-from forecaster.frequencies import DAY, Frequency, parse, wall_clock, weekdays
-from forecaster.guessing import REGULAR_SHARE, WEEKEND_SHARE, cannot_tell, infer_frequencies
+from forecaster.frequencies import DAY, Frequency, integer_step, parse, wall_clock, weekdays
+from forecaster.guessing import (
+    REGULAR_SHARE,
+    WEEKEND_SHARE,
+    cannot_tell,
+    infer_frequencies,
+    infer_steps,
+)
 from forecaster.rows import Rows, named
 from forecaster.sessions import days_a_week
 
@@ -25,21 +31,30 @@ def regularise(rows: Rows, spec: DataSpec) -> tuple[str | None, str | None]:
     """Put all series on one grid and fill its gaps with empty rows.
 
     Returns:
-        The frequency of the panel, None for integers, and the exchange whose sessions it follows.
+        The frequency of the panel, for integers their step as text, and the exchange whose sessions
+        it follows.
 
     Raises:
         InvalidInputError: Mixed or irregular frequencies, rows off the grid, or gaps when the
             policy is `error`.
     """
     if not isinstance(rows.ds, pd.DatetimeIndex):
-        if spec.frequency or spec.calendar:
+        step = integer_step(spec.frequency)
+        if spec.calendar or (spec.frequency and not step):
             raise InvalidInputError(
-                "--frequency and --calendar need dates, but the column ds holds integers.",
+                "--calendar and a --frequency that is not a whole number need dates, but the column "
+                "ds holds integers.",
                 "Leave them out, or give dates.",
             )
-        _fill_integers(rows, spec)
-        return None, None
+        step = step or _agreed_step(rows)
+        _fill_integers(rows, spec, step)
+        return str(step), None
     ds = rows.ds
+    if integer_step(spec.frequency):
+        raise InvalidInputError(
+            f"Steps of {spec.frequency} need integers, but the column ds holds dates.",
+            "Pass a pandas alias such as h, D, B or MS as --frequency, or give integers.",
+        )
     frequency = parse(spec.frequency).alias if spec.frequency else _agreed(rows, ds)
     calendar = spec.calendar
     if calendar and not uses_calendar(frequency, calendar):
@@ -62,9 +77,7 @@ def _agreed(rows: Rows, ds: pd.DatetimeIndex) -> str:
     offsets = rows.offsets
     lengths = np.diff(offsets)
     aliases = np.array(infer_frequencies(ds, offsets), dtype=object)
-    vote = lengths > FEW if (lengths > FEW).any() else lengths > 1
-    if not vote.any():
-        vote = lengths > 0
+    vote = _voters(lengths)
     if unclear := np.flatnonzero(vote & (aliases == "")).tolist():
         one = ds[offsets[unclear[0]] : offsets[unclear[0] + 1]]
         more = f" (and of {len(unclear) - 1} more)" if len(unclear) > 1 else ""
@@ -79,8 +92,31 @@ def _agreed(rows: Rows, ds: pd.DatetimeIndex) -> str:
         others = ds[(vote & (aliases != name))[rows.codes]]
         if alike and positions(others, np.arange(len(others)), name)[1].all():
             return str(name)
-    groups = "; ".join(f"{name}: {named(rows.ids[vote & (aliases == name)])}" for name in names)
-    raise InvalidInputError(
+    raise _mixed(rows, vote, aliases)
+
+
+def _agreed_step(rows: Rows) -> int:
+    """Return the one step between the integers of all series; 1 when each has a lone row."""
+    steps = np.array(infer_steps(rows.ds.to_numpy(dtype=np.int64), rows.offsets), dtype=object)
+    vote = _voters(np.diff(rows.offsets)) & (steps != "")
+    if len(names := set(steps[vote])) > 1:
+        raise _mixed(rows, vote, steps)
+    return int(names.pop()) if names else 1
+
+
+def _voters(lengths: np.ndarray) -> np.ndarray:
+    """Tell which series have a say in the frequency: (series,) bool."""
+    for least in (FEW, 1, 0):
+        if (lengths > least).any():
+            break
+    return np.asarray(lengths > least)
+
+
+def _mixed(rows: Rows, vote: np.ndarray, found: np.ndarray) -> InvalidInputError:
+    groups = "; ".join(
+        f"{name}: {named(rows.ids[vote & (found == name)])}" for name in sorted(set(found[vote]))
+    )
+    return InvalidInputError(
         f"The series have different frequencies ({groups}).",
         "Train them apart, one frequency at a time, or pass --frequency.",
     )
@@ -118,10 +154,8 @@ def _keep_consecutive(rows: Rows, found: np.ndarray, parsed: Frequency, closed: 
     )
 
 
-def _fill_integers(rows: Rows, spec: DataSpec) -> None:
+def _fill_integers(rows: Rows, spec: DataSpec, step: int) -> None:
     numbers = rows.ds.to_numpy(dtype=np.int64)
-    steps, counts = np.unique(np.diff(numbers, prepend=0)[rows.inner], return_counts=True)
-    step = int(steps[counts.argmax()]) if len(steps) else 1
     distance = numbers - numbers[rows.first]
     gaps = _gaps(rows, spec, distance // step, distance % step == 0, str(step))
     if gaps is None:

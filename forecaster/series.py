@@ -29,7 +29,7 @@ class Panel:
         y: (row,) float64, finite.
         covariates: (row, covariate) float64, finite.
         covariate_names: One a covariate.
-        frequency: Pandas alias of all series; None for integers.
+        frequency: Pandas alias of all series; for integers their step, as text.
         calendar: Exchange whose sessions are the steps.
         notices: What was found in the data and mended, one line each.
         skipped: Series left out, and why.
@@ -50,15 +50,6 @@ class Panel:
     def lengths(self) -> np.ndarray:
         """(series,) int64 rows of each series."""
         return np.diff(self.offsets)
-
-    @property
-    def step(self) -> int:
-        """Distance between integers of `ds`; 1 for timestamps and lone rows."""
-        long = np.flatnonzero(self.lengths > 1)
-        if isinstance(self.ds, pd.DatetimeIndex) or len(long) == 0:
-            return 1
-        row = int(self.offsets[long[0]])
-        return int(self.ds[row + 1] - self.ds[row])
 
     def select(self, ids: Sequence[str]) -> Panel:
         """Return a panel of some series.

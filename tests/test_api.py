@@ -141,6 +141,11 @@ def test_integer_times_go_on_with_their_step(fitted):
     frame["ds"] = np.arange(160) * 5
     model = Forecaster(**QUICK | {"epochs": 1}).fit(frame)
     assert model.predict()["ds"].tolist() == [800, 805, 810, 815]
+    assert (model.config.data.frequency, model.about["data"]["frequency"]) == ("5", "5")
+    few = frame[frame["ds"] % 10 == 0]  # every other row: by itself it would be a step of 10
+    assert model.predict(frame=few)["ds"].tolist() == [795, 800, 805, 810]
+    with pytest.raises(InvalidInputError, match="off the grid of 5"):
+        model.predict(frame=frame.assign(ds=np.arange(160) * 2))
 
 
 def test_zones_survive():

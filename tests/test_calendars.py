@@ -149,7 +149,7 @@ def test_units_of_time_are_kept():
 
 
 def test_integers_go_by_their_step():
-    assert future(5, 3, None, step=2).tolist() == [7, 9, 11]
+    assert future(5, 3, "2").tolist() == [7, 9, 11]
     assert future(pd.Index([5, 50]), 2, None).tolist() == [6, 7, 51, 52]
 
 

@@ -68,7 +68,7 @@ def test_specs_are_frozen():
         ("time_budget", True),
         ("max_age", "-1d"),
         ("cell", "LSTM"),
-        ("frequency", 5),
+        ("frequency", 2.5),
         ("deterministic", "perhaps"),
     ],
 )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from forecaster.calendars import grid
 from forecaster.config import DataSpec
 from forecaster.errors import InvalidInputError, NotFoundError
+from forecaster.guessing import infer_steps
 from forecaster.series import prepare
 
 
@@ -45,7 +46,7 @@ def test_a_clean_frame_is_taken_as_it_is():
     assert panel.y.tolist() == [1, 2, 3, 5, 6, 7, 8, 9, 8, 7, 6]
     assert panel.y.dtype == np.float64
     assert panel.covariates.shape == (11, 0)
-    assert (panel.frequency, panel.calendar, panel.step) == ("D", None, 1)
+    assert (panel.frequency, panel.calendar) == ("D", None)
     assert panel.notices == ()
     assert panel.skipped == {}
 
@@ -220,12 +221,43 @@ def test_integers_are_steps():
     panel = prepare(data, DataSpec())
     assert panel.ds.tolist() == [10, 20, 30, 40, 50]
     assert panel.y.tolist() == [1, 2, 2, 4, 5]
-    assert (panel.frequency, panel.step) == (None, 10)
+    assert panel.frequency == "10"
     assert "1 missing timestamps of step 10" in notice(panel, "Filled")
     with pytest.raises(InvalidInputError, match=r"off the grid of 10 .* at 45"):
         prepare(data.assign(ds=[10, 20, 30, 45]), DataSpec())
     with pytest.raises(InvalidInputError, match="need dates"):
         prepare(data, DataSpec(frequency="D"))
+    with pytest.raises(InvalidInputError, match="need dates"):
+        prepare(data, DataSpec(calendar="XNYS"))
+    with pytest.raises(InvalidInputError, match="Steps of 10 need integers"):
+        prepare(GOOD, DataSpec(frequency="10"))
+
+
+def counted(step, uid, rows=8):
+    ds = np.arange(rows) * step
+    return pd.DataFrame({"unique_id": uid, "ds": ds, "y": ds + 1.0})
+
+
+def test_integers_of_different_steps_are_refused_with_a_list():
+    data = joined(counted(2, "b"), counted(1, "a"), counted(2, "c"))
+    with pytest.raises(InvalidInputError, match=r"different frequencies \(1: a; 2: b, c\)"):
+        prepare(data, DataSpec())
+    assert prepare(data, DataSpec(frequency="1")).lengths.tolist() == [8, 15, 15]
+    few = joined(counted(2, "b"), counted(4, "few", rows=3))  # too few rows to have a say
+    assert prepare(few, DataSpec()).ds[-5:].tolist() == [0, 2, 4, 6, 8]
+    assert prepare(counted(3, "lone", rows=1), DataSpec()).frequency == "1"
+
+
+def test_the_most_frequent_step_of_each_series():
+    numbers = np.array([0, 2, 4, 5, 0, 1, 3, 4, 9, 0, 3, 4])
+    assert infer_steps(numbers, np.array([0, 4, 8, 9, 9, 12])) == ["2", "1", "", "", "1"]
+
+
+def test_a_step_that_is_given_is_demanded():
+    assert prepare(counted(5, "lone", rows=1), DataSpec(frequency="5")).frequency == "5"
+    assert prepare(counted(5, "a"), DataSpec(frequency=5)).frequency == "5"
+    with pytest.raises(InvalidInputError, match=r"off the grid of 5 .* at 2"):
+        prepare(counted(2, "a"), DataSpec(frequency="5"))
 
 
 # --- order and duplicates -------------------------------------------------------------------

@@ -39,7 +39,11 @@ class Flag(NamedTuple):
 
 FLAGS: dict[str, tuple[Flag, ...]] = {
     "data": (
-        Flag("frequency", "ALIAS", "Pandas alias such as h, D, B, MS; else guessed from the rows."),
+        Flag(
+            "frequency",
+            "ALIAS",
+            "Pandas alias such as h, D, B, MS, or the step of integers; else guessed from the rows.",
+        ),
         Flag("calendar", "EXCHANGE", "Exchange whose sessions are the time steps, such as XNYS."),
         Flag("season_length", int, "Steps in a season; else by frequency."),
         Flag("covariates", "NAMES", "Columns used as past features; `all` for every one."),
