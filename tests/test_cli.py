@@ -273,23 +273,67 @@ def test_signals_unwind_cleanly(number: signal.Signals, code: int, said: str, as
         assert err.lstrip("\n") == said
 
 
-def test_a_closed_pipe_is_quiet():
+PRINTING = [
+    ("--help",),
+    ("config", "show"),
+    ("--json", "config", "show"),
+    ("--json", "data", "show", "nothing"),
+]
+
+
+@pytest.mark.parametrize("args", PRINTING, ids=" ".join)
+def test_a_closed_pipe_is_quiet(args: tuple[str, ...], tmp_path: Path):
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as closed:
-        result = forecast("--help", stdout=closed, capture_output=False, stderr=subprocess.PIPE)
-    assert result.stderr == ""
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_behind_stdout_is_one_line(tmp_path: Path):
-    with Path("/dev/full").open("w") as full:
         result = forecast(
-            "config", "show", "--workspace", str(tmp_path),
-            stdout=full, capture_output=False, stderr=subprocess.PIPE,
+            *args, "--workspace", str(tmp_path),
+            stdout=closed, capture_output=False, stderr=subprocess.PIPE,
         )  # fmt: skip
-    assert result.returncode == 1
-    assert result.stderr == "Error: No space left on device. Free some space and run it again.\n"
+    if "nothing" in args:  # its error could not be told on stdout
+        assert result.returncode == 4
+        assert result.stderr.startswith("Error: The series 'nothing' is not stored")
+    else:
+        assert (result.returncode, result.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("args", PRINTING, ids=" ".join)
+def test_a_full_disk_behind_stdout_is_one_line(
+    args: tuple[str, ...], unbuffered: str, tmp_path: Path
+):
+    def full() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+
+    with (tmp_path / "out").open("w") as file:
+        result = forecast(
+            *args, "--workspace", str(tmp_path),
+            stdout=file, capture_output=False, stderr=subprocess.PIPE, preexec_fn=full,
+            environment={"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+    if "nothing" in args:
+        assert result.returncode == 4
+        assert result.stderr.startswith("Error: The series 'nothing' is not stored")
+    else:
+        assert result.returncode == 1
+        limits = "Raise the limit of file sizes (ulimit -f)."
+        assert result.stderr == f"Error: File too large. {limits}\n"
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_the_caller_closed_are_no_failure(closed: str, tmp_path: Path):
+    words = f"{sys.executable} -m forecaster --json config show --workspace {tmp_path} {closed}"
+    result = subprocess.run(
+        ["sh", "-c", words], capture_output=True, text=True, cwd=REPOSITORY, check=False
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_the_end_of_a_file_is_no_interruption(failing: Any):
+    failing(EOFError("a bug"))
+    with pytest.raises(EOFError):
+        app.run(["fail"])
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import NoReturn
@@ -9,6 +10,7 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Run `forecast` with the arguments of the process, and exit with its code."""
+    _mend_streams()
     try:
         from forecaster.cli.app import run
 
@@ -16,6 +18,18 @@ def main() -> NoReturn:
     except KeyboardInterrupt:  # before the command line was even loaded
         code = 130
     _leave(code)
+
+
+def _mend_streams() -> None:
+    """Make the standard streams such that nothing written to them is lost unseen."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:  # the caller closed it (`>&-`): no other file may take its number
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115
+        elif isinstance(getattr(stream, "buffer", None), io.FileIO):
+            # PYTHONUNBUFFERED: Python drops what such a stream did not write at the first try
+            encoding, buffer = stream.encoding, io.BufferedWriter(stream.detach())
+            setattr(sys, name, io.TextIOWrapper(buffer, encoding, line_buffering=True))
 
 
 def _leave(code: int) -> NoReturn:

@@ -7,9 +7,9 @@ and a command's module is imported when that command is asked for.
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
-from typing import Any
 
 import click
 
@@ -108,6 +108,18 @@ def forecast() -> None:
         logging.basicConfig(level=logging.DEBUG if current().verbose > 1 else logging.INFO)
 
 
+def _invoke(args: list[str], session: Session) -> int:
+    """Do what click's `main` does, but leave every error as it is."""
+    if "_FORECAST_COMPLETE" in os.environ:  # a shell asks for the words that may come next
+        forecast.main(args, prog_name="forecast")
+    try:
+        with forecast.make_context("forecast", list(args), obj=session) as context:
+            result = forecast.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    return result if isinstance(result, int) else 0
+
+
 def run(args: list[str]) -> int:
     """Run one command line and return its exit code; errors are told by `edge.explain`."""
     session = Session()
@@ -116,8 +128,7 @@ def run(args: list[str]) -> int:
             stream.reconfigure(errors="backslashreplace")  # a name in any letters is printable
     previous = signal.signal(signal.SIGTERM, terminate)
     try:
-        result: Any = forecast.main(args, prog_name="forecast", standalone_mode=False, obj=session)
-        return result if isinstance(result, int) else 0
+        return _invoke(args, session)
     except BaseException as error:
         failure = explain(error, session)
         if failure is None:  # a programming error keeps its traceback

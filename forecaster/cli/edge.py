@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
+import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -39,11 +41,11 @@ class Terminated(SystemExit):
 
 def terminate(_signal: int, _frame: object) -> None:
     """Unwind as after an error; the handler of SIGTERM."""
-    raise Terminated(143)
+    raise Terminated(128 + signal.SIGTERM)
 
 
 class Failure(NamedTuple):
-    """What a user is told when a command fails."""
+    """What a user is told when a command fails; without a message, nothing."""
 
     code: int
     message: str
@@ -60,23 +62,37 @@ def explain(error: BaseException, session: Session) -> Failure | None:
             return Failure(error.exit_code, error.format_message(), label="")
         case click.ClickException():
             return Failure(error.exit_code, " ".join(error.format_message().split()), _help(error))
-        case click.Abort() | KeyboardInterrupt() | Terminated():
-            code, what = (
-                (143, "Terminated") if isinstance(error, Terminated) else (130, "Interrupted")
-            )
-            return Failure(code, f"{what}: {session.interrupted}.", label="")
+        case click.Abort() | KeyboardInterrupt() | Terminated() | BrokenPipeError():
+            return _stopped(error, session)
         case OSError() if (number := _number(error)) in OS_HINTS:
             place = f": {error.filename}" if error.filename else ""
             return Failure(1, f"{os.strerror(number)}{place}.", OS_HINTS[number])
     return None
 
 
+def _stopped(error: BaseException, session: Session) -> Failure:
+    """Return what to say of a run that was ended from outside, with the code that shells give."""
+    if isinstance(error, BrokenPipeError):  # `| head` has read enough
+        return Failure(128 + signal.SIGPIPE, "")
+    if isinstance(error, Terminated):
+        return Failure(128 + signal.SIGTERM, f"Terminated: {session.interrupted}.", label="")
+    # the terminal has just written ^C
+    return Failure(128 + signal.SIGINT, f"Interrupted: {session.interrupted}.", label="\n")
+
+
 def report(failure: Failure, *, as_json: bool) -> None:
-    """Print a failure: one document on stdout under `--json`, else one line on stderr."""
+    """Print a failure: one document on stdout under `--json`, else one line on stderr.
+
+    A stdout that takes nothing may be the failure itself: stderr is told then, if it can be.
+    """
     code, message, hint, label = failure
-    if as_json:
-        print_json({"error": {"code": code, "message": message, "hint": hint}})
-    else:
+    if not message:
+        return
+    with suppress(OSError):
+        if as_json:
+            print_json({"error": {"code": code, "message": message, "hint": hint}})
+            return
+    with suppress(OSError):
         click.echo(f"{label}{message} {hint}".rstrip(), err=True)
 
 
