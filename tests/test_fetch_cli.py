@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -148,6 +149,15 @@ def test_a_choice_that_makes_no_sense_is_a_usage_error(forecast: Run, args, said
     assert done.code == 2
     assert said in done.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["sales.csv", "My Sales.CSV", "gone.parquet", "notes.txt"])
+def test_a_file_in_place_of_symbols_is_a_usage_error(forecast: Run, tmp_path, name):
+    if name != "gone.parquet":
+        csv(tmp_path, "ds,y\n2024-01-01,1\n", name)
+    done = forecast("fetch", "AAPL", name)
+    assert (done.code, done.out) == (2, "")
+    assert f"forecast fetch --csv {shlex.quote(name)}" in done.err
 
 
 def test_a_bad_file_leaves_the_data_and_says_the_line(forecast: Run, tmp_path, store):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from forecaster.store import Store
 
 INTERVALS = ("1m", "2m", "5m", "15m", "30m", "60m", "90m", "1h", "1d", "1wk", "1mo", "3mo")
+FILES = (".csv", ".csv.gz", ".parquet")  # no symbol ends so
 # which options belong to which source
 YAHOO = ("start", "end", "interval", "price", "workers", "offline")
 FILE = ("id_column", "time_column", "target", "wide", "unique_id")
@@ -70,6 +73,7 @@ def fetch(
     from forecaster.cli.session import current
 
     _check_choice(symbols=bool(symbols), csv=file, sample=sample, list_samples=list_samples)
+    _check_symbols(symbols)
     if list_samples:
         from forecaster.sources.samples import list_samples as bundled
 
@@ -107,6 +111,15 @@ def _check_choice(**chosen: object) -> None:
         if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE:
             flags = {parameter.name: parameter.opts[0] for parameter in ctx.command.params}
             raise click.UsageError(f"{flags[name]} says nothing to {_flag(sources[0])}.", ctx)
+
+
+def _check_symbols(symbols: tuple[str, ...]) -> None:
+    """Refuse a file where symbols belong: Yahoo would be asked for its name."""
+    for name in symbols:
+        path = Path(name)
+        # A file "AAPL" without a suffix must not stand in the way of the symbol.
+        if name.lower().endswith(FILES) or (path.is_file() and (path.suffix or path.parent.name)):
+            raise click.UsageError(f"{name!r} is a file. Say: forecast fetch --csv {quote(name)}")
 
 
 def _flag(name: str) -> str:
