@@ -62,12 +62,6 @@ def notice(text: str) -> None:
         click.echo(text, err=True)
 
 
-def detail(text: str) -> None:
-    """Tell the user something that only `--verbose` asks for, on stderr."""
-    if current().verbose:
-        click.echo(text, err=True)
-
-
 def table(rows: Iterable[Sequence[object]], headers: Sequence[str]) -> str:
     """Return rows as aligned text; columns of numbers stand to the right.
 
