@@ -6,7 +6,6 @@ The command line is a thin layer over this module.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +23,7 @@ from forecaster.predicting import Prediction, predict
 if TYPE_CHECKING:
     from forecaster.backtesting import Backtest
     from forecaster.series import Panel
-    from forecaster.training import Progress
+    from forecaster.training import OnEpoch, Progress
 
 
 ABOUT = ("data", "fitted", "judged", "judgement")  # what a manifest says besides the model
@@ -83,7 +82,7 @@ class Forecaster:
             raise InvalidInputError("There is no trained model yet.", "Call fit(frame) first.")
         return self._model
 
-    def fit(self, frame: pd.DataFrame, on_epoch: Callable[[Progress], None] = _silent) -> Self:
+    def fit(self, frame: pd.DataFrame, on_epoch: OnEpoch = _silent) -> Self:
         """Train on a long frame and judge the model on its last folds, which it has not seen.
 
         Args:
@@ -193,9 +192,7 @@ class Evaluated:
     backtest: Backtest
 
 
-def backtest(
-    frame: pd.DataFrame, *, on_epoch: Callable[[Progress], None] = _silent, **settings: Any
-) -> Backtest:
+def backtest(frame: pd.DataFrame, *, on_epoch: OnEpoch = _silent, **settings: Any) -> Backtest:
     """Judge settings over a rolling origin.
 
     Args:
@@ -211,9 +208,7 @@ def backtest(
     return evaluate(frame, config, on_epoch).backtest
 
 
-def evaluate(
-    frame: pd.DataFrame, config: Config, on_epoch: Callable[[Progress], None] = _silent
-) -> Evaluated:
+def evaluate(frame: pd.DataFrame, config: Config, on_epoch: OnEpoch = _silent) -> Evaluated:
     """Make a long frame regular, resolve the settings for it, and judge them on its last folds.
 
     Series without room for one training window and the rows held out are skipped and listed, or
@@ -244,7 +239,7 @@ def _long_enough(panel: Panel, config: Config) -> Panel:
     return replace(kept, notices=(*kept.notices, notice))
 
 
-def _refitted(evaluated: Evaluated, judged: Model, on_epoch: Callable[[Progress], None]) -> Model:
+def _refitted(evaluated: Evaluated, judged: Model, on_epoch: OnEpoch) -> Model:
     """Train again on all rows; calibrate on every window that the judged model has not seen."""
     from forecaster import training
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +22,7 @@ from forecaster.workspace import Workspace, load_config
 
 if TYPE_CHECKING:
     from forecaster.judging import Judgement
-    from forecaster.training import Progress
-
-OnEpoch = Callable[["Progress"], None]
+    from forecaster.training import OnEpoch
 
 
 @dataclass(frozen=True, kw_only=True)
