@@ -13,8 +13,10 @@ from forecaster.errors import ForecasterError, NotFoundError, PartialError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from forecaster.index import Entry
+    from forecaster.sources.layout import Columns
     from forecaster.sources.yahoo import SymbolResult
-    from forecaster.store import Entry, Store
+    from forecaster.store import Store
 
 Action = Literal["new", "appended", "replaced", "unchanged", "stored", "failed"]
 
@@ -92,16 +94,7 @@ class FetchReport:
         return document
 
 
-def fetch_file(
-    store: Store,
-    source: str | Path,
-    *,
-    id_column: str | None = None,
-    time_column: str | None = None,
-    target: str | None = None,
-    wide: bool = False,
-    unique_id: str | None = None,
-) -> FetchReport:
+def fetch_file(store: Store, source: str | Path, columns: Columns) -> FetchReport:
     """Read a file, an address or standard input (`-`) and store every series of it.
 
     Raises:
@@ -109,14 +102,7 @@ def fetch_file(
     """
     from forecaster.sources.files import read_coded
 
-    frame, notices = read_coded(
-        source,
-        id_column=id_column,
-        time_column=time_column,
-        target=target,
-        wide=wide,
-        unique_id=unique_id,
-    )
+    frame, notices = read_coded(source, columns)
     report = _put(store, frame, _described(str(source)))
     report.notices[:0] = notices
     return report

@@ -22,6 +22,7 @@ from forecaster.workspace import Workspace, load_config
 
 if TYPE_CHECKING:
     from forecaster.judging import Judgement
+    from forecaster.sources.layout import Columns
     from forecaster.training import OnEpoch
 
 
@@ -157,7 +158,7 @@ def predict(
     *,
     horizon: int | None,
     file: str | None,
-    columns: Mapping[str, Any],
+    columns: Columns,
     output: Path | None,
     plot: Path | None,
 ) -> PredictResult:
@@ -214,7 +215,7 @@ def _rows(
     ids: Sequence[str],
     name: str,
     file: str | None,
-    columns: Mapping[str, Any],
+    columns: Columns,
 ) -> tuple[pd.DataFrame, tuple[str, ...], dict[str, str]]:
     """Return the rows to forecast from, with notices and the series that are not stored any more.
 
@@ -236,7 +237,7 @@ def _rows(
         return frame, (), dict.fromkeys(gone, "it is not stored any more")
     from forecaster.sources.files import read_file
 
-    frame, notices = read_file(file, **columns)
+    frame, notices = read_file(file, columns)
     if missing := sorted(set(ids) - set(frame["unique_id"])):
         raise NotFoundError(
             f"'{file}' has no series {missing[0]!r}; it has "

@@ -21,6 +21,7 @@ from forecaster.errors import (
 from forecaster.sources import files
 from forecaster.sources.downloads import download
 from forecaster.sources.files import read_file
+from forecaster.sources.layout import Columns
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def put(tmp_path: Path):
 
 
 def read(path: Path | str, **options) -> pd.DataFrame:
-    return read_file(path, **options)[0]
+    return read_file(path, Columns(**options))[0]
 
 
 # -- layouts ----------------------------------------------------------------------------------
@@ -62,8 +63,8 @@ def test_columns_are_guessed(put, series, time, target):
 def test_named_columns_win(put):
     frame = read(
         put("id,ds,y,shop,day,units\nx,2020-01-01,1,s,2024-05-06,7\n"),
-        id_column="shop",
-        time_column="day",
+        id="shop",
+        time="day",
         target="units",
     )
     assert frame.iloc[0, :3].tolist() == ["s", pd.Timestamp("2024-05-06"), 7.0]
@@ -80,12 +81,32 @@ def test_the_only_other_column_is_the_target(put):
     assert read(put("Month,#Passengers\n1949-01,112\n"))["y"].tolist() == [112]
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_the_only_other_column_of_numbers_is_the_target(put, tmp_path, kind):
+    path = put("store,date,city,units,open\na,2024-01-01,Bonn,1.5,true\nb,2024-01-01,Köln,,false\n")
+    if kind == "parquet":
+        table, path = pd.read_csv(path), tmp_path / "t.parquet"
+        table.to_parquet(path)
+    frame, notices = read_file(path)
+    assert frame["y"].tolist()[0] == 1.5
+    assert notices[0] == "Took 'units' as the target: no other column beside the time has numbers."
+    assert read(put("date;city;units\n2024-01-01;Bonn;1,5\n"))["y"].tolist() == [1.5]
+
+
+def test_of_several_columns_of_numbers_the_target_must_be_said(put):
+    with pytest.raises(InvalidInputError, match="net sales, price have numbers") as caught:
+        read(put("date,city,net sales,price\n2024-01-01,Bonn,1,2\n"))
+    assert "--target 'net sales'" in caught.value.hint
+    with pytest.raises(InvalidInputError, match="none of numbers"):
+        read(put("date,city,note,empty\n2024-01-01,Bonn,x,\n"))
+
+
 def test_a_column_that_numbers_the_rows_names_no_series(put):
     path = put("id,ds,y\n1,2024-01-01,1\n2,2024-01-02,2\n")
     frame, notices = read_file(path)
     assert set(frame["unique_id"]) == {"sales"}
     assert "pass --id id" in notices[0]
-    assert set(read(path, id_column="id")["unique_id"]) == {"1", "2"}
+    assert set(read(path, id="id")["unique_id"]) == {"1", "2"}
 
 
 def test_ids_are_text_as_written(put):
@@ -110,7 +131,7 @@ def test_a_covariate_that_turns_out_to_be_text_or_real_is_read_whole(put):
 
 def test_a_wide_file(put):
     path = put("date,A,B,C,D\n2024-01-01,1,,5,\n2024-01-02,2,3,,\n2024-01-03,,4,6,\n")
-    frame, notices = read_file(path, wide=True)
+    frame, notices = read_file(path, Columns(wide=True))
     series = {uid: part["y"].tolist() for uid, part in frame.groupby("unique_id")}
     assert series["A"] == [1, 2]
     assert series["B"] == [3, 4]
@@ -293,17 +314,17 @@ def test_the_line_is_right_far_into_the_file(put):
     ("options", "said"),
     [
         ({"target": "z"}, r"no column 'z' \(--target\).* unique_id, ds, y, x"),
-        ({"time_column": "z"}, r"no column 'z' \(--time\)"),
-        ({"id_column": "z"}, r"no column 'z' \(--id\)"),
+        ({"time": "z"}, r"no column 'z' \(--time\)"),
+        ({"id": "z"}, r"no column 'z' \(--id\)"),
         ({"target": "ds"}, "One column cannot be two things"),
-        ({"id_column": "y"}, "A column of values|One column|values is needed"),
+        ({"id": "y"}, "A column of values|One column|values is needed"),
         ({"unique_id": "b"}, "names its series itself"),
         ({"wide": True}, "Column 'unique_id' needs numbers"),
     ],
 )
 def test_a_wrong_choice_is_told(put, options, said):
     path = put("unique_id,ds,y,x\na,0,1,2\nc,1,2,3\n")
-    if options == {"id_column": "y"}:
+    if options == {"id": "y"}:
         path = put("ds,y\n0,1\n")
     with pytest.raises(InvalidInputError, match=said):
         read(path, **options)

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from forecaster.cli.reading import COLUMN_OPTIONS, column_options
+
 if TYPE_CHECKING:
     from forecaster.fetching import FetchReport, Outcome
+    from forecaster.sources.layout import Columns
     from forecaster.store import Store
 
 INTERVALS = ("1m", "2m", "5m", "15m", "30m", "60m", "90m", "1h", "1d", "1wk", "1mo", "3mo")
 FILES = (".csv", ".csv.gz", ".parquet")  # no symbol ends so
 # which options belong to which source
 YAHOO = ("start", "end", "interval", "price", "workers", "offline")
-FILE = ("id_column", "time_column", "target", "wide", "unique_id")
+FILE = tuple(COLUMN_OPTIONS)
 
 
 @click.command()
@@ -43,16 +46,13 @@ FILE = ("id_column", "time_column", "target", "wide", "unique_id")
 )
 @click.option("--offline", is_flag=True, help="No network: say what is stored of SYMBOLS.")
 @click.option("--csv", "file", metavar="FILE", help="CSV or Parquet: a path, an URL, or `-`.")
-@click.option("--id", "id_column", metavar="COLUMN", help="Column of the series' names; guessed.")
-@click.option("--time", "time_column", metavar="COLUMN", help="Column of the times; guessed.")
-@click.option("--target", metavar="COLUMN", help="Column of the values; guessed.")
-@click.option("--wide", is_flag=True, help="The file has one column a series beside the times.")
-@click.option("--unique-id", metavar="NAME", help="Name of the only series; else the file's name.")
+@column_options
 @click.option("--sample", metavar="NAME", help="A data set of the package.")
 @click.option("--list-samples", is_flag=True, help="List the data sets of the package.")
 def fetch(
     symbols: tuple[str, ...],
     file: str | None,
+    columns: Columns,
     sample: str | None,
     list_samples: bool,
     **options: Any,
@@ -84,11 +84,11 @@ def fetch(
 
     store = Store(current().workspace().data)
     if file is not None:
-        report = fetch_file(store, file, **{name: options[name] for name in FILE})
+        report = fetch_file(store, file, columns)
     elif sample is not None:
         report = fetch_sample(store, sample)
     else:
-        report = _fetch_symbols(store, symbols, {name: options[name] for name in YAHOO})
+        report = _fetch_symbols(store, symbols, options)
     for line in report.notices:
         notice(line)
     for outcome in report.failed if not current().json else ():

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from forecaster.cli.options import Command, config_options
+from forecaster.cli.reading import column_options
+
+if TYPE_CHECKING:
+    from forecaster.sources.layout import Columns
 
 
 @click.command(cls=Command)
@@ -15,10 +19,7 @@ from forecaster.cli.options import Command, config_options
 @click.option("--name", default="default", show_default=True, help="Name of the model.")
 @click.option("--horizon", type=click.IntRange(1), metavar="N", help="Steps; else as trained.")
 @click.option("--data", "file", metavar="FILE", help="Forecast the series of this file instead.")
-@click.option("--id", "id_column", metavar="COLUMN", help="Of --data: the series' names.")
-@click.option("--time", "time_column", metavar="COLUMN", help="Of --data: the times.")
-@click.option("--target", metavar="COLUMN", help="Of --data: the values.")
-@click.option("--wide", is_flag=True, help="Of --data: each column is a series.")
+@column_options
 @click.option("--output", metavar="FILE", help="CSV, or Parquet by suffix; `-` is stdout.")
 @click.option("--plot", metavar="FILE", help="Also draw the forecasts as PNG.")
 @config_options("data", "prediction", without=("covariates", "frequency", "season_length"))
@@ -27,10 +28,7 @@ def predict(
     name: str,
     horizon: int | None,
     file: str | None,
-    id_column: str | None,
-    time_column: str | None,
-    target: str | None,
-    wide: bool,
+    columns: Columns,
     output: str | None,
     plot: str | None,
     **flags: Any,
@@ -49,10 +47,10 @@ def predict(
     from forecaster.cli.session import current
     from forecaster.cli.tables import prediction_text
     from forecaster.jobs import predict as run
+    from forecaster.sources.layout import GUESSED
 
-    columns = {"id_column": id_column, "time_column": time_column, "target": target, "wide": wide}
-    if file is None and any(columns.values()):
-        raise click.UsageError("--id, --time, --target and --wide describe the file of --data.")
+    if file is None and columns != GUESSED:
+        raise click.UsageError("--id, --time, --target, --wide and --unique-id describe --data.")
     result = run(
         current().workspace(),
         ids,

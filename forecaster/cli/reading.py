@@ -1,8 +1,12 @@
-"""Stored series and the outcomes of a fetch as text."""
+"""Stored series and the outcomes of a fetch as text; the options that describe a file."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from forecaster.cli.output import table
 
@@ -12,7 +16,32 @@ if TYPE_CHECKING:
     from forecaster.sources.samples import Sample
     from forecaster.store import Store
 
+COLUMN_OPTIONS: dict[str, dict[str, Any]] = {  # by the field of `Columns`
+    "id": {"metavar": "COLUMN", "help": "Of the file: column of the series' names; guessed."},
+    "time": {"metavar": "COLUMN", "help": "Of the file: column of the times; guessed."},
+    "target": {"metavar": "COLUMN", "help": "Of the file: column of the values; guessed."},
+    "wide": {"is_flag": True, "help": "Of the file: one column a series beside the times."},
+    "unique_id": {
+        "metavar": "NAME",
+        "help": "Of the file: name of its only series; else the file's name.",
+    },
+}
 SHOWN = 20  # of many series, the first ones stand for all
+
+
+def column_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that describe a file; it receives one `Columns` of them."""
+
+    @wraps(command)
+    def collected(**arguments: Any) -> Any:
+        from forecaster.sources.layout import Columns
+
+        said = {name: arguments.pop(name) for name in COLUMN_OPTIONS}
+        return command(columns=Columns(**said), **arguments)
+
+    for name, settings in reversed(COLUMN_OPTIONS.items()):
+        collected = click.option(f"--{name.replace('_', '-')}", name, **settings)(collected)
+    return collected
 
 
 def shown(name: str) -> str:

@@ -2,69 +2,34 @@
 
 from __future__ import annotations
 
-import gzip
-import sys
-import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from forecaster.errors import ForecasterError, InvalidInputError, NotFoundError
+from forecaster.errors import InvalidInputError
+from forecaster.sources.contents import contents
+from forecaster.sources.layout import GUESSED, Columns, Layout, find_layout
 from forecaster.sources.tables import Sheet, read_sheet
 from forecaster.sources.timestamps import WRITE_ISO, UnreadableTimeError, parse_times
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-IDS = ("unique_id", "item_id", "segment", "symbol", "series", "ticker", "store", "id")
-TIMES = ("ds", "date", "timestamp", "time", "datetime", "month", "week", "quarter", "year", "step")
-TARGETS = ("y", "target", "close", "value", "adjusted")
 KEYS = ("unique_id", "ds", "y")
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Which column is what.
-
-    Attributes:
-        series: Column of the ids; None when the file is one series.
-        time: Column of the timestamps.
-        targets: Column of the values; in a wide file one for each series.
-        guessed: Whether the ids' column was guessed by its name.
-    """
-
-    series: str | None
-    time: str
-    targets: tuple[str, ...]
-    guessed: bool = False
-
-
-def read_file(
-    source: str | Path,
-    *,
-    id_column: str | None = None,
-    time_column: str | None = None,
-    target: str | None = None,
-    wide: bool = False,
-    unique_id: str | None = None,
-) -> tuple[pd.DataFrame, list[str]]:
+def read_file(source: str | Path, columns: Columns = GUESSED) -> tuple[pd.DataFrame, list[str]]:
     """Read a file as a long frame.
 
     Args:
         source: Path, `http(s)://` address, or `-` for standard input; CSV (also `;`, tab or `|`,
             also gzipped) or Parquet.
-        id_column: Column that names the series; guessed when None.
-        time_column: Column of the timestamps; guessed when None.
-        target: Column of the values; guessed when None.
-        wide: The file has one column a series beside the times.
-        unique_id: Name of the series when no column names it; the file's stem when None.
+        columns: Which column is what, as far as that is said.
 
     Returns:
         `unique_id`, `ds`, `y` and every other column as covariates; and how the file was read,
@@ -75,146 +40,30 @@ def read_file(
         InvalidInputError: The file, line and value that cannot be used, and what to do.
         TemporaryError: The address cannot be reached.
     """
-    frame, notices = read_coded(
-        source,
-        id_column=id_column,
-        time_column=time_column,
-        target=target,
-        wide=wide,
-        unique_id=unique_id,
-    )
+    frame, notices = read_coded(source, columns)
     return frame.assign(unique_id=frame["unique_id"].astype("str")), notices
 
 
-def read_coded(
-    source: str | Path,
-    *,
-    id_column: str | None = None,
-    time_column: str | None = None,
-    target: str | None = None,
-    wide: bool = False,
-    unique_id: str | None = None,
-) -> tuple[pd.DataFrame, list[str]]:
+def read_coded(source: str | Path, columns: Columns = GUESSED) -> tuple[pd.DataFrame, list[str]]:
     """Read a file as `read_file` does, with categorical ids: the store takes them faster."""
-    if wide and (id_column or target or unique_id):
-        raise InvalidInputError(
-            "A wide file names its series by its columns.",
-            "Leave out --id, --target and --unique-id.",
-        )
-    label, stem, content = _content(str(source))
+    label, stem, content = contents(str(source))
     found: list[Layout] = []
 
-    def roles(names: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
-        layout = _layout(
-            names, label, id_column=id_column, time_column=time_column, target=target, wide=wide
-        )
+    def roles(
+        names: Sequence[str], numeric: Callable[[], list[str]]
+    ) -> tuple[list[str], tuple[str, ...]]:
+        layout = find_layout(names, numeric, label, columns)
         found.append(layout)
         return [name for name in (layout.series, layout.time) if name], layout.targets
 
     sheet = read_sheet(content, label, roles)
     layout = found[0]
     times, notices = _times(sheet, layout.time)
-    if wide:
+    if columns.wide:
         frame, more = _from_wide(sheet, layout, times)
     else:
-        frame, more = _from_long(sheet, layout, times, unique_id or stem, unique_id)
-    return frame, [*sheet.notices, *notices, *more]
-
-
-def _content(source: str) -> tuple[str, str, bytes]:
-    """Return how errors name the source, the name of its only series, and its bytes."""
-    scheme = urlsplit(source).scheme.lower() if "://" in source else ""
-    if source == "-":
-        label, stem, content = "standard input", "stdin", sys.stdin.buffer.read()
-    elif scheme in ("http", "https"):
-        from forecaster.sources.downloads import download, public
-
-        label, stem = public(source), unquote(PurePosixPath(urlsplit(source).path).name)
-        content = download(source)
-    elif scheme:
-        raise InvalidInputError(
-            f"'{source}' cannot be fetched: {scheme}:// is not known.",
-            "Pass a path, an http(s):// address, or - for standard input.",
-        )
-    else:
-        label, stem, content = source, Path(source).name, _local(Path(source))
-    if content[:2] == b"\x1f\x8b":
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise InvalidInputError(
-                f"'{label}' is damaged gzip: {error}.".replace("..", "."), "Get it again."
-            ) from error
-    for suffix in (".gz", ".csv", ".tsv", ".txt", ".parquet", ".pq"):
-        stem = stem[: -len(suffix)] if stem.lower().endswith(suffix) else stem
-    return label, stem or "series", content
-
-
-def _local(path: Path) -> bytes:
-    try:
-        return path.expanduser().read_bytes()
-    except FileNotFoundError as error:
-        from difflib import get_close_matches
-
-        folder = path.parent
-        near = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-        match = get_close_matches(path.name, near, n=1)
-        hint = f"Did you mean '{folder / match[0]}'?" if match else "Check the path."
-        raise NotFoundError(f"There is no file '{path}'.", hint) from error
-    except IsADirectoryError as error:
-        raise InvalidInputError(f"'{path}' is a folder, not a file.", "Name a file.") from error
-    except OSError as error:
-        raise ForecasterError(f"'{path}' cannot be read: {error.strerror}.") from error
-
-
-def _layout(
-    names: Sequence[str],
-    label: str,
-    *,
-    id_column: str | None,
-    time_column: str | None,
-    target: str | None,
-    wide: bool,
-) -> Layout:
-    found = f"'{label}' has the columns {', '.join(names)}"
-    for option, name in (("--id", id_column), ("--time", time_column), ("--target", target)):
-        if name is not None and name not in names:
-            raise InvalidInputError(
-                f"There is no column {name!r} ({option}): {found}.", "Name one of them."
-            )
-    time = time_column or _guess(names, TIMES)
-    if time is None:
-        hint = f"Name it with --time. Known names are {', '.join(TIMES)}."
-        if any(name.replace(".", "", 1).isdigit() for name in names):
-            hint = f"The first line must hold the column names. {hint}"
-        raise InvalidInputError(f"A column of times is needed: {found}.", hint)
-    others = [name for name in names if name != time]
-    if wide:
-        if not others:
-            raise InvalidInputError(
-                f"A wide file needs a column a series beside the time: {found}."
-            )
-        return Layout(None, time, tuple(others))
-    series = id_column or _guess([name for name in others if name != target], IDS)
-    others = [name for name in others if name != series]
-    value = target or _guess(others, TARGETS) or (others[0] if len(others) == 1 else None)
-    if value is None:
-        raise InvalidInputError(
-            f"A column of values is needed: {found}.",
-            f"Name it with --target, or pass --wide when each column is a series. "
-            f"Known names are {', '.join(TARGETS)}.",
-        )
-    if len({time, series, value}) < 3:
-        raise InvalidInputError(
-            f"One column cannot be two things: id {series!r}, time {time!r}, target {value!r}.",
-            "Name three different columns with --id, --time and --target.",
-        )
-    return Layout(series, time, (value,), guessed=id_column is None)
-
-
-def _guess(names: Sequence[str], known: Sequence[str]) -> str | None:
-    lower = {name.lower(): name for name in reversed(names)}
-    return next((lower[name] for name in known if name in lower), None)
+        frame, more = _from_long(sheet, layout, times, stem, columns.unique_id)
+    return frame, [*sheet.notices, *layout.notices, *notices, *more]
 
 
 def _times(sheet: Sheet, name: str) -> tuple[pd.Index[Any], list[str]]:
@@ -278,25 +127,14 @@ def _coded(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int32], list[str]]:
 def _from_long(
     sheet: Sheet, layout: Layout, times: pd.Index[Any], stem: str, unique_id: str | None
 ) -> tuple[pd.DataFrame, list[str]]:
-    rows, series = sheet.table.num_rows, layout.series
-    notices = []
-    codes, ids = np.zeros(rows, dtype=np.int32), [stem]
-    if series is not None:
-        codes, ids = _ids(sheet, series)
-        if layout.guessed and series.lower() == "id" and len(ids) == rows > 1:
-            # A column that numbers the rows is no name of series.
-            notices.append(
-                f"Column {series!r} differs in every row, so it does not name series; "
-                f"pass --id {series} if it does."
-            )
-            codes, ids, series = np.zeros(rows, dtype=np.int32), [stem], None
-        elif unique_id is not None and ids != [unique_id]:
-            raise InvalidInputError(
-                f"'{sheet.label}' names its series itself, in the column {series!r}.",
-                "Leave out --unique-id.",
-            )
-    elif times.has_duplicates:
+    codes, ids, series, notices = _series(sheet, layout, unique_id or stem)
+    if layout.series is None and times.has_duplicates:
         _require_series(sheet, layout)
+    if series is not None and unique_id is not None and ids != [unique_id]:
+        raise InvalidInputError(
+            f"'{sheet.label}' names its series itself, in the column {series!r}.",
+            "Leave out --unique-id.",
+        )
     columns: dict[str, Any] = {
         "unique_id": pd.Categorical.from_codes(codes, pd.Index(ids), validate=False),
         "ds": times,
@@ -312,6 +150,22 @@ def _from_long(
     if kept := list(columns)[3:]:
         notices.append(f"Kept as covariates: {', '.join(kept)}.")
     return pd.DataFrame(columns, copy=False), notices
+
+
+def _series(
+    sheet: Sheet, layout: Layout, only: str
+) -> tuple[npt.NDArray[np.int32], list[str], str | None, list[str]]:
+    """Return the code of every row, the names, the column that has them, and notices."""
+    rows, series = sheet.table.num_rows, layout.series
+    one = np.zeros(rows, dtype=np.int32), [only], None
+    if series is None:
+        return *one, []
+    codes, ids = _ids(sheet, series)
+    if layout.guessed and series.lower() == "id" and len(ids) == rows > 1:
+        # A column that numbers the rows is no name of series.
+        said = f"Column {series!r} differs in every row, so it does not name series; "
+        return *one, [f"{said}pass --id {series} if it does."]
+    return codes, ids, series, []
 
 
 def _require_series(sheet: Sheet, layout: Layout) -> None:

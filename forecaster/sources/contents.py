@@ -1,0 +1,64 @@
+"""The bytes of a file: from a path, an address or standard input, unpacked when gzipped."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+import zlib
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from forecaster.errors import ForecasterError, InvalidInputError, NotFoundError
+
+
+def contents(source: str) -> tuple[str, str, bytes]:
+    """Return how errors name the source, the name of its only series, and its bytes.
+
+    Raises:
+        NotFoundError: There is no such file or address.
+        InvalidInputError: It is a folder, of an unknown scheme, or damaged gzip.
+        ForecasterError: It cannot be read.
+        TemporaryError: The address cannot be reached.
+    """
+    scheme = urlsplit(source).scheme.lower() if "://" in source else ""
+    if source == "-":
+        label, stem, content = "standard input", "stdin", sys.stdin.buffer.read()
+    elif scheme in ("http", "https"):
+        from forecaster.sources.downloads import download, public
+
+        label, stem = public(source), unquote(PurePosixPath(urlsplit(source).path).name)
+        content = download(source)
+    elif scheme:
+        raise InvalidInputError(
+            f"'{source}' cannot be fetched: {scheme}:// is not known.",
+            "Pass a path, an http(s):// address, or - for standard input.",
+        )
+    else:
+        label, stem, content = source, Path(source).name, _local(Path(source))
+    if content[:2] == b"\x1f\x8b":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise InvalidInputError(
+                f"'{label}' is damaged gzip: {error}.".replace("..", "."), "Get it again."
+            ) from error
+    for suffix in (".gz", ".csv", ".tsv", ".txt", ".parquet", ".pq"):
+        stem = stem[: -len(suffix)] if stem.lower().endswith(suffix) else stem
+    return label, stem or "series", content
+
+
+def _local(path: Path) -> bytes:
+    try:
+        return path.expanduser().read_bytes()
+    except FileNotFoundError as error:
+        from difflib import get_close_matches
+
+        folder = path.parent
+        near = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+        match = get_close_matches(path.name, near, n=1)
+        hint = f"Did you mean '{folder / match[0]}'?" if match else "Check the path."
+        raise NotFoundError(f"There is no file '{path}'.", hint) from error
+    except IsADirectoryError as error:
+        raise InvalidInputError(f"'{path}' is a folder, not a file.", "Name a file.") from error
+    except OSError as error:
+        raise ForecasterError(f"'{path}' cannot be read: {error.strerror}.") from error
