@@ -12,7 +12,8 @@ from forecaster.errors import InvalidInputError, NotFoundError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from forecaster.store import Entry, Store
+    from forecaster.index import Entry
+    from forecaster.store import Store
 
 LAST_ROWS = 5
 

@@ -23,7 +23,7 @@ from forecaster.errors import DamagedError, InvalidInputError
 from forecaster.profiles import Profile, profiles
 
 if TYPE_CHECKING:
-    from forecaster.store import Entry
+    from forecaster.index import Entry
 
 Ints = npt.NDArray[np.int64]
 

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecaster.atomic import replace_file, sweep
-from forecaster.errors import (
-    DamagedError,
-    ForecasterError,
-    InvalidInputError,
-    NotFoundError,
-    TemporaryError,
-)
+from forecaster.errors import DamagedError, InvalidInputError, NotFoundError
+from forecaster.locking import writing
 
 if TYPE_CHECKING:
     from forecaster.model import Model
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")  # device names on Windows
-LOCK_TIMEOUT = 10.0
 
 
 class Registry:
@@ -97,34 +89,14 @@ class Registry:
         now = datetime.now(UTC)
         digest = hashlib.sha256(model.graph + model.weights).hexdigest()[:8]
         version = f"{now:%Y%m%dT%H%M%S%fZ}-{digest}"
-        with self._writing(name) as folder:
+        folder = self._model(name)
+        with writing(folder):
+            sweep(folder)
+            sweep(folder / "versions")
             about = {"name": name, "version": version, "created": now.isoformat(), **about}
             artifacts.save(model, folder / "versions" / version, about)
             replace_file(folder / "champion", lambda file: file.write(f"{version}\n".encode()))
         return version
-
-    @contextmanager
-    def _writing(self, name: str) -> Iterator[Path]:
-        from filelock import FileLock, Timeout
-
-        folder = self._model(name)
-        try:
-            (folder / "versions").mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / ".lock", timeout=LOCK_TIMEOUT):
-                sweep(folder)
-                sweep(folder / "versions")
-                yield folder
-        except Timeout as error:
-            raise TemporaryError(
-                f"Another process is writing the model {name!r} and did not finish within "
-                f"{LOCK_TIMEOUT:g} s.",
-                "Run it again later.",
-            ) from error
-        except OSError as error:
-            raise ForecasterError(
-                f"The model {name!r} cannot be written to '{folder}': {error.strerror}.",
-                "What was in service before still is.",
-            ) from error
 
     def _model(self, name: str) -> Path:
         require_name(name)

@@ -9,63 +9,23 @@ may be an id. Listing what is stored reads the index alone: neither pandas nor p
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forecaster.atomic import replace_file
-from forecaster.errors import (
-    DamagedError,
-    ForecasterError,
-    InvalidInputError,
-    NotFoundError,
-    TemporaryError,
-)
+from forecaster.atomic import replace_file, sweep
+from forecaster.errors import DamagedError, ForecasterError, InvalidInputError, NotFoundError
+from forecaster.index import Entry, by_part, decode, encode
+from forecaster.locking import TIMEOUT, writing
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from forecaster.parts import Part
-
-FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What the index says of one series.
-
-    Attributes:
-        part: Name of the file under `parts/` that holds it.
-        start: Its first row in that file.
-        rows: How many rows it has.
-        first: First timestamp, ISO 8601 or an integer.
-        last: Last timestamp.
-        time: `naive`, `integer`, or the time zone's name.
-        frequency: pandas alias, None when there is none to tell.
-        hash: Digest of its numbers, for manifests and to notice damage.
-        covariates: Names of the columns besides `y`.
-        source: Where it came from, as the fetch described it.
-        fetched_at: UTC, ISO 8601.
-        problems: `{kind, count, first}` for each defect found when it was stored.
-    """
-
-    part: str
-    start: int
-    rows: int
-    first: str | int
-    last: str | int
-    time: str
-    frequency: str | None
-    hash: str
-    covariates: list[str]
-    source: dict[str, Any]
-    fetched_at: str
-    problems: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Store:
@@ -76,7 +36,7 @@ class Store:
         lock_timeout: Seconds to wait for another writer.
     """
 
-    def __init__(self, folder: Path, *, lock_timeout: float = 10.0) -> None:
+    def __init__(self, folder: Path, *, lock_timeout: float = TIMEOUT) -> None:
         self.folder = Path(folder)
         self.parts = self.folder / "parts"
         self.index = self.folder / "index.json"
@@ -97,11 +57,11 @@ class Store:
             status = self.index.stat()
             stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
             if stamp != self._seen[0]:  # thousands of symbols ask in turn: parse once a commit
-                self._seen = (stamp, _parsed(self.index, self.index.read_bytes()))
+                self._seen = (stamp, decode(self.index.read_bytes(), self.index))
         except FileNotFoundError:
             return {}
         except OSError as error:
-            raise _failure("read", self.index, error) from error
+            raise _unreadable(self.index, error) from error
         return dict(self._seen[1])
 
     def entry(self, unique_id: str) -> Entry:
@@ -132,14 +92,14 @@ class Store:
             entries = self._wanted(ids)
             moved = _check_times(entries)
             try:
-                pieces = [load(self.parts / part, some) for part, some in _by_part(entries).items()]
+                pieces = [load(self.parts / part, some) for part, some in by_part(entries).items()]
             except VanishedError:
                 # A writer replaced the part after the index was read: the new index knows better.
                 if entries == seen:
                     raise
                 seen = entries
             except OSError as error:
-                raise _failure("read", self.parts, error) from error
+                raise _unreadable(self.parts, error) from error
             else:
                 frame = long_frame(gathered(pieces)[0])
                 frame.attrs["notices"] = moved
@@ -159,7 +119,7 @@ class Store:
         from forecaster.parts import damages
 
         found: dict[str, str] = {}
-        for part, members in _by_part(self.entries()).items():
+        for part, members in by_part(self.entries()).items():
             found |= damages(self.parts / part, members)
         return found
 
@@ -216,27 +176,15 @@ class Store:
     @contextmanager
     def _writing(self) -> Iterator[dict[str, Entry]]:
         """Hold the lock, hand out the entries to change, and commit them."""
-        from filelock import FileLock, Timeout
-
-        path = self.folder / ".lock"
-        try:
-            self.parts.mkdir(parents=True, exist_ok=True)
-            with FileLock(path, timeout=self.lock_timeout):
-                entries = self.entries()
-                before = dict(entries)
-                self._clean(before)
-                yield entries
-                self._compact(before, entries)
-                self._commit(entries)
-                self._clean(entries)
-        except Timeout as error:
-            raise TemporaryError(
-                f"Another process is writing to '{self.folder}' and did not finish within "
-                f"{self.lock_timeout:g} s.",
-                "Run it again later.",
-            ) from error
-        except OSError as error:
-            raise _failure("write to", self.folder, error) from error
+        with writing(self.folder, timeout=self.lock_timeout):
+            self.parts.mkdir(exist_ok=True)
+            entries = self.entries()
+            before = dict(entries)
+            self._clean(before)
+            yield entries
+            self._compact(before, entries)
+            replace_file(self.index, lambda file: file.write(encode(entries)))
+            self._clean(entries)
 
     def _write(self, part: Part, encoded: memoryview, kind: str) -> str:
         slug = re.sub(r"[^a-z0-9]+", "-", kind.lower()).strip("-")[:24] or "series"
@@ -244,19 +192,11 @@ class Store:
         replace_file(self.parts / name, lambda file: file.write(encoded))
         return name
 
-    def _commit(self, entries: dict[str, Entry]) -> None:
-        content = {
-            "format": FORMAT,
-            "series": {uid: vars(entries[uid]) for uid in sorted(entries)},
-        }
-        text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
-        replace_file(self.index, lambda file: file.write(text))
-
     def _compact(self, before: dict[str, Entry], after: dict[str, Entry]) -> None:
         """Rewrite the parts that have fewer live rows than dead ones."""
         from forecaster.parts import Part, gathered, load, stored_rows
 
-        live = _by_part(after)
+        live = by_part(after)
         touched = {e.part for uid, e in before.items() if after.get(uid) is not e} & live.keys()
         for name in sorted(touched):
             path = self.parts / name
@@ -275,37 +215,11 @@ class Store:
     def _clean(self, entries: dict[str, Entry]) -> None:
         """Delete what no entry names: superseded parts, and what a crash left behind."""
         named = {entry.part for entry in entries.values()}
-        for path in self.parts.iterdir():
-            if path.name not in named and path.suffix in (".parquet", ".tmp"):
+        for path in self.parts.glob("*.parquet"):
+            if path.name not in named:
                 path.unlink(missing_ok=True)
-        for path in self.folder.glob("*.tmp"):
-            path.unlink(missing_ok=True)
-
-
-def _parsed(path: Path, text: bytes) -> dict[str, Entry]:
-    try:
-        content = json.loads(text)
-        known = content["format"] <= FORMAT
-        # A newer format may have other fields; it is refused below, in words.
-        entries = {uid: Entry(**entry) for uid, entry in content["series"].items() if known}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedError(
-            f"The index of the stored series, '{path}', is damaged: {error}.",
-            "Restore it from a backup, or delete it and fetch the series again.",
-        ) from error
-    if not known:
-        raise ForecasterError(
-            f"'{path}' has format {content['format']}; this version reads {FORMAT}.",
-            "Upgrade forecaster.",
-        )
-    return entries
-
-
-def _by_part(entries: Mapping[str, Entry]) -> dict[str, dict[str, Entry]]:
-    parts: dict[str, dict[str, Entry]] = {}
-    for uid, entry in entries.items():
-        parts.setdefault(entry.part, {})[uid] = entry
-    return parts
+        sweep(self.parts)
+        sweep(self.folder)
 
 
 def _require(ids: Sequence[str], entries: Mapping[str, Entry], folder: Path) -> None:
@@ -342,9 +256,8 @@ def _check_times(entries: Mapping[str, Entry]) -> list[str]:
     return [f"Times in {', '.join(zones)} were converted to UTC."] if len(zones) > 1 else []
 
 
-def _failure(verb: str, path: Path, error: OSError) -> ForecasterError:
-    reason = error.strerror or str(error)
+def _unreadable(path: Path, error: OSError) -> ForecasterError:
     return ForecasterError(
-        f"Cannot {verb} '{error.filename or path}': {reason}.",
-        "What was stored before is unchanged." if verb == "write to" else "",
+        f"Cannot read '{error.filename or path}': {error.strerror or error}.",
+        "Check the permissions and the disk.",
     )

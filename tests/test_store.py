@@ -464,8 +464,9 @@ def test_a_damaged_or_newer_index_is_told(store: Store):
     store.put(frame(), CSV)
     content = json.loads(store.index.read_text())
     store.index.write_text(json.dumps(content | {"format": 99}))
-    with pytest.raises(ForecasterError, match="Upgrade"):
+    with pytest.raises(InvalidInputError, match=r"newer format 99.*Upgrade") as caught:
         store.ids()
+    assert caught.value.exit_code == 5
     for text in ("", "[]", "{", '{"format": 1, "series": {"a": {}}}'):
         store.index.write_text(text)
         with pytest.raises(DamagedError, match=r"index\.json"):
@@ -473,6 +474,69 @@ def test_a_damaged_or_newer_index_is_told(store: Store):
         with pytest.raises(DamagedError):  # and never overwritten
             store.put(frame(), CSV)
         assert store.index.read_text() == text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"part": 3},
+        {"part": "../../secret.parquet"},
+        {"start": -1},
+        {"start": 10**30},
+        {"rows": "x"},
+        {"rows": 0},
+        {"rows": True},
+        {"first": None},
+        {"time": None},
+        {"frequency": 7},
+        {"hash": []},
+        {"covariates": "volume"},
+        {"covariates": [1]},
+        {"source": None},
+        {"fetched_at": 5},
+        {"problems": [1]},
+        {"problems": [{"kind": "unheard of", "count": 1, "first": None}]},
+        {"problems": [{"kind": [], "count": 1, "first": None}]},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_an_entry_of_other_types_is_damage(store: Store, change):
+    store.put(frame(), CSV)
+    content = json.loads(store.index.read_text())
+    content["series"]["a"] |= change
+    store.index.write_text(json.dumps(content))
+    with pytest.raises(DamagedError, match=r"index\.json', is damaged: .*fetch the series again"):
+        store.entries()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "null",
+        "3",
+        '{"format": null, "series": {}}',
+        '{"format": "2", "series": {}}',
+        '{"format": 1, "series": []}',
+        '{"format": 1, "series": null}',
+        '{"format": 1, "series": {"a": null}}',
+        '{"format": 1, "series": {"a": []}}',
+        "[" * 100_000,
+    ],
+    ids=lambda text: text[:40],
+)
+def test_an_index_of_another_shape_is_damage(store: Store, text):
+    store.put(frame(), CSV)
+    store.index.write_text(text)
+    with pytest.raises(DamagedError, match=r"index\.json', is damaged: .*fetch the series again"):
+        store.entries()
+
+
+def test_every_defect_of_the_index_has_words():
+    from forecaster.index import DEFECTS
+    from forecaster.listing import WORDS
+
+    assert WORDS.keys() >= DEFECTS
 
 
 # -- speed ------------------------------------------------------------------------------------
