@@ -35,6 +35,17 @@ class DieboldMariano(NamedTuple):
     note: str = ""
 
 
+def own_size(values: Floats | float) -> Floats:
+    """Return the absolute values, 1 for a zero: something to divide by.
+
+    Squares of values divided by the largest of them neither underflow nor overflow.
+
+    >>> own_size(np.array([-5.0, 0.0])).tolist()
+    [5.0, 1.0]
+    """
+    return np.where(np.asarray(values) != 0, np.abs(values), 1.0)
+
+
 def mae(y: Floats, forecast: Floats) -> float:
     """Return the mean absolute error, in the unit of `y`.
 
@@ -59,7 +70,9 @@ def rmse(y: Floats, forecast: Floats) -> float:
     >>> rmse(np.array([1.0, 2.0]), np.array([1.0, 4.0])) ** 2
     2.0000000000000004
     """
-    return float(np.sqrt(mse(y, forecast)))
+    error = np.abs(y - forecast)
+    unit = own_size(error.max())
+    return float(unit * np.sqrt(np.mean(np.square(error / unit))))
 
 
 def smape(y: Floats, forecast: Floats) -> float:
@@ -115,14 +128,14 @@ def mase_scales(y: Floats, offsets: Ints, season_length: int) -> Floats:
     Returns:
         Scales, `(series,)`.
     """
-    scale = _mean_change(y, offsets, season_length)
+    scale = mean_change(y, offsets, season_length)
     if season_length > 1:
-        scale = np.where(scale > 0, scale, _mean_change(y, offsets, 1))
+        scale = np.where(scale > 0, scale, mean_change(y, offsets, 1))
     return np.where(scale > 0, scale, np.nan)
 
 
-def _mean_change(y: Floats, offsets: Ints, lag: int) -> Floats:
-    """Mean of |y[t] - y[t - lag]| within each series, 0 where there is no such pair: (series,)."""
+def mean_change(y: Floats, offsets: Ints, lag: int) -> Floats:
+    """Return the mean of |y[t] - y[t - lag]| within each series, 0 where there is no such pair: (series,)."""
     counts = np.maximum(np.diff(offsets) - lag, 0)
     series = np.repeat(np.arange(len(counts)), counts)
     begins = np.cumsum(counts) - counts
@@ -251,7 +264,8 @@ def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int, step: int = 1)
         return DieboldMariano(float("nan"), float("nan"), n, f"needs at least {needed} losses")
     if size == 0:
         return DieboldMariano(0.0, 1.0, n, "the losses are identical")
-    if np.ptp(difference) <= 1e-12 * size:
+    difference /= size
+    if np.ptp(difference) <= 1e-12:
         return DieboldMariano(
             float("nan"), float("nan"), n, "the losses differ by the same amount every time"
         )

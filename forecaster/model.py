@@ -116,6 +116,8 @@ class Model:
     ) -> Forecast:
         """Forecast from any cutoffs of a panel.
 
+        A series that has never changed, in training or since, is forecast to stay as it is.
+
         Args:
             panel: Regular series, with the covariates the model was trained with.
             cutoffs: Row of the last observed value of each window `(window,)`; rows after it are
@@ -137,8 +139,10 @@ class Model:
         for part in _parts(len(cutoffs)):
             context = features[rows_before(cutoffs[part], self.lookback)]
             outputs[part] = self._rolled(context, None if known is None else known[part], horizon)
-        last = scaling.levels(panel)[cutoffs]
-        levels = scaling.outputs_to_levels(outputs, last, series)
+        seen = scaling.levels(panel)
+        levels = scaling.outputs_to_levels(outputs, seen[cutoffs], series)
+        still = scaling.never_changed(seen, panel.offsets, cutoffs, series)
+        levels[still] = seen[cutoffs[still], None]  # a network is near a constant, never at it
         return Forecast(series, levels, scaling, self.conformal)
 
     def _rolled(self, context: Floats, known: Floats | None, horizon: int) -> Floats:

@@ -14,13 +14,15 @@ import numpy as np
 from forecaster.arrays import Flags, Floats, Ints
 from forecaster.config import ScalingSpec
 from forecaster.errors import InvalidInputError
+from forecaster.metrics import mean_change, own_size
 from forecaster.series import Panel
 
 CELLS_AT_ONCE = 4_000_000  # of the padded matrix in which series are scaled together
 LARGEST_VALUE = 1e100  # squares and sums of squares stay finite
 LARGEST_INPUT = 1e15  # in float32 with room for the squares that training takes
-LARGEST_LOG = 700.0  # its exponential is the largest that is finite
+LARGEST_LOG = float(np.log(LARGEST_VALUE))  # forecasts and bounds end where values do
 FEWEST_BLOCKS = 4
+ROUNDING = 1e-9  # a logarithm may be computed a little differently each time
 LOG_SLOPE = 0.5  # spread grows with at least this power of the level: a power below 1/2, so log
 
 
@@ -107,6 +109,23 @@ class Scaling:
         ) / np.repeat(self.covariate_scale, panel.lengths, axis=0)
         return np.column_stack([target, covariates]).astype(np.float32)
 
+    def never_changed(self, levels: Floats, offsets: Ints, cutoffs: Ints, series: Ints) -> Flags:
+        """Tell which windows see a series that has always been the same `(window,)`.
+
+        Neither the rows trained on nor those of the panel up to the cutoff change.
+
+        Args:
+            levels: Of the panel that this state is aligned with `(row,)`.
+            offsets: Rows `offsets[i]:offsets[i + 1]` belong to series i `(series + 1,)`.
+            cutoffs: Row of the last observed value of each window `(window,)`.
+            series: Place of each window's series `(window,)`.
+        """
+        changes = np.cumsum(_differences(levels, offsets) != 0)
+        still = changes[cutoffs] == changes[offsets[series]]
+        # Only a series without a change in the rows trained on has its own size for a unit.
+        size = own_size(levels[cutoffs])
+        return still & (np.abs(self.error_unit[series] - size) <= ROUNDING * size)
+
     def outputs_to_levels(self, outputs: Floats, last_levels: Floats, series: Ints) -> Floats:
         """Map a network's outputs to levels.
 
@@ -148,10 +167,9 @@ def fit(panel: Panel, spec: ScalingSpec) -> Scaling:
         covariate_scale=np.ones((len(panel.ids), len(panel.covariate_names))),
     )
     levels = state.levels(panel)
-    changes = _differences(levels, panel.offsets)
-    state.error_unit[:] = _error_units(changes, levels, panel)
+    state.error_unit[:] = _error_units(levels, panel)
     if state.difference:
-        levels = changes
+        levels = _differences(levels, panel.offsets)
         levels[panel.offsets[:-1][panel.lengths > 0]] = np.nan  # the first row has no difference
     columns = [levels, *panel.covariates.T]
     for series, rows in _chunks(panel):
@@ -166,9 +184,19 @@ def fit(panel: Panel, spec: ScalingSpec) -> Scaling:
 
 
 def _fit_scaler(matrix: Floats, scaler: str) -> tuple[Floats, Floats]:
-    """Fit one scikit-learn scaler on `(row, series)`, NaN where a series has no row."""
+    """Fit one scikit-learn scaler on `(row, series)`, NaN where a series has no row.
+
+    A series that never changes is scaled by its own size, one of zeros by 1.
+    """
     if scaler == "none":
         return np.zeros(matrix.shape[1]), np.ones(matrix.shape[1])
+    unit = _units(matrix)
+    center, scale = _fit_sized(matrix / unit, scaler)
+    return center * unit, scale * unit
+
+
+def _fit_sized(matrix: Floats, scaler: str) -> tuple[Floats, Floats]:
+    """Fit on columns whose largest absolute value is 1."""
     from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 
     if scaler == "minmax":
@@ -179,13 +207,19 @@ def _fit_scaler(matrix: Floats, scaler: str) -> tuple[Floats, Floats]:
     return np.nan_to_num(center), np.nan_to_num(fitted.scale_, nan=1.0)
 
 
+def _units(matrix: Floats) -> Floats:
+    """Return the largest absolute value of each column of `(row, series)`, 1 for zero: `(series,)`."""
+    return own_size(np.nan_to_num(np.abs(matrix)).max(axis=0, initial=0.0))
+
+
 def _choose_log(panel: Panel, transform: str) -> Flags:
     """Tell which series are forecast as logarithms."""
     if transform != "auto":
         return np.full(len(panel.ids), transform == "log")
     chosen = np.zeros(len(panel.ids), dtype=bool)
     for series, rows in _chunks(panel):
-        chosen[series] = _spread_grows(_padded(panel.y, panel, series, rows))
+        matrix = _padded(panel.y, panel, series, rows)
+        chosen[series] = _spread_grows(matrix / _units(matrix))
     return chosen
 
 
@@ -217,13 +251,11 @@ def _spread_grows(matrix: Floats) -> Flags:
     return positive & (whole.sum(axis=0) >= FEWEST_BLOCKS) & (slope > LOG_SLOPE)
 
 
-def _error_units(changes: Floats, levels: Floats, panel: Panel) -> Floats:
+def _error_units(levels: Floats, panel: Panel) -> Floats:
     """Return the mean absolute change of each series `(series,)`; for a constant one, its size."""
-    steps = np.maximum(1, panel.lengths - 1)
-    total = np.append(0.0, np.cumsum(np.abs(changes)))
-    mean = (total[panel.offsets[1:]] - total[panel.offsets[:-1]]) / steps
-    size = np.where(panel.lengths > 0, np.append(np.abs(levels), 0.0)[panel.offsets[:-1]], 0.0)
-    return np.where(mean > 0, mean, np.where(size > 0, size, 1.0))
+    mean = mean_change(levels, panel.offsets, 1)
+    first = np.where(panel.lengths > 0, np.append(levels, 0.0)[panel.offsets[:-1]], 0.0)
+    return np.where(mean > 0, mean, own_size(first))
 
 
 def _require_size(panel: Panel) -> None:

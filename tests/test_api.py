@@ -148,6 +148,28 @@ def test_integer_times_go_on_with_their_step(fitted):
         model.predict(frame=frame.assign(ds=np.arange(160) * 2))
 
 
+@pytest.mark.parametrize("factor", [2.0**-960, 2.0**300])
+def test_forecasts_grow_with_the_values(fitted, factor):
+    frame = frame_of("a", "b")
+    model = Forecaster(**QUICK | {"transform": "none"}).fit(frame)
+    sized = Forecaster(**QUICK | {"transform": "none"}).fit(frame.assign(y=frame["y"] * factor))
+    expected = model.predict().set_index(["unique_id", "ds", "cutoff"]) * factor
+    found = sized.predict().set_index(["unique_id", "ds", "cutoff"])
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-5)
+    verdicts = [each.evaluated.backtest.judgement.verdict for each in (model, sized)]
+    assert verdicts[0] == verdicts[1]
+
+
+def test_a_series_that_never_changed_is_forecast_to_stay_as_it_is():
+    frame = frame_of("tiny", "huge", "zero", "varies")
+    for name, size in {"tiny": 1e-6, "huge": -1e9, "zero": 0.0}.items():
+        frame.loc[frame["unique_id"] == name, "y"] = size
+    table = Forecaster(**QUICK | {"epochs": 1}).fit(frame).predict(6).set_index("unique_id")
+    for name, size in {"tiny": 1e-6, "huge": -1e9, "zero": 0.0}.items():
+        np.testing.assert_allclose(table.loc[name, "gru"], size, rtol=1e-6, atol=0)
+    assert table.loc["varies", "gru"].nunique() > 1
+
+
 def test_zones_survive():
     frame = frame_of("a", frequency="h")
     frame["ds"] = frame["ds"].dt.tz_localize("UTC").dt.tz_convert("Europe/Berlin")

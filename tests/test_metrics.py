@@ -219,3 +219,23 @@ def test_it_is_right_about_as_often_as_it_says():
         a, b = (np.convolve(noise.normal(size=81), [1, 1], "valid") ** 2 for _ in range(2))
         wrong += metrics.diebold_mariano(a, b, 2).p_value < 0.05
     assert 0.02 < wrong / 400 < 0.09
+
+
+@pytest.mark.parametrize("factor", [2.0**-980, 2.0**330])
+def test_metrics_do_not_depend_on_the_size_of_values(factor):
+    random = np.random.default_rng(0)
+    y, one, other = random.normal(size=(3, 20, 4))
+    offsets = np.array([0, 80])
+    assert metrics.rmse(y * factor, one * factor) == metrics.rmse(y, one) * factor
+    scale, sized = (metrics.mase_scales(values.ravel(), offsets, 4) for values in (y, y * factor))
+    assert sized == scale * factor
+    assert metrics.mase(y * factor, one * factor, sized) == metrics.mase(y, one, scale)
+    losses = [np.abs(y - forecast).ravel() for forecast in (one, other)]
+    assert metrics.diebold_mariano(*(loss * factor for loss in losses), 4) == (
+        metrics.diebold_mariano(*losses, 4)
+    )
+
+
+def test_one_error_too_large_to_square_does_not_make_the_rmse_infinite():
+    y, forecast = np.array([1e100, 1e-200, 0.0, 0.0]), np.array([1e100, 0.0, 3e200, 1.0])
+    assert metrics.rmse(y, forecast) == pytest.approx(1.5e200)

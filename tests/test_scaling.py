@@ -83,6 +83,58 @@ def test_covariates_are_scaled_by_their_own_rows():
     np.testing.assert_allclose(inputs[:, 0], inputs[:, 1], rtol=1e-6)
 
 
+@pytest.mark.parametrize("scaler", SCALERS[:3])
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from([0.0, 1.0, -1.0]) | st.floats(-2, 2).map(lambda y: round(y, 6)),
+        min_size=4,
+        max_size=40,
+    ),
+    st.floats(-290, 90).map(lambda power: 10**power),
+)
+def test_the_size_of_values_does_not_matter(scaler, column, factor):
+    column = np.array(column)
+    spec = ScalingSpec(transform="none", scaler=scaler)
+    plain, sized = panel_from(column), panel_from(column * factor)
+    one, other = scaling.fit(plain, spec), scaling.fit(sized, spec)
+    if column.any():  # all zeros have no size
+        np.testing.assert_allclose(other.scale / factor, one.scale, rtol=1e-6)
+        np.testing.assert_allclose(other.error_unit / factor, one.error_unit, rtol=1e-6)
+        np.testing.assert_allclose(other.inputs(sized), one.inputs(plain), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [1e-290, 1e90])
+def test_the_logarithm_is_chosen_whatever_the_size(factor):
+    random = np.random.default_rng(0)
+    price = np.exp(np.cumsum(random.normal(0.002, 0.02, 600)))
+    assert scaling.fit(panel_from(price * factor), ScalingSpec()).log.all()
+
+
+def test_a_large_series_does_not_hide_the_changes_of_a_small_one():
+    small = np.array([1.0, 2.0, 4.0, 2.0]) * 1e-30
+    state = scaling.fit(panel_from([1e30, 2e30, 1e30], small), ScalingSpec(transform="none"))
+    assert state.error_unit[1] == pytest.approx(5 / 3 * 1e-30)
+
+
+@pytest.mark.parametrize("scaler", SCALERS[:3])
+@pytest.mark.parametrize("size", [1e-299, 1e-6, 3.0, 1e90])
+def test_a_constant_series_is_scaled_by_its_own_size(scaler, size):
+    state = scaling.fit(panel_from([-size] * 9), ScalingSpec(transform="none", scaler=scaler))
+    assert state.scale[0] == size
+    assert state.error_unit[0] == size
+
+
+def test_a_series_that_never_changed_is_told_from_one_that_was_still_lately():
+    trained = panel_from([3.0] * 8, [0.0] * 8, [3.0, 5.0] * 4)
+    since = panel_from([3.0] * 6 + [4.0], [0.0] * 7, [3.0] * 7)
+    for transform in ("none", "diff"):
+        state = scaling.fit(trained, ScalingSpec(transform=transform))
+        levels, cutoffs = state.levels(since), np.array([5, 6, 13, 20])
+        still = state.never_changed(levels, since.offsets, cutoffs, np.array([0, 0, 1, 2]))
+        assert still.tolist() == [True, False, True, False]
+
+
 def test_a_constant_series_stays_finite():
     panel = panel_from([3.0] * 12, [0.0] * 12)
     state = scaling.fit(panel, ScalingSpec())
@@ -108,7 +160,8 @@ def test_a_value_far_off_the_rows_trained_on_is_refused():
 
 def test_logarithms_never_come_back_infinite():
     state = scaling.fit(panel_from([1.0, 2.0, 3.0]), ScalingSpec(transform="log"))
-    assert np.isfinite(state.levels_to_values(np.array([[1e6]]), np.array([0]))).all()
+    values = state.levels_to_values(np.array([[1e6, 2.0]]), np.array([0]))
+    np.testing.assert_allclose(values, [[scaling.LARGEST_VALUE, np.exp(2.0)]])
 
 
 def test_a_new_series_is_scaled_by_its_own_rows_and_a_known_one_as_trained():
