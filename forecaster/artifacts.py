@@ -14,16 +14,19 @@ import hashlib
 import io
 import json
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from forecaster.arrays import Floats
 from forecaster.atomic import new_folder
 from forecaster.config import Config, validated
 from forecaster.errors import DamagedError, InvalidInputError, NotFoundError
-from forecaster.intervals import Conformal
+from forecaster.intervals import KEPT, Conformal
 from forecaster.model import Model, Trained
 from forecaster.runtime import Network
 from forecaster.scaling import ARRAYS, Scaling
@@ -39,6 +42,7 @@ FILES = (
 )
 GOLDEN_WINDOWS = 2
 GOLDEN_TOLERANCE = 1e-4  # ONNX Runtime versions round differently; damage is far larger
+HDF5 = b"\x89HDF\r\n\x1a\n"
 AGAIN = "Train it again, or restore the folder from a backup."
 
 
@@ -60,9 +64,7 @@ def save(model: Model, folder: Path, about: dict[str, Any]) -> None:
         "network.weights.h5": model.weights,
         "network.onnx": model.graph,
         "scaling.json": _json(_scaling_to_dict(model.scaling)),
-        "intervals.json": _json(
-            {"windows": model.conformal.windows, "scores": model.conformal.scores.tolist()}
-        ),
+        "intervals.json": _json(_conformal_to_dict(model.conformal)),
         "golden.npz": _golden(model.network),
     }
     manifest = {
@@ -79,36 +81,49 @@ def save(model: Model, folder: Path, about: dict[str, Any]) -> None:
 
 
 def load(folder: Path) -> Model:
-    """Read a version and check it: digests of all files, then the golden forecast.
+    """Read a version and check it: digests of all files, their content, the golden forecast.
 
     Raises:
         NotFoundError: There is no such folder.
-        DamagedError: A file is missing or is not what was written, or the network no longer gives
-            the forecast that it gave when it was saved.
+        DamagedError: A file is missing, is not what was written or cannot be used, or the network
+            no longer gives the forecast that it gave when it was saved.
         InvalidInputError: A newer version of the program wrote it.
     """
     manifest = read_manifest(folder)
     contents = {name: _checked(folder / name, digest) for name, digest in manifest["files"].items()}
-    try:
-        config = validated(tomllib.loads(contents["config.toml"].decode()))
-        intervals = json.loads(contents["intervals.json"])
-        model = Model(
-            config,
-            _scaling_from_dict(json.loads(contents["scaling.json"])),
-            Conformal(
-                intervals["windows"],
-                np.asarray(intervals["scores"]).reshape(-1, int(config.network.horizon or 0)),
-            ),
-            contents["network.onnx"],
-            contents["network.weights.h5"],
-            Trained(**manifest["trained"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
+    with _reading(folder / "config.toml"):
+        config = _config(contents["config.toml"])
+    with _reading(folder / "scaling.json"):
+        scaling = _scaling(json.loads(contents["scaling.json"]), len(config.data.covariates))
+    with _reading(folder / "intervals.json"):
+        conformal = _conformal(json.loads(contents["intervals.json"]), config.network.horizon)
+    with _reading(folder / "manifest.json"):
+        trained = Trained(**manifest["trained"])
+    with _reading(folder / "network.weights.h5"):
+        weights = _weights(contents["network.weights.h5"])
+    model = Model(config, scaling, conformal, contents["network.onnx"], weights, trained)
+    with _reading(folder / "network.onnx"):
+        _require_sizes(model)
+    with _reading(folder / "golden.npz"):
+        expected, found = _golden_again(model.network, contents["golden.npz"])
+    if not np.allclose(found, expected, rtol=GOLDEN_TOLERANCE, atol=GOLDEN_TOLERANCE):
+        difference = float(np.max(np.abs(found - expected)))
         raise DamagedError(
-            f"The model version '{folder}' is not complete: {error}.", AGAIN
-        ) from error
-    _check_golden(model.network, contents["golden.npz"], folder)
+            f"The model version '{folder}' forecasts {difference:g} away from its golden forecast: "
+            "this machine's ONNX Runtime does not compute what the one that saved it did.",
+            AGAIN,
+        )
     return model
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Name the file that a reader in the body of `with` could not use."""
+    try:
+        yield
+    except Exception as error:  # readers of bytes that anyone may have edited raise anything
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise DamagedError(f"'{path}' cannot be used: {reason[:300]}.", AGAIN) from error
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -127,9 +142,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         found, files = manifest["format"], dict(manifest["files"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedError(f"The manifest '{path}' cannot be read: {error}.", AGAIN) from error
-    if found != FORMAT:
+    if type(found) is not int or found < FORMAT:
+        raise DamagedError(f"The manifest '{path}' has the format {found!r}.", AGAIN)
+    if found > FORMAT:
         raise InvalidInputError(
-            f"'{folder}' has format {found}; this version of forecast reads format {FORMAT}.",
+            f"'{folder}' has the newer format {found}; this version of forecast reads format {FORMAT}.",
             "Upgrade forecast, or train the model again.",
         )
     if missing := set(FILES) - files.keys():
@@ -161,18 +178,37 @@ def _golden(network: Network) -> bytes:
     return buffer.getvalue()
 
 
-def _check_golden(network: Network, content: bytes, folder: Path) -> None:
+def _golden_again(network: Network, content: bytes) -> tuple[Floats, Floats]:
+    """Return the forecast that was kept and the one computed now."""
     with np.load(io.BytesIO(content), allow_pickle=False) as golden:
         expected = golden["forecast"]
         inputs = {name: golden[name] for name in golden.files if name != "forecast"}
     found = network(**inputs)
-    if not np.allclose(found, expected, rtol=GOLDEN_TOLERANCE, atol=GOLDEN_TOLERANCE):
-        difference = float(np.max(np.abs(found - expected)))
-        raise DamagedError(
-            f"The model version '{folder}' forecasts {difference:g} away from its golden forecast: "
-            "this machine's ONNX Runtime does not compute what the one that saved it did.",
-            AGAIN,
-        )
+    if found.shape != expected.shape or not found.size:
+        raise ValueError(f"it holds a forecast of shape {expected.shape}, not {found.shape}")
+    return expected, found
+
+
+def _config(content: bytes) -> Config:
+    config = validated(tomllib.loads(content.decode()))
+    if not (config.network.lookback and config.network.horizon):
+        raise ValueError("it does not say lookback and horizon")
+    return config
+
+
+def _weights(content: bytes) -> bytes:
+    """Return the weights after a look at what HDF5 says of its own length: h5py loads slowly."""
+    said = int.from_bytes(content[40:48], "little")  # end of file address, superblock version 0
+    if not content.startswith(HDF5) or len(content) != said:
+        raise ValueError(f"it is no whole HDF5 file ({len(content)} bytes)")
+    return content
+
+
+def _require_sizes(model: Model) -> None:
+    found = (model.network.context_shape[0], model.network.horizon)
+    if found != (model.lookback, model.horizon):
+        needed = f"lookback {model.lookback} and horizon {model.horizon}"
+        raise ValueError(f"config.toml says {needed}, the network has {found[0]} and {found[1]}")
 
 
 def _to_toml(config: Config) -> str:
@@ -187,14 +223,43 @@ def _scaling_to_dict(scaling: Scaling) -> dict[str, Any]:
     return {"ids": scaling.ids, "difference": scaling.difference, **arrays}
 
 
-def _scaling_from_dict(content: dict[str, Any]) -> Scaling:
-    if unknown := content.keys() - {field.name for field in fields(Scaling)}:
-        raise ValueError(f"unknown fields in scaling.json: {', '.join(sorted(unknown))}")
-    ids = tuple(content["ids"])
-    arrays = {name: np.asarray(content[name]) for name in ARRAYS}
-    for name in ("covariate_center", "covariate_scale"):
-        arrays[name] = arrays[name].reshape(len(ids), -1)
-    return Scaling(ids=ids, difference=content["difference"], **arrays)
+def _scaling(content: dict[str, Any], covariates: int) -> Scaling:
+    _require_keys(content, {field.name for field in fields(Scaling)})
+    ids, difference = tuple(content["ids"]), content["difference"]
+    if not all(type(uid) is str for uid in ids) or type(difference) is not bool:
+        raise TypeError("ids are no texts, or difference is no truth")
+    arrays = {}
+    for name in ARRAYS:
+        shape = (len(ids), covariates) if name.startswith("covariate_") else (len(ids),)
+        arrays[name] = _array(content[name], np.bool_ if name == "log" else np.float64, shape)
+    return Scaling(ids=ids, difference=difference, **arrays)
+
+
+def _conformal_to_dict(conformal: Conformal) -> dict[str, Any]:
+    return {"windows": conformal.windows, "scores": conformal.scores.tolist()}
+
+
+def _conformal(content: dict[str, Any], horizon: int | None) -> Conformal:
+    _require_keys(content, {"windows", "scores"})
+    windows = content["windows"]
+    if type(windows) is not int:
+        raise TypeError(f"windows is {windows!r}")
+    shape = (min(windows, KEPT), horizon) if windows else (0,)
+    scores = _array(content["scores"], np.float64, shape).reshape(-1, horizon)
+    return Conformal(windows, scores)
+
+
+def _require_keys(content: Any, needed: set[str]) -> None:
+    found = set(content) if isinstance(content, dict) else type(content).__name__
+    if found != needed:
+        raise ValueError(f"it needs {sorted(needed)} and has {found}")
+
+
+def _array(content: Any, kind: type[np.generic], shape: tuple[int | None, ...]) -> Any:
+    array = np.asarray(content)
+    if array.shape != shape or not np.isfinite(array).all():
+        raise ValueError(f"it needs finite numbers of shape {shape} and has {array.shape}")
+    return array.astype(kind, casting="safe")
 
 
 def _versions() -> dict[str, str]:

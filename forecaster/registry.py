@@ -75,7 +75,14 @@ class Registry:
         from forecaster import artifacts
 
         version = self.champion(name)
-        return artifacts.load(self.version_folder(name, version)), version
+        try:
+            return artifacts.load(self.version_folder(name, version)), version
+        except DamagedError as error:
+            others = [other for other in self.versions(name) if other != version]
+            if others:
+                champion = self._model(name) / "champion"
+                error.hint = f"Train it again, or roll back: write {others[-1]} into '{champion}'."
+            raise
 
     def save(self, name: str, model: Model, about: dict[str, Any]) -> str:
         """Write a new version, put it into service and return its name.

@@ -1,5 +1,7 @@
 """A stored version: what goes in comes out, and damage is always told."""
 
+import hashlib
+import io
 import json
 import pickle
 
@@ -77,6 +79,102 @@ def test_one_flipped_bit_is_told(saved, name, place):
         artifacts.load(saved)
 
 
+def change(version, name, content):
+    """Edit a file of a version and make its digest match."""
+    (version / name).write_bytes(content)
+    manifest = json.loads((version / "manifest.json").read_text())
+    manifest["files"][name] = hashlib.sha256(content).hexdigest()
+    (version / "manifest.json").write_text(json.dumps(manifest))
+
+
+def changed(content, **values):
+    return json.dumps(json.loads(content) | values).encode()
+
+
+def npz(**arrays):
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+ANY = {
+    "empty": lambda _: b"",
+    "garbage": lambda _: b"xx",
+    "half": lambda content: content[: len(content) // 2],
+    "null": lambda _: b"null",
+    "list": lambda _: b"[]",
+    "object": lambda _: b"{}",
+    "no text": lambda _: b"\xff\xfe",
+}
+EDITS = {
+    "config.toml": [
+        lambda content: content + b"\n[strange]\nx = 1\n",
+        lambda content: content.replace(b"epochs = 3", b"epochs = 0"),
+        lambda content: content.replace(b"lookback = 16", b"lookback = 20"),
+    ],
+    "network.onnx": [lambda content: content + content],
+    "scaling.json": [
+        lambda content: changed(content, center=[0.0]),
+        lambda content: changed(content, center=["x", "y"]),
+        lambda content: changed(content, center=[float("nan"), 1.0]),
+        lambda content: changed(content, log=[0.5, 0.5]),
+        lambda content: changed(content, log=None),
+        lambda content: changed(content, ids=3),
+        lambda content: changed(content, ids=[["a"], "b"]),
+        lambda content: changed(content, difference="no"),
+        lambda content: changed(content, covariate_scale=[[1.0], [1.0]]),
+        lambda content: changed(content, more=1),
+    ],
+    "intervals.json": [
+        lambda content: changed(content, windows=5, scores=[]),
+        lambda content: changed(content, windows="x"),
+        lambda content: changed(content, windows=-1),
+        lambda content: changed(content, scores=None),
+        lambda content: changed(content, scores={"a": 1}),
+    ],
+    "golden.npz": [
+        lambda _: npz(other=np.zeros(3)),
+        lambda _: npz(forecast=np.zeros(3), context=np.zeros(3)),
+        lambda _: npz(forecast=np.array(["x"]), context=np.array([None]).astype("U")),
+        lambda _: npz(forecast=np.zeros((0, 4)), context=np.zeros((0, 16, 3), np.float32)),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", FILES[1:])
+def test_an_edited_file_whose_digest_matches_is_told(saved, name):
+    good = (saved / name).read_bytes()
+    for edit in [*ANY.values(), *EDITS.get(name, [])]:
+        change(saved, name, edit(good))
+        with pytest.raises(DamagedError, match=name.replace(".", r"\.")) as raised:
+            artifacts.load(saved)
+        assert raised.value.exit_code == 5
+        assert "Train it again" in raised.value.hint
+    change(saved, name, good)
+    artifacts.load(saved)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"trained": None}, {"trained": {}}, {"files": 3}, {"files": {}}, {"format": "1"}],
+    ids=str,
+)
+def test_an_edited_manifest_is_told(saved, values):
+    path = saved / "manifest.json"
+    path.write_bytes(changed(path.read_bytes(), **values))
+    with pytest.raises(DamagedError, match=r"manifest\.json"):
+        artifacts.load(saved)
+
+
+def test_the_version_to_roll_back_to_is_named(fitted, tmp_path):
+    registry = Registry(tmp_path)
+    first, second = (registry.save("air", fitted.model, {}) for _ in range(2))
+    change(registry.version_folder("air", second), "golden.npz", b"")
+    with pytest.raises(DamagedError, match=r"golden\.npz") as raised:
+        registry.load("air")
+    assert f"roll back: write {first} into" in raised.value.hint
+
+
 def test_a_manifest_that_is_no_json_is_told(saved):
     (saved / "manifest.json").write_text("{")
     with pytest.raises(DamagedError, match="manifest"):
@@ -86,7 +184,7 @@ def test_a_manifest_that_is_no_json_is_told(saved):
 def test_a_newer_format_is_told(saved):
     manifest = json.loads((saved / "manifest.json").read_text())
     (saved / "manifest.json").write_text(json.dumps(manifest | {"format": 2}))
-    with pytest.raises(InvalidInputError, match=r"format 2; this version .* reads format 1"):
+    with pytest.raises(InvalidInputError, match=r"newer format 2; this version .* reads format 1"):
         artifacts.load(saved)
 
 
