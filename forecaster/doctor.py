@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import metadata
 from typing import Any, Literal, NamedTuple
 
@@ -39,22 +39,20 @@ class Check(NamedTuple):
     advice: str = ""
 
 
-def examine(workspace: Workspace) -> list[Check]:
-    """Look at everything a run needs. Imports the Keras backend: takes seconds.
+def examine(workspace: Workspace) -> Iterator[Check]:
+    """Look at everything a run needs; each finding comes as soon as it is made.
 
-    Never raises for what is wrong: that is what the checks tell.
+    The Keras backend comes last: importing it takes nearly all of the time. Never raises for what
+    is wrong: that is what the checks tell.
     """
+    yield from _python()
+    yield from _packages()
     config, check = _configuration(workspace)
-    groups: list[Callable[[], Iterator[Check]]] = [
-        _python,
-        _packages,
-        lambda: _backend(config),
-        _onnxruntime,
-        lambda: iter([check]),
-        lambda: _folder(workspace),
-        lambda: _stored(workspace),
-    ]
-    return [check for group in groups for check in group()]
+    yield check
+    yield from _folder(workspace)
+    yield from _stored(workspace)
+    yield from _onnxruntime()
+    yield from _backend(config)
 
 
 def _python() -> Iterator[Check]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -138,13 +139,28 @@ def test_a_damaged_store_is_a_finding(tmp_path: Path):
 def test_exit_code(state: Any, code: int, monkeypatch: pytest.MonkeyPatch, capsys: Any):
     monkeypatch.setattr(doctor, "examine", lambda _: [Check("disk", state, "1 GB", "Free some.")])
     assert app.run(["doctor"]) == code
-    assert "disk   1 GB. Free some." in capsys.readouterr().out
+    assert capsys.readouterr().out.split() == [state, "disk", "1", "GB.", "Free", "some."]
     assert app.run(["doctor", "--json"]) == code
     document = json.loads(capsys.readouterr().out)
     assert document["healthy"] is (code == 0)
     assert document["checks"] == [
         {"name": "disk", "state": state, "found": "1 GB", "advice": "Free some."}
     ]
+
+
+def test_findings_are_shown_before_the_slow_ones_are_made(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    shown = []
+
+    def backend_of(_config: Config) -> Iterator[Check]:
+        shown.append(capsys.readouterr().out)
+        yield Check("keras", "ok", "3")
+
+    monkeypatch.setattr(doctor, "_backend", backend_of)
+    assert app.run(["doctor", "--workspace", str(tmp_path)]) == 0
+    for name in ("python", "packages", "config", "workspace", "disk", "stored", "onnxruntime"):
+        assert f"  {name} " in shown[0]
 
 
 @pytest.mark.slow
@@ -168,7 +184,7 @@ def test_exit_code(state: Any, code: int, monkeypatch: pytest.MonkeyPatch, capsy
 )
 def test_examine_looks_at_the_real_network(toml: str, expected: dict[str, str], tmp_path: Path):
     (tmp_path / "forecast.toml").write_text(toml)
-    checks = doctor.examine(Workspace(tmp_path))
+    checks = list(doctor.examine(Workspace(tmp_path)))
     assert [check for check in checks if check.state == "fail"] == []
     found = {check.name: check.found for check in checks if check.name.startswith("cudnn")}
     assert found.keys() == expected.keys()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+NAMES = len("cudnn recurrent_1")
+
 
 @click.command()
 def doctor() -> int:
@@ -16,18 +18,15 @@ def doctor() -> int:
     Example:
       forecast doctor
     """
-    from forecaster.cli.output import emit, table
+    from forecaster.cli.output import emit, show
     from forecaster.cli.session import current
     from forecaster.doctor import examine
 
-    checks = examine(current().workspace())
+    checks = []
+    for check in examine(current().workspace()):  # shown as they come: the last ones take seconds
+        checks.append(check)
+        found = f"{check.found}. {check.advice}".removesuffix(". ")
+        show(f"{check.state:<4}  {check.name:<{NAMES}}  {found}")
     failed = any(check.state == "fail" for check in checks)
-    lines = [
-        (check.state, check.name, f"{check.found}. {check.advice}".removesuffix(". "))
-        for check in checks
-    ]
-    emit(
-        {"healthy": not failed, "checks": [check._asdict() for check in checks]},
-        table(lines, ("state", "check", "found")),
-    )
+    emit({"healthy": not failed, "checks": [check._asdict() for check in checks]}, "")
     return int(failed)

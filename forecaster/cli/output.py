@@ -28,6 +28,12 @@ def emit(document: Any, text: str) -> None:
         click.echo(text)
 
 
+def show(line: str) -> None:
+    """Print a line of a result that comes bit by bit; under `--json` its document comes at last."""
+    if not current().json:
+        click.echo(line)
+
+
 def print_json(document: Any) -> None:
     """Print one strict JSON document: a number that is not finite becomes null."""
     import json
