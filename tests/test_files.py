@@ -12,12 +12,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from forecaster.config import DataSpec
 from forecaster.errors import (
     ForecasterError,
     InvalidInputError,
     NotFoundError,
     TemporaryError,
 )
+from forecaster.series import prepare
 from forecaster.sources import files
 from forecaster.sources.downloads import download
 from forecaster.sources.files import read_file
@@ -146,7 +148,7 @@ def test_a_wide_file(put):
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_delimiters_line_ends_and_byte_order_marks(put, delimiter, ending, mark):
     lines = ["unique_id,ds,y", "a,2024-01-01,1.5", "", "a,2024-01-02,2", ""]
@@ -219,6 +221,9 @@ def test_gzip_and_parquet(put, tmp_path):
         ("05-Jan-2024", "06-Jan-2024", "2024-01-05", "%d-%b-%Y"),
         ("Jan 2024", "Feb 2024", "2024-01-01", "%b %Y"),
         ("2024Q2", "2024Q3", "2024-04-01", "first day"),
+        ("Q4 2024", "2025-Q1", "2024-10-01", "first day"),
+        ("2024-W05", "2024-W06", "2024-01-29", "Monday"),
+        ("2020W53", "2021W1", "2020-12-28", "Monday"),
         ("20240131", "20240201", "2024-01-31", "%Y%m%d"),
         ("202401", "202402", "2024-01-01", "%Y%m"),
     ],
@@ -251,9 +256,66 @@ def test_one_offset_is_kept_and_several_become_utc(put):
     several, notices = read_file(put("ds,y\n2024-01-01T00:00+10:00,1\n2024-07-01T00:00+11:00,2\n"))
     assert several["ds"].iloc[1].isoformat() == "2024-06-30T13:00:00+00:00"
     assert "+10:00, +11:00" in notices[0]
+    assert "--timezone" in notices[0]
     utc, silent = read_file(put("ds,y\n2024-01-01T00:00Z,1\n2024-01-02 00:00:00+00:00,2\n"))
     assert str(utc["ds"].dt.tz) == "UTC"
     assert silent == []
+
+
+@pytest.mark.parametrize("clock", ["aware", "naive", "parquet"])
+@pytest.mark.parametrize("first", ["2024-03-30", "2024-10-26"])  # the clocks change the day after
+def test_local_time_is_kept_when_its_zone_is_named(put, tmp_path, clock, first):
+    berlin = pd.date_range(first, periods=72, freq="h", tz="Europe/Berlin")
+    shown = berlin if clock == "aware" else berlin.tz_localize(None)
+    path = put(
+        "unique_id,ds,y\n"
+        + "".join(
+            f"{uid},{time.isoformat()},{n % 24}\n" for uid in "ab" for n, time in enumerate(shown)
+        )
+    )
+    if clock == "parquet":
+        path = tmp_path / "t.parquet"
+        pd.DataFrame({"ds": berlin.tz_convert("UTC"), "y": range(72)}).to_parquet(path)
+    frame, notices = read_file(path, Columns(timezone="Europe/Berlin"))
+    assert frame["ds"].iloc[-72:].tolist() == berlin.tolist()
+    assert str(frame["ds"].dt.tz) == "Europe/Berlin"
+    assert not any("UTC" in line for line in notices)
+    panel = prepare(frame, DataSpec())
+    assert (panel.frequency, panel.notices) == ("h", ())
+    assert panel.lengths.tolist() == [72] * len(panel.ids)
+
+
+def test_local_midnights_are_days_when_their_zone_is_named(put):
+    days = pd.date_range("2024-03-25", periods=14, tz="Europe/Berlin")
+    path = put("ds,y\n" + "".join(f"{day.isoformat()},{n}\n" for n, day in enumerate(days)))
+    assert prepare(read(path, timezone="Europe/Berlin"), DataSpec()).frequency == "D"
+
+
+def test_a_zone_that_does_not_fit_is_told(put):
+    with pytest.raises(InvalidInputError, match="no time zone 'Berlin'"):
+        Columns(timezone="Berlin")
+    with pytest.raises(InvalidInputError, match=r"Europe/Berlin never showed 2024-03-31 02:30"):
+        read(put("ds,y\n2024-03-31T02:30,1\n"), timezone="Europe/Berlin")
+    with pytest.raises(InvalidInputError, match="Integers such as 0 have no time zone"):
+        read(put("ds,y\n0,1\n"), timezone="Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("unit", "first"), [("seconds", "1704067200"), ("milliseconds", "1704067200000")]
+)
+def test_the_time_since_1970_is_read(put, unit, first):
+    path = put(f"ds,y\n{first},1\n")
+    frame, notices = read_file(path)
+    assert frame["ds"].iloc[0] == pd.Timestamp("2024-01-01", tz="UTC")
+    assert f"{unit} since 1970" in notices[0]
+    local = read(path, timezone="Asia/Tokyo")["ds"].iloc[0]
+    assert local.isoformat() == "2024-01-01T09:00:00+09:00"
+
+
+def test_the_day_numbers_of_excel_are_suspected(put):
+    frame, notices = read_file(put("ds,y\n45292,1\n45293,2\n"))
+    assert frame["ds"].tolist() == [45292, 45293]
+    assert "Excel" in notices[0]
 
 
 # -- what is refused --------------------------------------------------------------------------
@@ -280,6 +342,7 @@ def test_one_offset_is_kept_and_several_become_utc(put):
         ("ds;y\n0;1.5\n1;2,5\n", "line 2 .* '1.5'"),
         ("ds,y\n0,1_000\n", "'1_000'"),
         ('ds,y,n\n0,1,"a\nb"\n1,x,c\n', "line 4 .* 'x'"),
+        ("ds,\ry\n0,1\n", "Line 1 .* is not CSV"),
         ("ds,y\n0,1\n1\n", "Line 3 .* needs 2 fields, .* has 1: '1'"),
         ("ds,y\n0,1\n1,2,3\n", "Line 3 .* has 3: '1,2,3'"),
         ("ds,y\n2024-01-01,1\n,2\n", "line 3 .*a time is missing"),

@@ -50,7 +50,7 @@ def predict(
     from forecaster.sources.layout import GUESSED
 
     if file is None and columns != GUESSED:
-        raise click.UsageError("--id, --time, --target, --wide and --unique-id describe --data.")
+        raise click.UsageError("The options of the file describe the FILE of --data.")
     result = run(
         current().workspace(),
         ids,

@@ -25,6 +25,10 @@ COLUMN_OPTIONS: dict[str, dict[str, Any]] = {  # by the field of `Columns`
         "metavar": "NAME",
         "help": "Of the file: name of its only series; else the file's name.",
     },
+    "timezone": {
+        "metavar": "ZONE",
+        "help": "Of the file: where its clock stood, such as Europe/Berlin; else as written.",
+    },
 }
 SHOWN = 20  # of many series, the first ones stand for all
 

@@ -15,7 +15,7 @@ from forecaster.errors import InvalidInputError
 from forecaster.sources.contents import contents
 from forecaster.sources.layout import GUESSED, Columns, Layout, find_layout
 from forecaster.sources.tables import Sheet, read_sheet
-from forecaster.sources.timestamps import WRITE_ISO, UnreadableTimeError, parse_times
+from forecaster.sources.timestamps import WRITE_ISO, UnreadableTimeError, in_zone, parse_times
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -58,15 +58,17 @@ def read_coded(source: str | Path, columns: Columns = GUESSED) -> tuple[pd.DataF
 
     sheet = read_sheet(content, label, roles)
     layout = found[0]
-    times, notices = _times(sheet, layout.time)
+    times, notices = _times(sheet, layout.time, columns.timezone)
     if columns.wide:
         frame, more = _from_wide(sheet, layout, times)
     else:
         frame, more = _from_long(sheet, layout, times, stem, columns.unique_id)
+    if columns.timezone:
+        frame["ds"] = in_zone(frame, columns.timezone)
     return frame, [*sheet.notices, *layout.notices, *notices, *more]
 
 
-def _times(sheet: Sheet, name: str) -> tuple[pd.Index[Any], list[str]]:
+def _times(sheet: Sheet, name: str, zone: str | None) -> tuple[pd.Index[Any], list[str]]:
     """Return the time of every row."""
     column = sheet.table[name]
     if column.null_count:
@@ -92,14 +94,17 @@ def _times(sheet: Sheet, name: str) -> tuple[pd.Index[Any], list[str]]:
                 hint=WRITE_ISO,
             )
         values = column.to_pandas()
-        return pd.Index(values.astype("int64") if pa.types.is_integer(column.type) else values), []
+        if pa.types.is_integer(column.type):
+            return pd.Index(values.astype("int64")), []
+        clock = pd.DatetimeIndex(values)
+        return clock.tz_convert(zone) if zone and clock.tz else clock, []
     if not (pa.types.is_dictionary(column.type) or pa.types.is_string(column.type)):
         raise _bad_time(
             sheet, name, 0, problem="a time cannot be read", value=str(column[0]), hint=WRITE_ISO
         )
     codes, texts = _coded(column)
     try:
-        times, notices = parse_times(texts)
+        times, notices = parse_times(texts, zone)
     except UnreadableTimeError as error:
         bad = next(i for i, text in enumerate(texts) if text.strip() == error.value)
         row = int(np.argmax(codes == bad))

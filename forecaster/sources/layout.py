@@ -23,9 +23,10 @@ class Columns:
         target: Column of the values.
         wide: The file has one column a series beside the times.
         unique_id: Name of the series when no column names it; the file's stem when None.
+        timezone: Where the clock stood that the times were read from; the series is stored in it.
 
     Raises:
-        InvalidInputError: A wide file names its series by its columns.
+        InvalidInputError: A wide file names its series by its columns; an unknown time zone.
     """
 
     id: str | None = None
@@ -33,6 +34,7 @@ class Columns:
     target: str | None = None
     wide: bool = False
     unique_id: str | None = None
+    timezone: str | None = None
 
     def __post_init__(self) -> None:
         if self.wide and (self.id or self.target or self.unique_id):
@@ -40,6 +42,20 @@ class Columns:
                 "A wide file names its series by its columns.",
                 "Leave out --id, --target and --unique-id.",
             )
+        if self.timezone is not None:
+            _require_zone(self.timezone)
+
+
+def _require_zone(name: str) -> None:
+    from zoneinfo import ZoneInfo
+
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError) as error:  # KeyError: it is not found
+        raise InvalidInputError(
+            f"There is no time zone {name!r} (--timezone).",
+            "Use a name such as Europe/Berlin, America/New_York or UTC.",
+        ) from error
 
 
 GUESSED = Columns()

@@ -14,7 +14,12 @@ from forecaster.errors import InvalidInputError
 from forecaster.sources.numbers import BLANKS
 
 DELIMITERS = ",;\t|"
-MARKS = {b"PK\x03\x04": "a zip or Excel file", b"\x89PNG": "an image", b"%PDF": "a PDF"}
+MARKS = {
+    b"PK\x03\x04": "a zip or Excel file",
+    b"\xd0\xcf\x11\xe0": "an Excel file",
+    b"\x89PNG": "an image",
+    b"%PDF": "a PDF",
+}
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ class Lines:
         """
         _check_text(content, label)
         content = content.removeprefix(b"\xef\xbb\xbf")
+        if b"\n" not in content:
+            content = content.replace(b"\r", b"\n")  # as spreadsheets on old Macs end lines
         names, delimiter, skipped = _header(content, label)
         if twice := sorted({name for name in names if name and names.count(name) > 1}):
             raise InvalidInputError(
@@ -104,9 +111,7 @@ class Lines:
                     yield before + 1, fields
                 before = reader.line_num
         except csv.Error as error:
-            raise InvalidInputError(
-                f"Line {before + 1} of '{self.label}' is not CSV: {error}."
-            ) from error
+            raise _not_csv(self.label, before + 1, error) from error
 
 
 def _check_text(content: bytes, label: str) -> None:
@@ -147,8 +152,17 @@ def _header(content: bytes, label: str) -> tuple[list[str], str, int]:
     except UnicodeDecodeError as error:
         raise _encoding(content, label) from error
     delimiter = max(DELIMITERS, key=text.count)  # the first of equals: the comma
-    names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter))]
+    try:
+        names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter))]
+    except csv.Error as error:
+        raise _not_csv(label, skipped, error) from error
     return names, delimiter, skipped
+
+
+def _not_csv(label: str, line: int, error: csv.Error) -> InvalidInputError:
+    return InvalidInputError(
+        f"Line {line} of '{label}' is not CSV: {error}.", "Mend that line, or export it anew."
+    )
 
 
 def _encoding(content: bytes, label: str) -> InvalidInputError:

@@ -9,9 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from forecaster.errors import InvalidInputError
+
 OFFSET = re.compile(r"\d[T ]\d.*(Z|[+-]\d{2}(:?\d{2})?)$", re.IGNORECASE)
 # 31/12/2020, 1.2.20 and the like, with or without a time behind
 TWO_WAYS = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d{2})(?:[T ]+(.+))?$")
+QUARTER = re.compile(r"(\d{4})[- ]?Q([1-4])|Q([1-4])[- ]?(\d{4})", re.IGNORECASE)
+WEEK = re.compile(r"(\d{4})[- ]?W(\d{1,2})", re.IGNORECASE)
+DAYS_1970, DAYS_2100 = 25_569, 73_051  # as Excel numbers days
 
 
 class UnreadableTimeError(Exception):
@@ -25,11 +30,12 @@ class UnreadableTimeError(Exception):
 WRITE_ISO = "Write times as ISO 8601, such as 2024-01-31 or 2024-01-31T13:00:00+01:00."
 
 
-def parse_times(values: Sequence[str]) -> tuple[pd.Index[Any], list[str]]:
-    """Read distinct times: integers, ISO 8601, day/month/year either way, or one other format.
+def parse_times(values: Sequence[str], zone: str | None = None) -> tuple[pd.Index[Any], list[str]]:
+    """Read distinct times: integers, ISO 8601, day/month/year either way, or one other way.
 
     Args:
         values: Distinct texts, in the order of their first appearance.
+        zone: That times with an offset are put into; None: the one they share, or UTC.
 
     Returns:
         (value,) integers or timestamps (of one zone when offsets were written), and what to tell
@@ -43,13 +49,13 @@ def parse_times(values: Sequence[str]) -> tuple[pd.Index[Any], list[str]]:
         if not value:
             raise UnreadableTimeError(value, "a time is missing", "Fill it in or delete the row.")
     if re.fullmatch(r"[+-]?\d+", values[0]):
-        return _integers(values)
+        return _integers(values, zone)
     if TWO_WAYS.match(values[0]):
         return _day_and_month(values)
-    return _iso(values) if _is_iso(values[0]) else _other(values)
+    return _iso(values, zone) if _is_iso(values[0]) else _other(values)
 
 
-def _integers(values: list[str]) -> tuple[pd.Index[Any], list[str]]:
+def _integers(values: list[str], zone: str | None) -> tuple[pd.Index[Any], list[str]]:
     for value in values:
         if not re.fullmatch(r"[+-]?\d{1,18}", value):
             raise UnreadableTimeError(
@@ -60,31 +66,40 @@ def _integers(values: list[str]) -> tuple[pd.Index[Any], list[str]]:
             times = pd.to_datetime(pd.Index(values), format=form, errors="coerce")
             if not times.hasnans:
                 return times, [f"Times such as {values[0]} were read as {form}."]
-    return pd.Index(np.array(values, dtype=np.int64)), []
+    numbers = np.array(values, dtype=np.int64)
+    for unit, name, least in (("s", "seconds", 10**9), ("ms", "milliseconds", 10**12)):
+        if numbers.min() >= least and numbers.max() < 5 * least:  # of the years 2001 to 2128
+            times = pd.DatetimeIndex(numbers.astype(f"M8[{unit}]")).as_unit("us")
+            said = f"Times such as {values[0]} were read as {name} since 1970 (UTC)."
+            return times.tz_localize("UTC").tz_convert(zone or "UTC"), [said]
+    if numbers.min() > DAYS_1970 and numbers.max() < DAYS_2100:
+        said = f"Times such as {values[0]} were kept as integers; "
+        return pd.Index(numbers), [said + "if they are Excel's day numbers, export dates instead."]
+    return pd.Index(numbers), []
 
 
 def _is_iso(value: str) -> bool:
     return not pd.isna(pd.to_datetime([value], format="ISO8601", errors="coerce")[0])
 
 
-def _iso(values: list[str]) -> tuple[pd.Index[Any], list[str]]:
+def _iso(values: list[str], zone: str | None) -> tuple[pd.Index[Any], list[str]]:
     marked = [bool(OFFSET.search(value)) for value in values]
     if any(marked) and not all(marked):
         odd = values[marked.index(not marked[0])]
         missing = "a time has a UTC offset" if not marked[0] else "a time has no UTC offset"
         raise UnreadableTimeError(odd, f"{missing}, unlike the ones before it", WRITE_ISO)
-    index = pd.Index(values)
-    notices = []
-    if all(marked):
-        offsets = sorted({_offset(value) for value in values})
-        utc = len(offsets) > 1
-        if utc:
-            shown = ", ".join(offsets[:4])
-            notices.append(f"Times with different UTC offsets ({shown}) were converted to UTC.")
-        times = pd.to_datetime(index, format="ISO8601", errors="coerce", utc=utc)
-    else:
-        times = pd.to_datetime(index, format="ISO8601", errors="coerce")
-    return _complete(times, values), notices
+    offsets = sorted({_offset(value) for value in values}) if all(marked) else []
+    several = len(offsets) > 1
+    utc = several or bool(offsets and zone)
+    parsed = pd.to_datetime(pd.Index(values), format="ISO8601", errors="coerce", utc=utc)
+    times = _complete(parsed, values)
+    if offsets and zone:
+        return pd.DatetimeIndex(times).tz_convert(zone), []
+    said = (
+        f"Times with different UTC offsets ({', '.join(offsets[:4])}) were converted to UTC, and "
+        "forecasts will be in UTC; to keep local time, name it: --timezone, such as Europe/Berlin."
+    )
+    return times, [said] if several else []
 
 
 def _offset(value: str) -> str:
@@ -139,8 +154,10 @@ def _clock(text: str, values: list[str]) -> str:
 
 
 def _other(values: list[str]) -> tuple[pd.Index[Any], list[str]]:
-    if re.fullmatch(r"\d{4}[- ]?Q[1-4]", values[0], re.IGNORECASE):
+    if QUARTER.fullmatch(values[0]):
         return _quarters(values)
+    if WEEK.fullmatch(values[0]):
+        return _weeks(values)
     form = pd.tseries.api.guess_datetime_format(values[0]) or _month_form(values[0])
     if form is None:
         raise UnreadableTimeError(values[0], "a time cannot be read", WRITE_ISO)
@@ -157,10 +174,20 @@ def _month_form(value: str) -> str | None:
 
 
 def _quarters(values: list[str]) -> tuple[pd.Index[Any], list[str]]:
-    texts = pd.Series(values).str.upper().str.extract(r"^(\d{4})[- ]?Q([1-4])$")
-    months = texts[0] + "-" + (texts[1].astype("float") * 3 - 2).astype("Int64").astype("str")
+    found = [QUARTER.fullmatch(value) for value in values]
+    months = [
+        f"{part[1] or part[4]}-{int(part[2] or part[3]) * 3 - 2:02}" if part else ""
+        for part in found
+    ]
     times = pd.to_datetime(pd.Index(months), format="%Y-%m", errors="coerce")
     return _complete(times, values), ["Quarters were read as their first day."]
+
+
+def _weeks(values: list[str]) -> tuple[pd.Index[Any], list[str]]:
+    found = [WEEK.fullmatch(value) for value in values]
+    mondays = [f"{part[1]}-{part[2]}-1" if part else "" for part in found]
+    times = pd.to_datetime(pd.Index(mondays), format="%G-%V-%u", errors="coerce")
+    return _complete(times, values), ["Weeks were read as their Monday (ISO 8601)."]
 
 
 def _complete(times: pd.Index[Any], values: list[str]) -> pd.Index[Any]:
@@ -172,3 +199,29 @@ def _complete(times: pd.Index[Any], values: list[str]) -> pd.Index[Any]:
             shown += f" in the same way as {values[0]!r}"
         raise UnreadableTimeError(value, shown, WRITE_ISO)
     return times
+
+
+def in_zone(frame: pd.DataFrame, zone: str) -> pd.Series[Any]:
+    """Return the times of a long frame in a zone; those without an offset are its wall clock.
+
+    When clocks are set back an hour occurs twice: of two equal times of a series the first is
+    taken as summer time and the second as winter time.
+
+    Raises:
+        InvalidInputError: Times that the zone's clock never showed, or integers.
+    """
+    ds = frame["ds"]
+    if not pd.api.types.is_datetime64_any_dtype(ds.dtype):
+        raise InvalidInputError(
+            f"Integers such as {ds.iloc[0]} have no time zone.", "Leave out --timezone."
+        )
+    if ds.dt.tz is not None:
+        return ds
+    summer = ~frame.duplicated(["unique_id", "ds"]).to_numpy()
+    zoned = ds.dt.tz_localize(zone, ambiguous=summer, nonexistent="NaT")
+    if (never := zoned.isna()).any():
+        raise InvalidInputError(
+            f"The clocks of {zone} never showed {ds[never].iloc[0]}: they were set forward.",
+            f"Check --timezone; {int(never.sum())} of the {len(ds)} times are like it.",
+        )
+    return zoned
