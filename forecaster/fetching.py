@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from forecaster.errors import ForecasterError, NotFoundError, PartialError
+from forecaster.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -241,7 +242,8 @@ def _moved(uid: str, entry: Entry, before: Entry | None) -> list[str]:
     old, new = (kind.source.get("kind") if kind else None for kind in (before, entry))
     if before is None or old == new:
         return []
-    return [f"{uid}: {before.rows} rows from {old} were replaced by {entry.rows} from {new}."]
+    rows = counted(before.rows, "row")
+    return [f"{uid}: {rows} from {old} replaced by {entry.rows} from {new}."]
 
 
 def _stored(store: Store, symbol: str) -> pd.DataFrame | None:

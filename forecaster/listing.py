@@ -20,14 +20,14 @@ LAST_ROWS = 5
 # What a defect is called, and whether training refuses it by default.
 WORDS = {
     "damaged": ("the stored file is damaged", True),
-    "duplicates": ("{count} duplicated timestamps, the first at {first}", True),
-    "infinite_values": ("{count} infinite values, the first at {first}", True),
-    "missing_values": ("{count} missing values (NaN), the first at {first}", False),
-    "missing_timestamps": ("{count} missing timestamps, the first after {first}", False),
-    "closures": ("{count} weekdays without a row, the first after {first}: closures?", False),
+    "duplicates": ("{count} duplicated timestamp{s}, the first at {first}", True),
+    "infinite_values": ("{count} infinite value{s}, the first at {first}", True),
+    "missing_values": ("{count} missing value{s} (NaN), the first at {first}", False),
+    "missing_timestamps": ("{count} missing timestamp{s}, the first after {first}", False),
+    "closures": ("{count} weekday{s} without a row, the first after {first}: closures?", False),
     "constant": ("all {count} values are the same", False),
     "irregular": ("the timestamps have no regular step", False),
-    "too_short": ("{count} rows are fewer than two horizons ({first} rows)", False),
+    "too_short": ("{count} row{s}, fewer than two horizons ({first} rows)", False),
 }
 
 
@@ -139,7 +139,8 @@ def problems_of(unique_id: str, entry: Entry) -> list[Problem]:
     problems = []
     for defect in defects:
         text, error = WORDS[defect["kind"]]
-        said = text.format(count=defect["count"], first=defect["first"])
+        count = defect["count"]
+        said = text.format(count=count, first=defect["first"], s="" if count == 1 else "s")
         problems.append(Problem(unique_id, defect["kind"], error, said))
     return sorted(problems, key=lambda problem: not problem.error)
 

@@ -73,7 +73,7 @@ def test_a_file_is_stored_and_said_line_by_line(forecast: Run, tmp_path, store):
     assert done.code == 0
     assert done.out.splitlines() == [
         "a: new, 2 rows, 2024-01-01 to 2024-01-02",
-        "b: new, 1 rows, 2024-01-01 to 2024-01-01",
+        "b: new, 1 row, 2024-01-01 to 2024-01-01",
     ]
     assert done.err == "Columns: unique_id is 'symbol', ds is 'date', y is 'close'.\n"
     assert forecast("-q", "fetch", "--csv", path).err == ""
@@ -95,8 +95,8 @@ def test_every_option_of_a_file_is_read(forecast: Run, tmp_path, store):
 
 def test_the_same_file_again_is_unchanged_and_a_new_one_replaces(forecast: Run, tmp_path):
     path = csv(tmp_path, "ds,y\n2024-01-01,1\n")
-    assert forecast("fetch", "--csv", path).out.startswith("sales: new, 1 rows")
-    assert forecast("fetch", "--csv", path).out.startswith("sales: unchanged, 1 rows")
+    assert forecast("fetch", "--csv", path).out.startswith("sales: new, 1 row")
+    assert forecast("fetch", "--csv", path).out.startswith("sales: unchanged, 1 row")
     csv(tmp_path, "ds,y\n2024-01-01,1\n2024-01-02,1\n")
     document = forecast("fetch", "--csv", path, "--json").document
     (series,) = document["series"]
@@ -109,7 +109,7 @@ def test_another_source_for_the_same_id_is_said(forecast: Run, tmp_path):
     forecast("fetch", "--sample", "air-passengers")
     path = csv(tmp_path, "ds,y\n2024-01-01,1\n", "air-passengers.csv")
     done = forecast("fetch", "--csv", path)
-    assert "air-passengers: 144 rows from sample were replaced by 1 from file." in done.err
+    assert "air-passengers: 144 rows from sample replaced by 1 from file." in done.err
 
 
 def test_many_series_are_summed_up(forecast: Run, tmp_path):
@@ -177,7 +177,7 @@ def test_standard_input_through_a_pipe(tmp_path, store):
         capture_output=True,
         check=True,
     )
-    assert done.stdout == b"stdin: new, 1 rows, 2024-01-01 to 2024-01-01\n"
+    assert done.stdout == b"stdin: new, 1 row, 2024-01-01 to 2024-01-01\n"
     assert store.ids() == ["stdin"]
 
 
@@ -273,7 +273,7 @@ def test_a_symbol_does_not_continue_a_file_of_the_same_name(forecast: Run, yahoo
     yahoo.daily("AAPL", "2024-01-01", [1.0, 2.0, 3.0])
     done = forecast("fetch", "AAPL")
     assert done.out == "AAPL: replaced, 3 rows, 2024-01-01 to 2024-01-03\n"
-    assert "AAPL: 1 rows from file were replaced by 3 from yahoo." in done.err
+    assert "AAPL: 1 row from file replaced by 3 from yahoo." in done.err
 
 
 def test_zones_of_several_exchanges_are_stored_together(forecast: Run, yahoo: Yahoo, store):
@@ -381,7 +381,7 @@ def test_show(forecast: Run, tmp_path):
     assert "sales: 3 rows, 2024-01-02 to 2024-01-06" in done.out
     assert "mean 2.5" in done.out
     assert "Missing values: y 1, x 1" in done.out
-    assert "warning: 1 missing values (NaN), the first at 2024-01-03" in done.out
+    assert "warning: 1 missing value (NaN), the first at 2024-01-03" in done.out
     assert done.out.splitlines()[-1].split() == ["2024-01-06", "4", "nan"]
     document = forecast("data", "show", "sales", "--json").document
     assert document["last_rows"][1]["y"] is None
@@ -401,10 +401,10 @@ def test_check(forecast: Run, tmp_path, store):
     done = forecast("data", "check")
     assert done.code == 5
     assert done.out.splitlines() == [
-        "error: bad: 1 duplicated timestamps, the first at 2024-01-30",
-        "error: bad: 1 infinite values, the first at 2024-01-05",
+        "error: bad: 1 duplicated timestamp, the first at 2024-01-30",
+        "error: bad: 1 infinite value, the first at 2024-01-05",
         "warning: holes: 2 missing timestamps, the first after 2024-01-08",
-        "warning: holes: 27 rows are fewer than two horizons (28 rows)",
+        "warning: holes: 27 rows, fewer than two horizons (28 rows)",
         "2 errors, 2 warnings.",
     ]
     assert forecast("data", "check", "holes").code == 0
@@ -424,7 +424,7 @@ def test_export_and_drop(forecast: Run, tmp_path, store):
     )
     done = forecast("data", "export")
     assert done.out == 'unique_id,ds,y\n"../a,b",2024-01-01,0.1\nc,2024-01-01,2.0\n'
-    assert forecast("data", "export", "c", "--output", "c.csv").out == "1 rows are in c.csv.\n"
+    assert forecast("data", "export", "c", "--output", "c.csv").out == "Wrote 1 row to c.csv.\n"
     assert (tmp_path / "c.csv").read_text() == "unique_id,ds,y\nc,2024-01-01,2.0\n"
     forecast("data", "export", "--output", "all.parquet")
     assert len(pd.read_parquet(tmp_path / "all.parquet")) == 2

@@ -270,6 +270,35 @@ def test_quiet_and_json_print_one_document(trained):
     assert json.loads(run.stdout)["rows"] == 20
 
 
+def test_quiet_leaves_notices_out_and_results_stay(trained, tmp_path):
+    ds = pd.date_range("2020-01-01", periods=60, freq="MS")
+    pd.DataFrame({"ds": ds, "y": range(100, 160)}).to_csv(tmp_path / "new.csv", index=False)
+    words = ["predict", "--name", "air", "--data", tmp_path / "new.csv", "--unique-id", "shop"]
+    loud, quiet = done(trained, *words), done(trained, "-q", *words)
+    assert "never seen" in loud.stderr
+    assert (quiet.stderr, quiet.stdout) == ("", loud.stdout)
+    assert quiet.stdout.splitlines()[1].startswith("shop,2025-01-01,")
+    written = done(trained, "-q", *words, "--output", tmp_path / "o.csv")
+    assert "Wrote 12 rows" in written.stdout
+
+
+COVARIATES = ["--calendar-features", "--covariates", "price,promo"]
+
+
+def test_a_file_with_covariates_is_forecast(tmp_path):
+    table = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=200), "y": range(200)})
+    table = table.assign(price=2.5, promo=table.index % 7)
+    table.to_csv(tmp_path / "sales.csv", index=False)
+    done(tmp_path, "fetch", "--csv", "sales.csv")
+    quick = ["--horizon", "7", "--lookback", "14", "--layers", "8", "--epochs", "1"]
+    done(tmp_path, "train", *quick, *COVARIATES)
+    assert "sales,2024-07-19," in done(tmp_path, "predict", "--data", "sales.csv").stdout
+    table.drop(columns="promo").to_csv(tmp_path / "less.csv", index=False)
+    assert "promo" in refused(tmp_path, "predict", "--data", "less.csv", code=5)
+    table.assign(promo="x").to_csv(tmp_path / "text.csv", index=False)
+    assert "promo" in refused(tmp_path, "predict", "--data", "text.csv", code=5)
+
+
 @pytest.mark.slow
 def test_stocks_in_one_global_model(tmp_path):
     done(tmp_path, "fetch", "--sample", "stocks")

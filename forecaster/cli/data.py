@@ -98,6 +98,7 @@ def export(ids: tuple[str, ...], output: str) -> None:
     from forecaster.listing import as_csv
     from forecaster.listing import export as run
     from forecaster.store import Store
+    from forecaster.words import counted
 
     store = Store(current().workspace().data)
     if output == "-":
@@ -105,7 +106,7 @@ def export(ids: tuple[str, ...], output: str) -> None:
         emit({"rows": frame.to_dict("records")}, as_csv(frame).rstrip("\n"))
         return
     rows = run(store, ids, Path(output))
-    emit({"output": output, "rows": rows}, f"{rows} rows are in {output}.")
+    emit({"output": output, "rows": rows}, f"Wrote {counted(rows, 'row')} to {output}.")
 
 
 @data.command()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from forecaster.cli.output import table
+from forecaster.words import counted
 
 if TYPE_CHECKING:
     from forecaster.fetching import FetchReport, Outcome
@@ -97,7 +98,7 @@ def description_text(described: Description) -> str:
 
     entry = described.entry
     lines = [
-        f"{shown(described.unique_id)}: {entry.rows} rows, {entry.first} to {entry.last}, "
+        f"{shown(described.unique_id)}: {counted(entry.rows, 'row')}, {entry.first} to {entry.last}, "
         f"frequency {entry.frequency or '-'}, time {entry.time}",
         f"Source: {source_text(entry)}, stored {entry.fetched_at}",
         "Values: " + ", ".join(f"{k} {v:.6g}" for k, v in described.values.items()),
@@ -114,10 +115,12 @@ def description_text(described: Description) -> str:
 def check_result(problems: list[Problem]) -> tuple[dict[str, Any], str]:
     """Return the defects, as a document and one a line."""
     errors = sum(problem.error for problem in problems)
-    counts = {"errors": errors, "warnings": len(problems) - errors}
+    warnings = len(problems) - errors
+    counts = {"errors": errors, "warnings": warnings}
     document = {**counts, "problems": [vars(problem) for problem in problems]}
     lines = [f"{_level(p)}: {shown(p.unique_id)}: {p.text}" for p in problems]
-    total = f"{errors} errors, {counts['warnings']} warnings." if problems else "No problems."
+    total = f"{counted(errors, 'error')}, {counted(warnings, 'warning')}."
+    total = total if problems else "No problems."
     return document, "\n".join([*lines, total])
 
 
@@ -147,7 +150,11 @@ def outcome_line(outcome: Outcome) -> str:
     A failure says so here in short; why and what to do stands on stderr with the notices.
     """
     name, entry = shown(outcome.unique_id), outcome.entry
-    kept = f"{entry.rows} rows, {entry.first} to {entry.last}" if entry else "nothing stored"
+    kept = (
+        f"{counted(entry.rows, 'row')}, {entry.first} to {entry.last}"
+        if entry
+        else "nothing stored"
+    )
     if outcome.error:
         return f"{name}: failed; {'still stored: ' if entry else ''}{kept}"
     added = f" (+{outcome.rows_added})" if outcome.action == "appended" else ""

@@ -17,7 +17,7 @@ class Session:
 
     Attributes:
         json: Print one JSON document instead of text.
-        quiet: Leave notices out.
+        quiet: No notices and no progress; results stay.
         verbose: How many times `-v` was given.
         folder: The workspace that `--workspace` named.
         interrupted: What is true when the run is stopped half-way; a command that keeps part of
@@ -82,7 +82,13 @@ def common_options() -> list[click.Parameter]:
             "[default: $FORECAST_WORKSPACE, else this folder]",
         ),
         CommonOption("--json", field="json", is_flag=True, help="Print one JSON document."),
-        CommonOption("-q", "--quiet", field="quiet", is_flag=True, help="Leave notices out."),
+        CommonOption(
+            "-q",
+            "--quiet",
+            field="quiet",
+            is_flag=True,
+            help="No notices, no progress; results stay.",
+        ),
         CommonOption(
             "-v", "--verbose", field="verbose", count=True, help="Say more; -vv for every detail."
         ),
