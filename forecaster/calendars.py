@@ -6,6 +6,7 @@ and `advance` the timestamp of a number. Both work on all series at once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -40,10 +41,19 @@ __all__ = [
 ]
 
 YEAR = 365.2425  # days
+# Microseconds of one unit of a frequency, on average.
+LENGTHS = {"tick": 1, "day": DAY, "business": 7 * DAY // 5, "week": 7 * DAY}
+LENGTHS["month"] = int(YEAR * DAY / 12)
+# The last years that ISO 8601, and nanoseconds in 64 bits, can write; whole ones, as averages are
+# a few days off.
+LATEST, LATEST_NS = (
+    int(np.datetime64(day, "us").astype(np.int64)) for day in ("9999-12-01", "2262-03-01")
+)
 # Fewest sessions a year, and fewest microseconds a session, that any exchange is expected to
 # have: they bound how far ahead its calendar must reach for a horizon.
 SESSIONS = 200
 SESSION = DAY // 12
+LAST_SESSIONS = 2200  # exchange_calendars counts nanoseconds, which end in 2262
 
 
 def future(
@@ -64,7 +74,7 @@ def future(
         (series * periods,) timestamps in the zone of `last`, or integers.
 
     Raises:
-        InvalidInputError: An unknown frequency or exchange.
+        InvalidInputError: An unknown frequency or exchange, or times too late to be written.
 
     >>> future(pd.Timestamp("2024-07-03"), 2, "B", "XNYS").strftime("%a %d").tolist()
     ['Fri 05', 'Mon 08']
@@ -73,6 +83,7 @@ def future(
     ahead = np.tile(np.arange(1, periods + 1), len(lasts))  # (series * periods,)
     if not isinstance(lasts, pd.DatetimeIndex):
         step = integer_step(frequency) or 1
+        _require_room(int(lasts.max()), periods, step, 2**63 - 1, str(step), str)
         integers = np.repeat(np.asarray(lasts, dtype=np.int64), periods) + step * ahead
         following: pd.Index[Any] = pd.Index(integers, dtype=np.int64)
         return following
@@ -81,7 +92,27 @@ def future(
             f"Timestamps after {lasts[0]} need a frequency, and none is known.",
             "Pass --frequency with a pandas alias such as h, D, B or MS.",
         )
+    parsed = parse(frequency)
+    step = LENGTHS[parsed.unit] * parsed.count * parsed.months
+    latest = LATEST_NS if lasts.unit == "ns" else LATEST
+    _require_room(int(microseconds(lasts).max()), periods, step, latest, frequency, _day)
     return advance(lasts.repeat(periods), ahead, frequency, calendar)
+
+
+def _require_room(
+    last: int, periods: int, step: int, latest: int, name: str, show: Callable[[int], str]
+) -> None:
+    """Refuse a horizon that ends after the latest time, before any work is done for it."""
+    if last + periods * step > latest:
+        raise InvalidInputError(
+            f"{periods} steps of {name} after {show(last)} end later than can be written "
+            f"({show(latest)}).",
+            f"Use a --horizon of at most {(latest - last) // step}.",
+        )
+
+
+def _day(moment: int) -> str:
+    return str(np.datetime64(moment, "us").astype("M8[D]"))
 
 
 def grid(
@@ -169,7 +200,13 @@ def _table(
     bars = max(1, SESSION // parsed.count) if parsed.unit == "tick" else 1 / parsed.count
     years = ahead / bars / SESSIONS + 30 / YEAR  # exchanges have closed for weeks
     first = (ds.min() - pd.Timedelta(days=30)).year
-    last = (ds.max() + pd.Timedelta(days=years * YEAR)).year
+    last = int(ds.max().year + ds.max().day_of_year / YEAR + years)
+    if last > LAST_SESSIONS:
+        raise InvalidInputError(
+            f"The sessions of {calendar} can be told up to {LAST_SESSIONS}; {ahead} steps of "
+            f"{parsed.alias} after {ds.max():%Y-%m-%d} may go beyond.",
+            "Use a smaller --horizon, or leave --calendar out.",
+        )
     if parsed.unit == "tick":
         return session_times(calendar, first, last, parsed.count, ds.tz is None)
     return session_days(calendar, first, last)

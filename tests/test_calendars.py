@@ -385,3 +385,33 @@ def test_integers_have_no_features():
     features, names = calendar_features(pd.RangeIndex(4), None)
     assert features.shape == (4, 0)
     assert names == ()
+
+
+@pytest.mark.parametrize(
+    ("unit", "frequency", "calendar", "message"),
+    [
+        ("us", "MS", None, r"1000000 steps of MS after 2024-01-01 end later .* at most 95710"),
+        ("ns", "D", None, r"later than can be written \(2262-03-01\)"),
+        ("us", "D", "XNYS", "sessions of XNYS can be told up to 2200"),
+        ("ns", "h", "XNYS", "sessions of XNYS can be told up to 2200"),
+    ],
+)
+def test_a_horizon_past_the_end_of_time_is_refused(unit, frequency, calendar, message):
+    last = pd.DatetimeIndex(["2024-01-01"]).as_unit(unit)
+    with pytest.raises(InvalidInputError, match=message):
+        future(last, 1_000_000, frequency, calendar)
+
+
+@pytest.mark.parametrize("unit", ["us", "ns"])
+@pytest.mark.parametrize("frequency", ["D", "B", "W-SUN", "MS", "QE", "YE", "2D", "h"])
+def test_the_longest_horizon_can_be_written(unit, frequency):
+    last = pd.DatetimeIndex(["2024-01-01"]).as_unit(unit)
+    with pytest.raises(InvalidInputError) as error:
+        future(last, 10**9, frequency)
+    most = min(int(str(error.value).split()[-1].rstrip(".")), 200_000)
+    assert future(last, most, frequency)[-1].year < 10_000
+
+
+def test_integers_end_with_64_bits():
+    with pytest.raises(InvalidInputError, match="at most 3"):
+        future(2**62, 10, str(2**60))
