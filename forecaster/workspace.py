@@ -20,6 +20,8 @@ OTHER_VARIABLES = {
     "FORECAST_RETRY_SECONDS": "how long to try again when Yahoo does not answer",
 }
 
+INSTEAD = ("folds", "test_size")  # two ways to say one thing: the one of higher origin counts
+
 
 class Workspace:
     """A folder with `forecast.toml`, `data/` and `models/`; each may be missing yet.
@@ -90,7 +92,8 @@ def load_config(
     """Return the configuration in force, and where each setting comes from.
 
     A flag wins over a `FORECAST_*` environment variable, that over `forecast.toml`, and that over
-    the default. A flag that is None was not given; an empty variable counts as not set.
+    the default. A flag that is None was not given; an empty variable counts as not set. Of `folds`
+    and `test_size`, which say the same, the one of the higher origin takes the other one out.
 
     Returns:
         The configuration, and for each setting its origin: the flag, the variable, the path of
@@ -107,13 +110,17 @@ def load_config(
     validated(sections, {"": path})
     origins = dict.fromkeys(SECTION_OF, "default")
     origins |= {key: path for section in sections.values() for key in section}
-    for key, value in _read_environment(environment).items():
-        sections.setdefault(SECTION_OF[key], {})[key] = value
-        origins[key] = PREFIX + key.upper()
-    for key, value in (flags or {}).items():
-        if value is not None:
+    variables = _read_environment(environment)
+    given = {key: value for key, value in (flags or {}).items() if value is not None}
+    for layer in (variables, given):
+        for key, other in (INSTEAD, INSTEAD[::-1]):
+            if key in layer and other not in layer:
+                sections.get(SECTION_OF[other], {}).pop(other, None)
+                origins[other] = "default"
+        for key, value in layer.items():
             sections.setdefault(SECTION_OF[key], {})[key] = value
-            origins[key] = f"--{key.replace('_', '-')}"
+    origins |= {key: PREFIX + key.upper() for key in variables}
+    origins |= {key: f"--{key.replace('_', '-')}" for key in given}
     named = {f"{SECTION_OF[key]}.{key}": origin for key, origin in origins.items()}
     return validated(sections, named), origins
 

@@ -178,3 +178,14 @@ def test_create_replaces_a_file_only_by_force(workspace: Workspace):
     assert load_config(workspace, {}, {})[0].training.epochs == 3
     workspace.create(force=True)
     assert load_config(workspace, {}, {})[0] == Config()
+
+
+def test_of_folds_and_test_size_the_one_of_higher_origin_counts(workspace: Workspace):
+    write(workspace, "[evaluation]\nfolds = 3\n")
+    config, origins = load_config(workspace, {"test_size": 24}, {})
+    assert (config.evaluation.folds, config.evaluation.test_size) == (None, 24)
+    assert (origins["folds"], origins["test_size"]) == ("default", "--test-size")
+    config, _ = load_config(workspace, {"folds": 2}, {"FORECAST_TEST_SIZE": "24"})
+    assert (config.evaluation.folds, config.evaluation.test_size) == (2, None)
+    config, _ = load_config(workspace, {"folds": 2, "test_size": 24}, {})
+    assert (config.evaluation.folds, config.evaluation.test_size) == (2, 24)  # refused later
