@@ -14,6 +14,7 @@ from forecaster.config import DataSpec
 from forecaster.errors import InvalidInputError
 from forecaster.frequencies import microseconds
 from forecaster.rows import Rows, named
+from forecaster.words import counted
 
 
 def order(rows: Rows, spec: DataSpec) -> None:
@@ -130,19 +131,18 @@ def judge_series(rows: Rows, spec: DataSpec, min_rows: int) -> None:
     short = np.flatnonzero((lengths < max(min_rows, 1)) & ~gone)
     if len(short):
         reasons = [
-            f"needs at least {max(min_rows, 1)} rows but has {n}" for n in lengths[short].tolist()
+            f"needs at least {counted(min_rows, 'row')} but has {n}" if n else "has no rows"
+            for n in lengths[short].tolist()
         ]
         if spec.too_short == "error":
+            others = f", and so are {len(short) - 1} more" if len(short) > 1 else ""
             raise InvalidInputError(
-                f"Series {str(rows.ids[short[0]])!r} {reasons[0]}, and {len(short) - 1} other "
-                "series are too short as well.",
+                f"Series {str(rows.ids[short[0]])!r} is too short: it {reasons[0]}{others}.",
                 "Fetch more history, lower --lookback, or choose --too-short skip-series.",
             )
         rows.skip(short, reasons)
-        rows.notices.append(
-            f"Skipped {len(short)} series with fewer than {max(min_rows, 1)} rows: "
-            f"{named(rows.ids[short])}."
-        )
+        few = f"with fewer than {min_rows} rows" if min_rows > 1 else "without rows"
+        rows.notices.append(f"Skipped {len(short)} series {few}: {named(rows.ids[short])}.")
 
 
 def _judge_constant(rows: Rows, policy: str) -> None:

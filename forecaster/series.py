@@ -16,6 +16,7 @@ from forecaster.columns import read_columns
 from forecaster.config import DataSpec
 from forecaster.errors import InvalidInputError, NotFoundError
 from forecaster.regularity import regularise
+from forecaster.words import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +113,8 @@ def without_short(panel: Panel, needed: Ints | int, what: str, policy: str) -> P
     """
     rows = np.broadcast_to(needed, panel.lengths.shape)
     skipped = {
-        panel.ids[row]: f"needs at least {rows[row]} rows ({what}) but has {panel.lengths[row]}"
+        panel.ids[row]: f"needs at least {counted(rows[row], 'row')} ({what}) but has "
+        f"{panel.lengths[row]}"
         for row in np.flatnonzero(panel.lengths < rows)
     }
     if not skipped:
@@ -145,7 +147,7 @@ def prepare(frame: pd.DataFrame, spec: DataSpec, *, min_rows: int = 1) -> Panel:
 
     Raises:
         InvalidInputError: A column that cannot be read, a defect whose policy is `error`, mixed or
-            irregular frequencies, or no series left.
+            irregular frequencies, no series left, or a frame that is none.
 
     >>> days = pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-04"])
     >>> frame = pd.DataFrame({"unique_id": "shop", "ds": days, "y": [1.0, 2.0, 4.0]})
@@ -153,6 +155,11 @@ def prepare(frame: pd.DataFrame, spec: DataSpec, *, min_rows: int = 1) -> Panel:
     >>> panel.y.tolist(), panel.frequency
     ([1.0, 2.0, 2.0, 4.0], 'D')
     """
+    if not isinstance(frame, pd.DataFrame):
+        raise InvalidInputError(
+            f"A pandas DataFrame is needed, got {type(frame).__name__}.",
+            "Give one with the columns unique_id, ds and y.",
+        )
     rows = read_columns(frame, spec)
     order(rows, spec)
     frequency, calendar = regularise(rows, spec)

@@ -253,6 +253,13 @@ def test_the_most_frequent_step_of_each_series():
     assert infer_steps(numbers, np.array([0, 4, 8, 9, 9, 12])) == ["2", "1", "", "", "1"]
 
 
+def test_rows_are_counted_in_words():
+    empty = joined(GOOD, frame([np.nan, np.nan], "none"))
+    assert prepare(empty, DataSpec()).skipped == {"none": "has no rows"}
+    panel = prepare(joined(GOOD, frame([1.0, 2], "few")), DataSpec(), min_rows=3)
+    assert panel.skipped == {"few": "needs at least 3 rows but has 2"}
+
+
 def test_a_step_that_is_given_is_demanded():
     assert prepare(counted(5, "lone", rows=1), DataSpec(frequency="5")).frequency == "5"
     assert prepare(counted(5, "a"), DataSpec(frequency=5)).frequency == "5"
