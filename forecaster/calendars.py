@@ -80,11 +80,11 @@ def future(
     ['Fri 05', 'Mon 08']
     """
     lasts: pd.Index[Any] = last if isinstance(last, pd.Index) else pd.Index([last])
-    ahead = np.tile(np.arange(1, periods + 1), len(lasts))  # (series * periods,)
     if not isinstance(lasts, pd.DatetimeIndex):
         step = integer_step(frequency) or 1
         _require_room(int(lasts.max()), periods, step, 2**63 - 1, str(step), str)
-        integers = np.repeat(np.asarray(lasts, dtype=np.int64), periods) + step * ahead
+        integers = np.repeat(np.asarray(lasts, dtype=np.int64), periods)
+        integers += step * _ahead(periods, len(lasts))
         following: pd.Index[Any] = pd.Index(integers, dtype=np.int64)
         return following
     if frequency is None:
@@ -96,7 +96,11 @@ def future(
     step = LENGTHS[parsed.unit] * parsed.count * parsed.months
     latest = LATEST_NS if lasts.unit == "ns" else LATEST
     _require_room(int(microseconds(lasts).max()), periods, step, latest, frequency, _day)
-    return advance(lasts.repeat(periods), ahead, frequency, calendar)
+    return advance(lasts.repeat(periods), _ahead(periods, len(lasts)), frequency, calendar)
+
+
+def _ahead(periods: int, series: int) -> np.ndarray:
+    return np.tile(np.arange(1, periods + 1), series)  # (series * periods,)
 
 
 def _require_room(
