@@ -12,6 +12,15 @@ from forecaster.arrays import Floats, Ints
 BASELINES = ("naive", "seasonal_naive", "drift")
 
 
+def of_season(season_length: int) -> tuple[str, ...]:
+    """Return the baselines that differ: without a season the seasonal one is the naive one.
+
+    >>> of_season(1)
+    ('naive', 'drift')
+    """
+    return tuple(name for name in BASELINES if season_length > 1 or name != "seasonal_naive")
+
+
 def forecast(
     name: str, y: Floats, starts: Ints, cutoffs: Ints, horizon: int, season_length: int
 ) -> Floats:

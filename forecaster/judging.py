@@ -11,11 +11,12 @@ import pandas as pd
 
 from forecaster import metrics
 from forecaster.arrays import Floats, Ints
-from forecaster.baselines import BASELINES
 from forecaster.baselines import forecast as baseline
+from forecaster.baselines import of_season
 from forecaster.series import Panel
 
 SIGNIFICANCE = 0.05
+READABLE = 1e4  # figures from here on are written with an exponent
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,14 @@ class Folds:
         for level, (low, high) in self.bounds.items():
             columns[f"{self.name}-lo-{level:g}"] = low.ravel()
             columns[f"{self.name}-hi-{level:g}"] = high.ravel()
-        for name in BASELINES:
+        for name in self.baselines:
             columns[name] = self.forecasts[name].ravel()
         return pd.DataFrame(columns)
+
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """What the model is compared with."""
+        return tuple(name for name in self.forecasts if name != self.name)
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ class Judgement:
         scores: mae, rmse, mase and smape by model.
         coverage: Share of the truth inside the intervals, by level.
         folds: Number of folds.
-        unscaled: Windows that MASE leaves out, because their series never changes.
+        unscaled: Windows that MASE leaves out, because the train rows of their series never change.
         best_baseline: The baseline with the lowest MASE on these folds.
         skill: One less the ratio of the model's MASE to that baseline's.
         p_value: Of the Diebold-Mariano test between the two; NaN when it cannot be computed.
@@ -141,16 +147,19 @@ def joined(pieces: Sequence[Folds]) -> Folds:
 def baselines(
     panel: Panel, cutoffs: Ints, series: Ints, horizon: int, season: int
 ) -> dict[str, Floats]:
-    """Forecast the same windows by every baseline."""
+    """Forecast the same windows by every baseline; `seasonal_naive` only when there is a season."""
     starts = panel.offsets[series]
-    return {name: baseline(name, panel.y, starts, cutoffs, horizon, season) for name in BASELINES}
+    return {
+        name: baseline(name, panel.y, starts, cutoffs, horizon, season)
+        for name in of_season(season)
+    }
 
 
 def judge(folds: Folds) -> Judgement:
     """Score every model of the folds and put the result into words."""
     scores = {name: _scores(folds, forecast) for name, forecast in folds.forecasts.items()}
     mase = {name: row["mase"] for name, row in scores.items()}
-    best = min(BASELINES, key=lambda name: (np.isnan(mase[name]), mase[name]))
+    best = min(folds.baselines, key=lambda name: (np.isnan(mase[name]), mase[name]))
     skill = 1 - mase[folds.name] / mase[best] if mase[best] > 0 else float("nan")
     test = _compare(folds, folds.name, best)
     coverage = {
@@ -203,18 +212,24 @@ def _compare(folds: Folds, one: str, other: str) -> float:
 
 def _verdict(name: str, best: str, mase: dict[str, float], skill: float, p_value: float) -> str:
     """Say in one sentence whether the model is worth using."""
-    figures = f"MASE {mase[name]:.3f} against {mase[best]:.3f}"
+    figures = f"MASE {_short(mase[name])} against {_short(mase[best])}"
     chance = "too few folds to test"
     if not np.isnan(p_value):
         shown = f"= {p_value:.3f}" if p_value >= 0.001 else "< 0.001"
         chance = f"Diebold-Mariano p {shown}"
-    against = f"{name} has {abs(skill):.1%} {'less' if skill > 0 else 'more'} error than {best}"
+    share = _short(100 * abs(skill), 1)
+    against = f"{name} has {share}% {'less' if skill > 0 else 'more'} error than {best}"
     if mase[best] == 0:
         return f"No skill: {best} is exact on these folds ({figures})."
     if not np.isfinite(skill):
-        return "The verdict is open: no series varies, so errors cannot be scaled."
+        return "The verdict is open: no train rows change, so that MASE has no denominator."
     if p_value < SIGNIFICANCE:
         return f"{'Skill' if skill > 0 else 'No skill'}: {against} ({figures}; {chance})."
     if skill > 0:
         return f"Skill is not proven: {against}, which may be chance ({figures}; {chance})."
     return f"No skill: {against}, the best baseline ({figures}; {chance})."
+
+
+def _short(figure: float, decimals: int = 3) -> str:
+    """Write a figure for a sentence: an outlier may make it hundreds of digits long."""
+    return f"{figure:.{decimals}f}" if abs(figure) < READABLE else f"{figure:.3g}"

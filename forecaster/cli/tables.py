@@ -74,7 +74,10 @@ def judgement_text(judgement: Judgement) -> str:
     if narrow:
         lines.append("The intervals were too narrow on these folds: expect more surprises.")
     if judgement.unscaled:
-        lines.append(f"MASE leaves out {judgement.unscaled} windows of series that never change.")
+        windows = "window" if judgement.unscaled == 1 else "windows"
+        lines.append(
+            f"MASE leaves out {judgement.unscaled} {windows} of series whose train rows never change."
+        )
     return "\n".join([*lines, judgement.verdict])
 
 
