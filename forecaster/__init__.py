@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["Forecaster", "ForecasterError", "backtest"]
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> object:
     """Import the public names when they are first used: the command line starts without them."""
     if name not in __all__:

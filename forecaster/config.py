@@ -227,6 +227,8 @@ class PredictionSpec(Spec):
     def _percentages(cls, level: tuple[float, ...]) -> tuple[float, ...]:
         if any(not 0 < percent < 100 for percent in level) or len(set(level)) < len(level):
             raise ValueError("different percentages between 0 and 100 are needed")
+        if any(float(f"{percent:g}") != percent for percent in level):
+            raise ValueError("percentages of at most 6 digits are needed: they name the columns")
         return level
 
 

@@ -17,6 +17,7 @@ from forecaster.model import Forecast, Model, known_ahead
 from forecaster.series import Panel, without_short
 
 DAY = 86_400
+MOST_ROWS = 50_000_000  # of one table: more would not fit into the memory of most machines
 PARQUET = {".parquet", ".pq"}
 
 
@@ -65,6 +66,11 @@ def predict(
     horizon = model.horizon if horizon is None else horizon
     if horizon < 1:
         raise InvalidInputError(f"A horizon of at least 1 is needed, got {horizon}.")
+    if horizon * len(panel.ids) > MOST_ROWS:
+        raise InvalidInputError(
+            f"A horizon of {horizon} for {len(panel.ids)} series makes more than {MOST_ROWS:,} rows.",
+            f"Use a --horizon of at most {MOST_ROWS // len(panel.ids)}, or forecast fewer series.",
+        )
     if max_age is not None:
         _require_fresh(panel, max_age, now())
     panel = without_short(panel, model.lookback, "lookback", model.config.data.too_short)

@@ -6,7 +6,7 @@ import pytest
 from series_made import QUICK, frame_of, panel_of
 
 import forecaster
-from forecaster import Forecaster, presets
+from forecaster import Forecaster, judging, presets
 from forecaster.config import Config, EvaluationSpec
 from forecaster.errors import ForecasterError, InvalidInputError, QualityGateError
 from forecaster.intervals import KEPT, calibrate
@@ -127,6 +127,29 @@ def test_a_series_without_a_context_is_skipped_and_listed(fitted):
     assert set(prediction.frame["unique_id"]) == {"a"}
     with pytest.raises(InvalidInputError, match="'tiny' needs at least 16 rows"):
         fitted.predict(frame=frame_of("tiny", rows=9))
+
+
+def test_a_table_that_no_memory_holds_is_refused(fitted):
+    with pytest.raises(InvalidInputError, match=r"200000000 for 2 series .* at most 25000000"):
+        predict(fitted.model, fitted.evaluated.panel, horizon=200_000_000)
+
+
+@pytest.mark.parametrize("level", [(80, 80.0000001), (99.99999,)])
+def test_levels_whose_columns_would_not_say_them_are_refused(level):
+    with pytest.raises(InvalidInputError, match="at most 6 digits"):
+        Forecaster(level=level)
+
+
+@pytest.mark.parametrize("frame", [[1, 2], None, np.zeros(3), pd.Series([1.0])])
+def test_what_is_no_frame_is_refused(frame):
+    with pytest.raises(InvalidInputError, match="A pandas DataFrame is needed, got"):
+        Forecaster().fit(frame)
+    with pytest.raises(InvalidInputError, match="A pandas DataFrame is needed, got"):
+        forecaster.backtest(frame)
+
+
+def test_the_public_names_are_listed():
+    assert {"Forecaster", "ForecasterError", "backtest"} <= set(dir(forecaster))
 
 
 def test_old_data_is_refused(fitted):
@@ -259,6 +282,38 @@ def test_the_scores_can_be_computed_again_from_the_forecasts(fitted):
     np.testing.assert_array_equal(
         table.merge(last, on=["unique_id", "cutoff"])["last"], table["naive"]
     )
+
+
+def folds_of(truth, scale, season=1, **forecasts):
+    """Return folds of one series with the model `gru`, four windows of two steps."""
+    y = np.full((4, 2), truth)
+    panel = panel_of("a", rows=12)
+    cutoffs, zeros = np.arange(6, 10), np.zeros(4, dtype=int)
+    made = judging.baselines(panel, cutoffs, zeros, 2, season)
+    made = {name: forecasts.get(name, y + 1) for name in ("gru", *made)}
+    times = pd.RangeIndex(8)
+    return judging.Folds(
+        "gru", ("a",), zeros, np.arange(4), times[:4], times, y, made, {}, np.array([scale]), 2
+    )
+
+
+def test_train_rows_that_never_change_leave_the_verdict_open():
+    judgement = judging.judge(folds_of(5.0, np.nan))
+    assert judgement.verdict.startswith("The verdict is open: no train rows change")
+    assert judgement.unscaled == 4
+
+
+def test_the_figures_of_an_outlier_stay_readable():
+    verdict = judging.judge(folds_of(1.0, 1e-3, gru=np.full((4, 2), 1e200))).verdict
+    assert "has 1e+202% more error than naive, the best" in verdict
+    assert "(MASE 1e+203 against 1000.000;" in verdict
+
+
+def test_without_a_season_nothing_is_seasonal():
+    folds = folds_of(5.0, 1.0)
+    assert list(judging.judge(folds).scores) == ["gru", "naive", "drift"]
+    assert list(folds.to_frame())[5:] == ["naive", "drift"]
+    assert "seasonal_naive" in folds_of(5.0, 1.0, season=2).to_frame()
 
 
 def test_a_model_that_wins_is_said_to_have_skill():
