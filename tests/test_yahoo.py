@@ -217,7 +217,7 @@ def test_the_bar_of_an_open_session_is_left_out(yahoo: Yahoo, minutes: int, rows
     assert len(result.frame) == rows
     assert bool(result.notices) == (rows == 4)
     if rows == 4:
-        assert "1 unfinished bar(s) (2024-01-05)" in result.notices[0]
+        assert "1 unfinished bar (2024-01-05)" in result.notices[0]
 
 
 def test_a_week_is_finished_when_it_is_over(yahoo: Yahoo) -> None:
@@ -236,7 +236,7 @@ def test_null_rows_are_left_out_and_their_events_kept(yahoo: Yahoo) -> None:
     result = one("AAPL")
     assert list(result.frame["close"]) == [1.0, 4.0, 5.0]
     assert list(result.frame["dividends"]) == [0.0, 0.5, 0.0]
-    assert result.notices == ("AAPL: left out 2 row(s) without a close price.",)
+    assert result.notices == ("AAPL: left out 2 rows without a close price.",)
 
 
 @pytest.mark.parametrize(

@@ -79,22 +79,32 @@ def fetch(
 
         emit(*sample_list(bundled()))
         return 0
-    from forecaster.fetching import fetch_file, fetch_sample
-    from forecaster.store import Store
-
-    store = Store(current().workspace().data)
-    if file is not None:
-        report = fetch_file(store, file, columns)
-    elif sample is not None:
-        report = fetch_sample(store, sample)
-    else:
-        report = _fetch_symbols(store, symbols, options)
+    report = _fetched(symbols, file, columns, sample, options)
     for line in report.notices:
         notice(line)
     for outcome in report.failed if not current().json else ():
         click.echo(f"Error: {outcome.unique_id}: {outcome.error}", err=True)
     emit(report.to_dict(), fetch_text(report))
     return report.exit_code
+
+
+def _fetched(
+    symbols: tuple[str, ...],
+    file: str | None,
+    columns: Columns,
+    sample: str | None,
+    options: dict[str, Any],
+) -> FetchReport:
+    from forecaster.cli.session import current
+    from forecaster.fetching import fetch_file, fetch_sample
+    from forecaster.store import Store
+
+    store = Store(current().workspace().data)
+    if file is not None:
+        return fetch_file(store, file, columns)
+    if sample is not None:
+        return fetch_sample(store, sample)
+    return _fetch_symbols(store, symbols, options)
 
 
 def _check_choice(**chosen: object) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from forecaster.errors import InvalidInputError
+from forecaster.words import counted
 
 # Yahoo's fields, in the order of the stored columns.
 FIELDS = {
@@ -72,23 +73,13 @@ def tidy(
     if bars.empty:
         raise InvalidInputError(f"Yahoo sent no rows for symbol {symbol!r} in the asked range.")
     table = bars[list(FIELDS)].rename(columns=FIELDS).astype(float).sort_index()
-    notices = []
     done = finished(table.index, interval, session, now)
+    notices = []
     if not done.all():
-        notices.append(
-            f"{symbol}: left out {int((~done).sum())} unfinished bar(s) "
-            f"({', '.join(str(label(time, interval)) for time in table.index[~done])})."
-        )
-    table = table[done]
-    sound = np.isfinite(table[["close", "adjusted_close"]].to_numpy()).all(axis=1)
-    if len(table) and not sound.any():
-        raise InvalidInputError(
-            f"Yahoo sent {len(table)} rows for symbol {symbol!r}, none of them with a close price.",
-            "Try again; if it persists, leave the symbol out.",
-        )
-    if not sound.all():
-        notices.append(f"{symbol}: left out {int((~sound).sum())} row(s) without a close price.")
-        table = without(table, sound)
+        times = ", ".join(str(label(time, interval)) for time in table.index[~done])
+        unfinished = counted(int((~done).sum()), "unfinished bar")
+        notices.append(f"{symbol}: left out {unfinished} ({times}).")
+    table, more = with_prices(symbol, table[done])
     if table.empty:
         raise InvalidInputError(
             f"Yahoo has no finished bar of symbol {symbol!r} in the asked range."
@@ -97,7 +88,26 @@ def tidy(
     frame.insert(0, "unique_id", symbol)
     frame.insert(1, "ds", stamps(table.index, interval))
     frame.insert(2, "y", frame[PRICES[price]])
-    return frame[COLUMNS], notices
+    return frame[COLUMNS], notices + more
+
+
+def with_prices(symbol: str, table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Leave out the rows without a close price, and say how many.
+
+    Raises:
+        InvalidInputError: There are rows, and none of them has one.
+    """
+    sound = np.isfinite(table[["close", "adjusted_close"]].to_numpy()).all(axis=1)
+    if sound.all():
+        return table, []
+    if not sound.any():
+        raise InvalidInputError(
+            f"Yahoo sent {counted(len(table), 'row')} for symbol {symbol!r}, none of them with a "
+            "close price.",
+            "Try again; if it persists, leave the symbol out.",
+        )
+    gone = counted(int((~sound).sum()), "row")
+    return without(table, sound), [f"{symbol}: left out {gone} without a close price."]
 
 
 def finished(
@@ -220,7 +230,7 @@ def with_unserved(stored: pd.DataFrame, fetched: pd.DataFrame) -> tuple[pd.DataF
         ratio = 1.0
     older[["y", "close", "adjusted_close", "open", "high", "low"]] *= ratio
     older["volume"] /= ratio
-    said = f"kept {len(older)} stored row(s) that Yahoo no longer serves"
+    said = f"kept {counted(len(older), 'stored row')} that Yahoo no longer serves"
     if ratio != 1.0:
         said += f", their prices multiplied by {ratio:.6g}"
     return pd.concat([older, fetched], ignore_index=True), said
