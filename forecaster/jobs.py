@@ -27,13 +27,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BacktestResult:
-    """A backtest, ready to print."""
+class Result:
+    """What every job says of its series.
 
-    judgement: Judgement
-    config: Config
-    series: int
-    rows: int
+    Attributes:
+        skipped: Series left out, and why.
+        notices: What the reader should know, a line each.
+        output: The table that was written.
+    """
+
     skipped: dict[str, str]
     notices: tuple[str, ...]
     output: Path | None = None
@@ -42,6 +44,16 @@ class BacktestResult:
     def exit_code(self) -> int:
         """0, or 7 when some series were skipped."""
         return PartialError.exit_code if self.skipped else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BacktestResult(Result):
+    """A backtest, ready to print."""
+
+    judgement: Judgement
+    config: Config
+    series: int
+    rows: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for `--json`."""
@@ -71,22 +83,14 @@ class TrainResult(BacktestResult):
         return {"name": self.name, "version": self.version, **fits} | super().to_dict()
 
 
-@dataclass(frozen=True)
-class PredictResult:
+@dataclass(frozen=True, kw_only=True)
+class PredictResult(Result):
     """Forecasts, written or to be printed."""
 
     frame: pd.DataFrame
     name: str
     version: str
-    notices: tuple[str, ...]
-    skipped: dict[str, str]
-    output: Path | None
     plot: Path | None
-
-    @property
-    def exit_code(self) -> int:
-        """0, or 7 when some series were skipped."""
-        return PartialError.exit_code if self.skipped else 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for `--json`; the rows only when no file holds them."""
