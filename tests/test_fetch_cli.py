@@ -160,6 +160,12 @@ def test_a_file_in_place_of_symbols_is_a_usage_error(forecast: Run, tmp_path, na
     assert f"forecast fetch --csv {shlex.quote(name)}" in done.err
 
 
+def test_a_file_named_as_a_symbol_is_not_in_its_way(forecast: Run, tmp_path, yahoo: Yahoo):
+    yahoo.daily("AAPL", "2024-01-01", [1.0, 2.0, 3.0])
+    csv(tmp_path, "", "AAPL")
+    assert forecast("fetch", "AAPL").code == 0
+
+
 def test_a_bad_file_leaves_the_data_and_says_the_line(forecast: Run, tmp_path, store):
     forecast("fetch", "--csv", csv(tmp_path, "ds,y\n2024-01-01,1\n"))
     before = store.entries()

@@ -342,6 +342,7 @@ def test_the_day_numbers_of_excel_are_suspected(put):
         ("ds;y\n0;1.5\n1;2,5\n", "line 2 .* '1.5'"),
         ("ds,y\n0,1_000\n", "'1_000'"),
         ('ds,y,n\n0,1,"a\nb"\n1,x,c\n', "line 4 .* 'x'"),
+        ('ds,"y\n"\n0,1\n', "header of .* goes on after line 1"),
         ("ds,\ry\n0,1\n", "Line 1 .* is not CSV"),
         ("ds,y\n0,1\n1\n", "Line 3 .* needs 2 fields, .* has 1: '1'"),
         ("ds,y\n0,1\n1,2,3\n", "Line 3 .* has 3: '1,2,3'"),

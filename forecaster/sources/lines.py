@@ -151,6 +151,11 @@ def _header(content: bytes, label: str) -> tuple[list[str], str, int]:
         text = line.decode().rstrip("\r")
     except UnicodeDecodeError as error:
         raise _encoding(content, label) from error
+    if text.count('"') % 2:
+        raise InvalidInputError(
+            f"The header of '{label}' goes on after line {skipped}: a quote is open there.",
+            "Write the column names on one line.",
+        )
     delimiter = max(DELIMITERS, key=text.count)  # the first of equals: the comma
     try:
         names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter))]
