@@ -15,6 +15,7 @@ from forecaster.calendars import future
 from forecaster.errors import ForecasterError, InvalidInputError, QualityGateError
 from forecaster.model import Forecast, Model, known_ahead
 from forecaster.series import Panel, without_short
+from forecaster.words import counted
 
 DAY = 86_400
 MOST_ROWS = 50_000_000  # of one table: more would not fit into the memory of most machines
@@ -121,8 +122,8 @@ def _notices(model: Model, panel: Panel, horizon: int, level: tuple[float, ...])
         notices.append("No intervals: no validation window was left to calibrate them.")
     elif far := [percent for percent in level if not model.conformal.reaches(percent)]:
         notices.append(
-            f"Intervals at {', '.join(f'{percent:g}' for percent in far)}% need more than the "
-            f"{windows} calibration windows there were: the largest error seen stands in."
+            f"Intervals at {', '.join(f'{percent:g}' for percent in far)}% need more than "
+            f"{counted(windows, 'calibration window')}: the largest error seen stands in."
         )
     if new := int((model.scaling.rows_of(panel.ids) < 0).sum()):
         notices.append(f"{new} series the model has never seen: scaled by their own rows.")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from forecaster.cli.output import table
+from forecaster.words import counted
 
 if TYPE_CHECKING:
     from forecaster.jobs import PredictResult, TrainResult
@@ -40,19 +41,15 @@ def training_text(result: TrainResult) -> str:
         f"{network.horizon}, segment {network.segment}, {fit.parameters:,} weights.\n"
         f"Data: {result.series} series, {result.rows:,} rows; {fit.windows:,} training and "
         f"{fit.val_windows:,} validation windows.\n"
-        f"Training: {_counted(fit.epochs)} (best: {fit.best_epoch}) in {fit.seconds:.1f} s on "
+        f"Training: {counted(fit.epochs, 'epoch')} (best: {fit.best_epoch}) in {fit.seconds:.1f} s on "
         f"{fit.device}{', XLA' if fit.compiled else ''}, ended by {fit.stopped_by}."
     )
     if again is fit:
         return f"{text}\nIn service is the judged model; the rows held out were not used."
     return (
         f"{text}\nIn service is the same network trained again on all rows: "
-        f"{_counted(again.epochs)} in {again.seconds:.1f} s."
+        f"{counted(again.epochs, 'epoch')} in {again.seconds:.1f} s."
     )
-
-
-def _counted(epochs: int) -> str:
-    return f"{epochs} epoch{'' if epochs == 1 else 's'}"
 
 
 def judgement_text(judgement: Judgement) -> str:
@@ -66,18 +63,15 @@ def judgement_text(judgement: Judgement) -> str:
         f"the {level:g}% interval {share:.0%} of the time"
         for level, share in judgement.coverage.items()
     )
-    folds = "fold" if judgement.folds == 1 else "folds"
-    lines = [f"Scores on {judgement.folds} held-out {folds}:", table(rows, headers)]
+    lines = [f"Scores on {counted(judgement.folds, 'held-out fold')}:", table(rows, headers)]
     if covered:
         lines.append(f"The truth lay inside {covered}.")
     narrow = [level for level, share in judgement.coverage.items() if 100 * share < level - SLACK]
     if narrow:
         lines.append("The intervals were too narrow on these folds: expect more surprises.")
     if judgement.unscaled:
-        windows = "window" if judgement.unscaled == 1 else "windows"
-        lines.append(
-            f"MASE leaves out {judgement.unscaled} {windows} of series whose train rows never change."
-        )
+        left_out = counted(judgement.unscaled, "window")
+        lines.append(f"MASE leaves out {left_out} of series whose train rows never change.")
     return "\n".join([*lines, judgement.verdict])
 
 
@@ -90,7 +84,7 @@ def prediction_text(result: PredictResult) -> str:
     head = to_csv(result.frame.head(SHOWN_ROWS).drop(columns="model_version"), digits=6)
     rows = list(csv.reader(io.StringIO(head)))
     lines = [
-        f"Wrote {len(result.frame)} rows of {result.frame['unique_id'].nunique()} series to "
+        f"Wrote {counted(len(result.frame), 'row')} of {result.frame['unique_id'].nunique()} series to "
         f"{result.output} (model version {result.version}). The first:",
         table(rows[1:], rows[0]),
     ]
