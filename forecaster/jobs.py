@@ -15,7 +15,7 @@ from forecaster.errors import NotFoundError, PartialError
 from forecaster.model import Model, Trained
 from forecaster.predicting import export, require_folder, require_format
 from forecaster.predicting import predict as forecast
-from forecaster.registry import Registry, require_name
+from forecaster.registry import Registry
 from forecaster.reports.plots import plot_forecasts, require_plot
 from forecaster.store import Store
 from forecaster.workspace import Workspace, load_config
@@ -108,11 +108,12 @@ def train(
     on_epoch: OnEpoch,
 ) -> TrainResult:
     """Train on stored series, save the version and put it into service."""
-    require_name(name)
+    registry = Registry(workspace.models)
+    registry.require_writable(name)
     config, _ = load_config(workspace, flags)
     forecaster = api.Forecaster.of(config)
     forecaster.fit(Store(workspace.data).read(list(ids) or None), on_epoch)
-    version = Registry(workspace.models).save(name, forecaster.model, forecaster.about)
+    version = registry.save(name, forecaster.model, forecaster.about)
     return TrainResult(
         **_outcome(forecaster.evaluated),
         name=name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecaster.atomic import replace_file, sweep
-from forecaster.errors import DamagedError, InvalidInputError, NotFoundError
+from forecaster.errors import DamagedError, ForecasterError, InvalidInputError, NotFoundError
 from forecaster.locking import writing
 
 if TYPE_CHECKING:
@@ -83,6 +84,22 @@ class Registry:
                 champion = self._model(name) / "champion"
                 error.hint = f"Train it again, or roll back: write {others[-1]} into '{champion}'."
             raise
+
+    def require_writable(self, name: str) -> None:
+        """Find out before a long training whether its model could be saved.
+
+        Raises:
+            InvalidInputError: The name cannot be a folder's.
+            ForecasterError: The folder cannot be written.
+        """
+        folder = self._model(name)
+        while not folder.exists():
+            folder = folder.parent
+        if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+            raise ForecasterError(
+                f"The folder of models '{folder}' cannot be written.",
+                "Check its permissions and its disk, or use another --workspace.",
+            )
 
     def save(self, name: str, model: Model, about: dict[str, Any]) -> str:
         """Write a new version, put it into service and return its name.
