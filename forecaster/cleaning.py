@@ -135,7 +135,7 @@ def judge_series(rows: Rows, spec: DataSpec, min_rows: int) -> None:
             for n in lengths[short].tolist()
         ]
         if spec.too_short == "error":
-            others = f", and so are {len(short) - 1} more" if len(short) > 1 else ""
+            others = f" ({len(short) - 1} more like it)" if len(short) > 1 else ""
             raise InvalidInputError(
                 f"Series {str(rows.ids[short[0]])!r} is too short: it {reasons[0]}{others}.",
                 "Fetch more history, lower --lookback, or choose --too-short skip-series.",

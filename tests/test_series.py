@@ -253,13 +253,6 @@ def test_the_most_frequent_step_of_each_series():
     assert infer_steps(numbers, np.array([0, 4, 8, 9, 9, 12])) == ["2", "1", "", "", "1"]
 
 
-def test_rows_are_counted_in_words():
-    empty = joined(GOOD, frame([np.nan, np.nan], "none"))
-    assert prepare(empty, DataSpec()).skipped == {"none": "has no rows"}
-    panel = prepare(joined(GOOD, frame([1.0, 2], "few")), DataSpec(), min_rows=3)
-    assert panel.skipped == {"few": "needs at least 3 rows but has 2"}
-
-
 def test_a_step_that_is_given_is_demanded():
     assert prepare(counted(5, "lone", rows=1), DataSpec(frequency="5")).frequency == "5"
     assert prepare(counted(5, "a"), DataSpec(frequency=5)).frequency == "5"
@@ -521,12 +514,16 @@ def test_short_series():
     assert panel.ids == ("good",)
     assert panel.skipped == {
         "b": "needs at least 5 rows but has 2",
-        "empty": "needs at least 5 rows but has 0",
+        "empty": "has no rows",
     }
     assert "Skipped 2 series with fewer than 5 rows: b, empty" in notice(panel, "fewer")
-    with pytest.raises(InvalidInputError, match="'b' needs at least 5 rows but has 2, and 1 other"):
+    with pytest.raises(
+        InvalidInputError, match="it needs at least 5 rows but has 2 .1 more like it."
+    ):
         prepare(data, DataSpec(too_short="error"), min_rows=5)
-    assert prepare(data, DataSpec()).skipped == {"empty": "needs at least 1 rows but has 0"}
+    panel = prepare(data, DataSpec())
+    assert panel.skipped == {"empty": "has no rows"}
+    assert notice(panel, "without") == "Skipped 1 series without rows: empty."
 
 
 def test_no_series_left_is_an_error():
