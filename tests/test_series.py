@@ -517,7 +517,7 @@ def test_short_series():
         "empty": "has no rows",
     }
     assert "Skipped 2 series with fewer than 5 rows: b, empty" in notice(panel, "fewer")
-    with pytest.raises(InvalidInputError, match="it needs at least 5 rows but has 2"):
+    with pytest.raises(InvalidInputError, match=r"at least 5 rows but has 2 \(1 more like it\)"):
         prepare(data, DataSpec(too_short="error"), min_rows=5)
     panel = prepare(data, DataSpec())
     assert panel.skipped == {"empty": "has no rows"}
