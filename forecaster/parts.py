@@ -7,7 +7,8 @@ series of a large part reads only the row groups that hold it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 Ints = npt.NDArray[np.int64]
 
+KEYS = ("unique_id", "ds", "y")
 GROUP_ROWS = 128 * 1024  # rows that are read to get at one series, at most twice this
 
 
@@ -84,8 +86,7 @@ class Part:
     @property
     def time(self) -> str:
         """`naive`, `integer`, or the name of the time zone."""
-        kind = self.table.schema.field("ds").type
-        return (kind.tz or "naive") if pa.types.is_timestamp(kind) else "integer"
+        return _time(self.table)
 
     @property
     def covariates(self) -> list[str]:
@@ -121,9 +122,6 @@ def _solid(columns: dict[str, pa.Array]) -> pa.Table:
         for name, column in columns.items()
     ]
     return pa.table(list(columns.values()), schema=pa.schema(fields))
-
-
-KEYS = ("unique_id", "ds", "y")
 
 
 @dataclass(frozen=True)
@@ -166,37 +164,40 @@ def stored_rows(path: Path) -> int:
         VanishedError: The file is not there.
         DamagedError: It is not Parquet.
     """
-    try:
-        return int(pq.read_metadata(path).num_rows)
-    except FileNotFoundError as error:
-        raise _damage(path, [path.name], "the file is missing", VanishedError) from error
-    except (pa.ArrowException, OSError) as error:
-        raise _damage(path, [path.name], " ".join(str(error).split())) from error
+    with _opened(path, [path.name]) as file:
+        return int(file.metadata.num_rows)
 
 
-def _read(path: Path, members: Mapping[str, Entry]) -> Piece:
-    ids = list(members)
-    starts = np.array([entry.start for entry in members.values()], dtype=np.int64)
-    rows = np.array([entry.rows for entry in members.values()], dtype=np.int64)
+@contextmanager
+def _opened(path: Path, ids: list[str]) -> Iterator[pq.ParquetFile]:
+    """Open a part; what cannot be read in the body of `with` is damage to its series."""
     try:
         with pq.ParquetFile(path, memory_map=False) as file:
-            sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-            edges = np.concatenate([[0], np.cumsum(sizes)])
-            if len(ids) == 0 or (starts + rows).max() > edges[-1]:
-                raise pa.ArrowInvalid(f"{edges[-1]} rows are fewer than were stored")
-            first = np.searchsorted(edges, starts, "right") - 1
-            last = np.searchsorted(edges, starts + rows - 1, "right") - 1
-            needed = np.zeros(len(sizes) + 1, dtype=np.int64)
-            np.add.at(needed, first, 1)
-            np.add.at(needed, last + 1, -1)
-            wanted = np.cumsum(needed)[:-1] > 0
-            table = file.read_row_groups(np.flatnonzero(wanted).tolist())
+            yield file
     except FileNotFoundError as error:
         raise _damage(path, ids, "the file is missing", VanishedError) from error
     except PermissionError:
         raise
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise _damage(path, ids, " ".join(str(error).split())) from error
+
+
+def _read(path: Path, members: Mapping[str, Entry]) -> Piece:
+    ids = list(members)
+    starts = np.array([entry.start for entry in members.values()], dtype=np.int64)
+    rows = np.array([entry.rows for entry in members.values()], dtype=np.int64)
+    with _opened(path, ids) as file:
+        sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+        edges = np.concatenate([[0], np.cumsum(sizes)])
+        if len(ids) == 0 or (starts + rows).max() > edges[-1]:
+            raise pa.ArrowInvalid(f"{edges[-1]} rows are fewer than were stored")
+        first = np.searchsorted(edges, starts, "right") - 1
+        last = np.searchsorted(edges, starts + rows - 1, "right") - 1
+        needed = np.zeros(len(sizes) + 1, dtype=np.int64)
+        np.add.at(needed, first, 1)
+        np.add.at(needed, last + 1, -1)
+        wanted = np.cumsum(needed)[:-1] > 0
+        table = file.read_row_groups(np.flatnonzero(wanted).tolist())
     # Row groups that were left out move the rows behind them forward.
     skipped = np.concatenate([[0], np.cumsum(np.where(wanted, 0, sizes))])
     return Piece(table, ids, starts - skipped[first], rows)
@@ -205,8 +206,7 @@ def _read(path: Path, members: Mapping[str, Entry]) -> Piece:
 def _differing(piece: Piece, members: Mapping[str, Entry]) -> list[str]:
     try:
         found = _hashes(piece.table, piece.starts, piece.rows)
-    except (KeyError, pa.ArrowException) as error:
-        del error  # a column is missing or of another type: nothing in it can be trusted
+    except (KeyError, pa.ArrowException):  # a column is missing or of another type: trust nothing
         return piece.ids
     return [
         uid for uid, digest in zip(piece.ids, found, strict=True) if digest != members[uid].hash
@@ -247,7 +247,7 @@ def gathered(pieces: Iterable[Piece]) -> tuple[pa.Table, list[str], Ints]:
 def _stacked(tables: list[pa.Table]) -> pa.Table:
     if len(tables) == 1:
         return tables[0]
-    if len({str(_zone(table)) for table in tables}) > 1:
+    if len({_time(table) for table in tables}) > 1:
         tables = [_in_utc(table) for table in tables]
     mixed = {
         name
@@ -259,9 +259,9 @@ def _stacked(tables: list[pa.Table]) -> pa.Table:
     return pa.concat_tables(tables, promote_options="permissive")
 
 
-def _zone(table: pa.Table) -> str | None:
+def _time(table: pa.Table) -> str:
     kind = table.schema.field("ds").type
-    return kind.tz if pa.types.is_timestamp(kind) else None
+    return (kind.tz or "naive") if pa.types.is_timestamp(kind) else "integer"
 
 
 def _in_utc(table: pa.Table) -> pa.Table:
