@@ -149,11 +149,11 @@ class Forecaster:
             )
         return predict(self.model, panel, horizon=horizon, level=config.prediction.level)
 
-    def keras_network(self) -> Any:
-        """Build the `keras.Model` of the network again, with the trained weights in it."""
-        from forecaster.training import network_of
+    def keras_networks(self) -> list[Any]:
+        """Build the `keras.Model` of each network of the ensemble again, with its weights."""
+        from forecaster.training import networks_of
 
-        return network_of(self.model)
+        return networks_of(self.model)
 
     def save(self, path: str | Path) -> None:
         """Write the model as a folder, which must not exist yet."""

@@ -96,9 +96,10 @@ def load(folder: Path) -> Model:
     with _reading(folder / "scaling.json"):
         scaling = _scaling(json.loads(contents["scaling.json"]), len(config.data.covariates))
     with _reading(folder / "intervals.json"):
-        conformal = _conformal(json.loads(contents["intervals.json"]), config.network.horizon)
+        intervals = json.loads(contents["intervals.json"])
+        conformal = _conformal(intervals, config.network.horizon, len(scaling.ids))
     with _reading(folder / "manifest.json"):
-        trained = Trained(**manifest["trained"])
+        trained = Trained.of(manifest["trained"])
     with _reading(folder / "network.weights.h5"):
         weights = _weights(contents["network.weights.h5"])
     model = Model(config, scaling, conformal, contents["network.onnx"], weights, trained)
@@ -168,11 +169,14 @@ def _golden(network: Network) -> bytes:
     """Forecast from fixed random windows and keep both."""
     random = np.random.default_rng(0)
     lookback, features = network.context_shape
-    arrays = {"context": random.normal(size=(GOLDEN_WINDOWS, lookback, features))}
+    arrays: dict[str, Any] = {
+        "context": random.normal(size=(GOLDEN_WINDOWS, lookback, features)).astype(np.float32)
+    }
     if network.future_features:
-        size = (GOLDEN_WINDOWS, network.horizon, network.future_features)
-        arrays["future"] = random.normal(size=size)
-    arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
+        size = (GOLDEN_WINDOWS, network.output_shape[0], network.future_features)
+        arrays["future"] = random.normal(size=size).astype(np.float32)
+    if network.knows_series:
+        arrays["series"] = np.arange(GOLDEN_WINDOWS) - 1
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, forecast=network(**arrays), **arrays)
     return buffer.getvalue()
@@ -205,10 +209,12 @@ def _weights(content: bytes) -> bytes:
 
 
 def _require_sizes(model: Model) -> None:
-    found = (model.network.context_shape[0], model.network.horizon)
-    if found != (model.lookback, model.horizon):
-        needed = f"lookback {model.lookback} and horizon {model.horizon}"
-        raise ValueError(f"config.toml says {needed}, the network has {found[0]} and {found[1]}")
+    outputs = 1 + len(model.config.network.quantiles or ())
+    needed = (model.lookback, model.horizon, outputs)
+    found = (model.network.context_shape[0], *model.network.output_shape)
+    if found != needed:
+        names = "lookback, horizon and outputs"
+        raise ValueError(f"config.toml says {needed} for {names}, the network has {found}")
 
 
 def _to_toml(config: Config) -> str:
@@ -236,17 +242,21 @@ def _scaling(content: dict[str, Any], covariates: int) -> Scaling:
 
 
 def _conformal_to_dict(conformal: Conformal) -> dict[str, Any]:
-    return {"windows": conformal.windows, "scores": conformal.scores.tolist()}
+    return {
+        "windows": conformal.windows,
+        "scores": conformal.scores.tolist(),
+        "stretch": conformal.stretch.tolist(),
+    }
 
 
-def _conformal(content: dict[str, Any], horizon: int | None) -> Conformal:
-    _require_keys(content, {"windows", "scores"})
+def _conformal(content: dict[str, Any], horizon: int | None, series: int) -> Conformal:
+    _require_keys(content, {"windows", "scores", "stretch"})
     windows = content["windows"]
     if type(windows) is not int:
         raise TypeError(f"windows is {windows!r}")
     shape = (min(windows, KEPT), horizon) if windows else (0,)
     scores = _array(content["scores"], np.float64, shape).reshape(-1, horizon)
-    return Conformal(windows, scores)
+    return Conformal(windows, scores, _array(content["stretch"], np.float64, (series,)))
 
 
 def _require_keys(content: Any, needed: set[str]) -> None:

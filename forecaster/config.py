@@ -67,6 +67,7 @@ Duration = Annotated[
 Cell = Literal["rnn", "lstm", "gru"]
 Units = Annotated[tuple[PositiveInt, ...], BeforeValidator(listed), Field(min_length=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
+Quantiles = Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(listed)]
 Names = Annotated[tuple[str, ...], BeforeValidator(listed)]
 
 
@@ -79,9 +80,9 @@ class Spec(BaseModel):
     @classmethod
     def _truth_only_where_asked(cls, value: object, info: ValidationInfo) -> object:
         """Refuse `epochs = true`, which pydantic would read as 1."""
-        if (
-            isinstance(value, bool)
-            and cls.model_fields[str(info.field_name)].annotation is not bool
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation not in (
+            bool,
+            bool | None,
         ):
             raise ValueError("true or false is not a value of this setting")
         return value
@@ -156,10 +157,24 @@ class NetworkSpec(Spec):
     segment: PositiveInt | None = Field(
         None, description="Steps folded into one recurrent step; else by season."
     )
-    normalise: Literal["last", "revin", "none"] | None = Field(
+    normalise: Literal["last", "season", "revin", "none"] | None = Field(
         None,
-        description="Per window: subtract the last value, reversible mean/std, or nothing; "
-        "else by preset.",
+        description="Per window: subtract the last value or the last season's mean, reversible "
+        "mean/std, or nothing; else by preset.",
+    )
+    skip: Literal["none", "season", "linear"] | None = Field(
+        None,
+        description="What the cells' forecast is added to: nothing, the last season, or a linear "
+        "map of the context that starts as the last season; else by preset.",
+    )
+    skip_lag: PositiveInt | None = Field(
+        None, description="Steps in the season of skip and normalise; else season_length."
+    )
+    series_vectors: bool | None = Field(
+        None, description="Learn a vector for each series; else by preset."
+    )
+    quantiles: Quantiles | None = Field(
+        None, description="Forecast besides the point, as the shape of intervals; else by preset."
     )
     decoder: Literal["direct", "parallel"] | None = Field(
         None, description="From state to steps: one layer, or a step per segment; else by preset."
@@ -178,7 +193,17 @@ class NetworkSpec(Spec):
 class TrainSpec(Spec):
     """One fit."""
 
-    loss: Literal["mae", "mse", "huber"] = Field("mae", description="What training makes small.")
+    loss: Literal["mae", "mse", "huber", "mase", "smape"] = Field(
+        "mae", description="What training makes small; quantiles are trained by the pinball loss."
+    )
+    ensemble: PositiveInt = Field(
+        1, description="Networks from different seeds; their median is the forecast."
+    )
+    shrink: bool | None = Field(
+        None,
+        description="Pull the forecast towards its starting point (last value or season) as far "
+        "as validation asks; else by preset.",
+    )
     epochs: PositiveInt = Field(100, description="At most; early stopping ends sooner.")
     batch_size: PositiveInt | None = Field(
         None, description="Windows in one step of training; else by number of windows."
@@ -312,11 +337,9 @@ def _problem(item: Any, origins: Mapping[str, str]) -> str:
 def _known(path: list[str]) -> str:
     """Say which keys there are where an unknown one stood."""
     *sections, key = path
-    if not sections and key in SECTION_OF:
+    if key in SECTION_OF:
         return f"it belongs under [{SECTION_OF[key]}]"
     known = list(SECTIONS[sections[0]].model_fields if sections else SECTIONS)
     if near := get_close_matches(key, known, n=1):
         return f"the nearest is {near[0]!r}"
-    if key in SECTION_OF:
-        return f"it belongs under [{SECTION_OF[key]}]"
     return f"known here: {', '.join(known)}"

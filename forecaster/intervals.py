@@ -1,9 +1,15 @@
-"""Prediction intervals by split conformal calibration.
+"""Prediction intervals: the network's quantiles, calibrated by split conformal prediction.
 
-The scores are the absolute errors of the network on validation windows, which it was not trained
-on, in units of each series' scale. The half-width at level c and step h is the ceil((n + 1) c)-th
-smallest of the n scores of step h (Lei et al. 2018, J. Am. Stat. Assoc. 113, sec. 2.2; each step on
-its own as in Stankeviciute et al., NeurIPS 2021).
+A forecast gives each step a point and, when the network has them, quantiles; together they map a
+normal deviate z to a level (0 to the point, 1.28 to the 0.9 quantile, linear in between and
+beyond), so that the network says how wide and how skewed the interval of each window is. The score
+of an observation is the |z| that reaches it. On windows which the network was not trained on the
+n scores of each step are ranked; at level c the interval goes from -z to z, z the ceil((n + 1) c)-th
+smallest (split conformal: Lei et al. 2018, J. Am. Stat. Assoc. 113, sec. 2.2; scores through the
+forecast distribution: Chernozhukov et al. 2021, PNAS 118; each step on its own: Stankeviciute et
+al., NeurIPS 2021). As z grows with the level, intervals never cross.
+
+A series with windows enough is also given its own stretch: the ratio of its scores to all.
 """
 
 from __future__ import annotations
@@ -12,10 +18,78 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri
 
-from forecaster.arrays import Floats
+from forecaster.arrays import Floats, Ints
 
 KEPT = 1000  # order statistics kept for each step: levels in tenths of a percent
+OWN_SPANS = 10.0  # horizons of calibration rows after which a series' own scores count half
+NARROWEST = 1e-3  # of a series' error unit: what a z of 1 reaches at least
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Forecast levels as a function of a normal deviate, for each window and step.
+
+    Attributes:
+        deviates: Ascending, 0 among them `(knot,)`.
+        levels: Level at each deviate, ascending `(window, horizon, knot)`.
+    """
+
+    deviates: Floats
+    levels: Floats
+
+    @classmethod
+    def of(
+        cls, point: Floats, quantiles: Floats, shares: tuple[float, ...], unit: Floats
+    ) -> Distribution:
+        """Make one from a point, quantiles and the unit of errors.
+
+        Quantiles on the wrong side of the point or of each other are moved out, and a sliver of
+        the unit keeps all apart; without any, a deviate of 1 is one unit.
+
+        Args:
+            point: `(window, horizon)`.
+            quantiles: `(window, horizon, quantile)`.
+            shares: Between 0 and 1, one for each quantile.
+            unit: Of each window `(window,)`.
+        """
+        middle = point[:, :, None]
+        if not shares:
+            deviates = np.array([-1.0, 0.0, 1.0])
+            return cls(deviates, middle + deviates * unit[:, None, None])
+        order = np.argsort(shares)
+        deviates = ndtri(np.asarray(shares)[order])
+        ranked = quantiles[:, :, order]
+        sliver = NARROWEST * unit[:, None, None] * np.abs(deviates)
+        above, below = deviates > 0, deviates < 0
+        up = np.maximum(ranked[:, :, above] - middle, 0)
+        down = np.maximum(middle - ranked[:, :, below], 0)
+        up = np.maximum.accumulate(up, axis=2) + sliver[:, :, above]
+        down = np.maximum.accumulate(down[:, :, ::-1], axis=2)[:, :, ::-1] + sliver[:, :, below]
+        levels = np.concatenate([middle - down, middle, middle + up], axis=2)
+        return cls(np.concatenate([deviates[below], [0.0], deviates[above]]), levels)
+
+    def at(self, deviate: Floats) -> Floats:
+        """Return the level at a deviate of each window and step `(window, horizon)`."""
+        place = np.clip(np.searchsorted(self.deviates, deviate) - 1, 0, len(self.deviates) - 2)
+        left, slope = self._piece(place)
+        return left + (deviate - self.deviates[place]) * slope
+
+    def deviate_of(self, levels: Floats) -> Floats:
+        """Return the deviate that reaches levels `(window, horizon)`."""
+        inner = self.levels[:, :, 1:-1]
+        place = (levels[:, :, None] > inner).sum(axis=2)
+        left, slope = self._piece(place)
+        return self.deviates[place] + (levels - left) / slope
+
+    def _piece(self, place: Ints) -> tuple[Floats, Floats]:
+        """Return the level at the left end and the slope of a linear piece."""
+        place = np.broadcast_to(place, self.levels.shape[:2])[:, :, None]
+        left = np.take_along_axis(self.levels, place, axis=2)[:, :, 0]
+        right = np.take_along_axis(self.levels, place + 1, axis=2)[:, :, 0]
+        width = (self.deviates[1:] - self.deviates[:-1])[place[:, :, 0]]
+        return left, (right - left) / width
 
 
 @dataclass(frozen=True)
@@ -25,13 +99,15 @@ class Conformal:
     Attributes:
         windows: Number of calibration windows n; 0 when none was left.
         scores: Order statistics, ascending `(rank, horizon)`; all of them when n is at most `KEPT`.
+        stretch: What the scores of each series trained on are multiplied by `(series,)`.
     """
 
     windows: int
     scores: Floats
+    stretch: Floats
 
-    def half_widths(self, level: float, horizon: int) -> Floats:
-        """Return the half-width of each step in units of scale `(horizon,)`.
+    def deviates(self, level: float, horizon: int) -> Floats:
+        """Return the deviate whose both sides hold a share of the truth `(horizon,)`.
 
         Steps past those calibrated grow with the square root of time, as a random walk's do.
 
@@ -52,12 +128,39 @@ class Conformal:
         """Tell whether there are windows enough for a level, or the largest score stands in."""
         return (self.windows + 1) * level / 100 <= self.windows
 
+    def stretches(self, places: Ints) -> Floats:
+        """Return the stretch of series by their place, 1 for a new one (-1)."""
+        return np.append(self.stretch, 1.0)[places]
 
-def calibrate(errors: Floats) -> Conformal:
-    """Keep the scores of errors in units of scale `(window, horizon)`."""
-    windows = len(errors)
-    scores = np.sort(np.abs(errors), axis=0)
+
+def uncalibrated(series: int, horizon: int) -> Conformal:
+    """Return the scores of a model that no window was left to calibrate."""
+    return Conformal(0, np.empty((0, horizon)), np.ones(series))
+
+
+def calibrate(deviates: Floats, places: Ints, series: int) -> Conformal:
+    """Rank the scores of calibration windows.
+
+    Args:
+        deviates: What reaches the truth `(window, horizon)`.
+        places: Place of each window's series among those trained on `(window,)`.
+        series: Number of series trained on.
+    """
+    windows, horizon = deviates.shape
+    scores = np.abs(deviates)
+    stretch = _stretches(scores.mean(axis=1), places, series, horizon)
+    scores = np.sort(scores / stretch[places, None], axis=0)
     if windows > KEPT:
         ranks = np.ceil(np.arange(1, KEPT + 1) * windows / KEPT).astype(int) - 1
         scores = scores[ranks]
-    return Conformal(windows, scores)
+    return Conformal(windows, scores, stretch)
+
+
+def _stretches(means: Floats, places: Ints, series: int, horizon: int) -> Floats:
+    """Compare each series' mean score with all, less boldly the fewer spans of time it has."""
+    pooled = means.mean()
+    number = np.bincount(places, minlength=series)
+    own = np.bincount(places, means, minlength=series) / np.maximum(1, number)
+    spans = number / horizon  # windows overlap: so many do not
+    weight = spans / (spans + OWN_SPANS)
+    return weight * own / pooled + 1 - weight if pooled > 0 else np.ones(series)

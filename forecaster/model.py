@@ -6,7 +6,7 @@ same numbers. It needs neither TensorFlow nor Keras.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,7 @@ from forecaster.arrays import Floats, Ints
 from forecaster.calendars import calendar_features
 from forecaster.config import Config
 from forecaster.errors import InvalidInputError
-from forecaster.intervals import Conformal, calibrate
+from forecaster.intervals import Conformal, Distribution, calibrate
 from forecaster.runtime import Network
 from forecaster.scaling import Scaling
 from forecaster.series import Panel
@@ -28,20 +28,41 @@ WINDOWS_AT_ONCE = 4096  # contexts gathered together: bounds memory, whatever th
 
 
 @dataclass(frozen=True)
+class Member:
+    """The record of one network of an ensemble.
+
+    Attributes:
+        shrinkage: Share of what the network learnt that is kept; 1 for all, 0 for none.
+        history: Losses and learning rates by epoch.
+    """
+
+    seed: int
+    epochs: int
+    best_epoch: int
+    best_val_loss: float | None
+    seconds: float
+    stopped_by: str
+    shrinkage: float = 1.0
+    history: dict[str, list[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Trained:
     """The record of a fit, kept in the manifest."""
 
     windows: int
     val_windows: int
     parameters: int
-    epochs: int
-    best_epoch: int
-    best_val_loss: float | None
     seconds: float
     compiled: bool
-    stopped_by: str
     device: str
-    history: dict[str, list[float]] = field(default_factory=dict)
+    members: tuple[Member, ...]
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Trained:
+        """Read back what `Model.record` wrote."""
+        members = tuple(Member(**member) for member in record["members"])
+        return cls(**{**record, "members": members})
 
 
 @dataclass(frozen=True)
@@ -50,27 +71,38 @@ class Forecast:
 
     Attributes:
         series: Place of each window's series in the panel `(window,)`.
-        levels: Forecast levels `(window, horizon)`.
+        levels: Forecast levels, the point and the quantiles `(window, horizon, 1 + quantile)`.
+        quantiles: Between 0 and 1, one for each of the last axis but the point.
         scaling: State aligned with the panel.
         conformal: Calibrated scores.
+        stretch: What the scores of each window's series are multiplied by `(window,)`.
     """
 
     series: Ints
     levels: Floats
+    quantiles: tuple[float, ...]
     scaling: Scaling
     conformal: Conformal
+    stretch: Floats
 
     @property
     def values(self) -> Floats:
         """Point forecasts in the units of the data `(window, horizon)`."""
-        return self.scaling.levels_to_values(self.levels, self.series)
+        return self.scaling.levels_to_values(self.levels[:, :, 0], self.series)
+
+    @cached_property
+    def distribution(self) -> Distribution:
+        """Levels as the network alone sees them spread, before calibration."""
+        point, quantiles = self.levels[:, :, 0], self.levels[:, :, 1:]
+        unit = self.scaling.error_unit[self.series]
+        return Distribution.of(point, quantiles, self.quantiles, unit)
 
     def bounds(self, level: float) -> tuple[Floats, Floats]:
         """Lower and upper bound at a level in percent, each `(window, horizon)`."""
-        widths = self.conformal.half_widths(level, self.levels.shape[1])
-        reach = self.scaling.error_unit[self.series, None] * widths[None, :]
+        deviates = self.conformal.deviates(level, self.levels.shape[1])
+        reach = self.stretch[:, None] * deviates[None, :]
         low, high = (
-            self.scaling.levels_to_values(self.levels + sign * reach, self.series)
+            self.scaling.levels_to_values(self.distribution.at(sign * reach), self.series)
             for sign in (-1, 1)
         )
         return low, high
@@ -84,8 +116,8 @@ class Model:
         config: Resolved settings.
         scaling: State fitted on the train rows.
         conformal: Scores of the validation windows.
-        graph: The network as ONNX.
-        weights: The network's weights as Keras' HDF5 file.
+        graph: The networks of the ensemble and their median as ONNX.
+        weights: The weights of all networks as an HDF5 file.
         trained: The record of the fit.
     """
 
@@ -134,18 +166,24 @@ class Model:
         horizon = self.horizon if horizon is None else horizon
         scaling = self.scaling.align(panel, self.config.scaling)
         series = np.searchsorted(panel.offsets, cutoffs, side="right") - 1
+        places = self.scaling.rows_of(panel.ids)[series]
         features = input_features(panel, scaling, self.config)
-        outputs = np.empty((len(cutoffs), horizon), dtype=np.float32)
+        quantiles = tuple(self.config.network.quantiles or ())
+        outputs = np.empty((len(cutoffs), horizon, 1 + len(quantiles)), dtype=np.float32)
         for part in _parts(len(cutoffs)):
             context = features[rows_before(cutoffs[part], self.lookback)]
-            outputs[part] = self._rolled(context, None if known is None else known[part], horizon)
+            future = None if known is None else known[part]
+            outputs[part] = self._rolled(context, future, places[part], horizon)
         seen = scaling.levels(panel)
         levels = scaling.outputs_to_levels(outputs, seen[cutoffs], series)
         still = scaling.never_changed(seen, panel.offsets, cutoffs, series)
-        levels[still] = seen[cutoffs[still], None]  # a network is near a constant, never at it
-        return Forecast(series, levels, scaling, self.conformal)
+        levels[still] = seen[
+            cutoffs[still], None, None
+        ]  # a network is near a constant, never at it
+        stretch = self.conformal.stretches(places)
+        return Forecast(series, levels, quantiles, scaling, self.conformal, stretch)
 
-    def _rolled(self, context: Floats, known: Floats | None, horizon: int) -> Floats:
+    def _rolled(self, context: Floats, known: Floats | None, places: Ints, horizon: int) -> Floats:
         """Forecast in blocks of the trained horizon, each block the next one's latest context."""
         blocks = []
         for begin in range(0, horizon, self.horizon):
@@ -153,10 +191,10 @@ class Model:
             short = self.horizon - (future.shape[1] if future is not None else self.horizon)
             if future is not None and short:  # the last block is cut below: fill what is not used
                 future = np.pad(future, ((0, 0), (0, short), (0, 0)), mode="edge")
-            block = self.network(context, future)
+            block = self.network(context, future, places)
             blocks.append(block)
             if begin + self.horizon < horizon:
-                context = _advance(context, block, future)
+                context = _advance(context, block[:, :, 0], future)
         return np.concatenate(blocks, axis=1)[:, :horizon]
 
     def _require_covariates(self, panel: Panel) -> None:
@@ -175,8 +213,9 @@ class Model:
         known = known_in_panel(panel, cutoffs, self.config)
         forecast = self.forecast(panel, cutoffs, known=known)
         truth = forecast.scaling.levels(panel)[rows_after(cutoffs, self.horizon)]
-        errors = (truth - forecast.levels) / forecast.scaling.error_unit[forecast.series, None]
-        return replace(self, conformal=calibrate(errors))
+        deviates = forecast.distribution.deviate_of(truth)
+        places = self.scaling.rows_of(panel.ids)[forecast.series]
+        return replace(self, conformal=calibrate(deviates, places, len(self.scaling.ids)))
 
     def record(self) -> dict[str, Any]:
         """Return the record of the fit for the manifest."""

@@ -16,6 +16,7 @@ from forecaster.splits import folds_to_rows
 
 SHORT_SHARE = 0.25  # of all rows may lie in series shorter than the one that windows are fitted to
 LOOKBACK_ROWS = 720  # a month of hours: what the published long-horizon networks see
+LONGER_SEASON = {24: (168,), 48: (336,), 96: (672,)}  # of a day within a week
 SEASONS_SEEN = {12: 3, 4: 3, 52: 2}  # short seasons need several, long ones cost too many steps
 
 
@@ -46,7 +47,9 @@ def resolve(config: Config, panel: Panel) -> Config:
     batch = config.training.batch_size or int(
         2 ** np.clip(np.log2(max(1, windows / 40)) // 1, 4, 8)
     )
-    resolved = resolved.replace(batch_size=batch)
+    shrink = config.training.shrink
+    shrink = config.network.preset != "classic" if shrink is None else shrink
+    resolved = resolved.replace(batch_size=batch, shrink=shrink)
     check(resolved)
     return resolved
 
@@ -89,11 +92,17 @@ def _network(config: Config, train_rows: int, horizon: int, season: int) -> dict
     seen = season * SEASONS_SEEN.get(season, 30 if season >= 24 else 12)
     wanted = 60 if textbook else min(LOOKBACK_ROWS, max(seen, 3 * horizon))
     most = max(segment, min(wanted, (train_rows - horizon) // 2))
+    lookback = spec.lookback or max(segment, most // segment * segment)
+    lag = next((lag for lag in (*LONGER_SEASON.get(season, ()), season) if lag <= lookback // 2), 1)
     defaults = {
         "segment": segment,
-        "lookback": max(segment, most // segment * segment),
+        "lookback": lookback,
         "layers": (50, 50) if textbook else (128,),
         "normalise": "none" if textbook else "last",
+        "skip": "none" if textbook or lag == 1 else "linear",
+        "skip_lag": lag,
+        "series_vectors": False,
+        "quantiles": () if textbook else (0.1, 0.9),
         "decoder": "direct" if textbook else "parallel",
         "dropout": 0.2 if textbook else 0.1,
     }
@@ -124,6 +133,18 @@ def check(config: Config) -> None:
                 f"segment {network.segment} does not divide {name} {steps}.",
                 f"Choose a --segment that divides --{name}, or leave --segment out.",
             )
+    season = network.skip == "season" or network.normalise == "season" or network.skip == "linear"
+    if season and int(network.skip_lag or 1) > int(network.lookback or 0):
+        raise InvalidInputError(
+            f"skip_lag {network.skip_lag} is longer than lookback {network.lookback}: the last "
+            "season is not seen.",
+            "Raise --lookback, lower --skip-lag, or give --skip none --normalise last.",
+        )
+    if config.training.loss == "smape" and config.scaling.transform == "diff":
+        raise InvalidInputError(
+            "The loss smape needs levels, but --transform diff forecasts their differences.",
+            "Choose another --loss or another --transform.",
+        )
     if int(config.training.val_size or 0) < int(network.horizon or 0):
         raise InvalidInputError(
             f"val_size {config.training.val_size} is less than horizon {network.horizon}: "

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 
-from forecaster.arrays import Floats
+from forecaster.arrays import Floats, Ints
 from forecaster.errors import DamagedError
 
 BATCH = 256  # windows that stay in cache; 16,384 at once were three times slower
@@ -34,29 +35,37 @@ class Network:
             )
         except Exception as error:  # onnxruntime raises classes of its own, by message only
             raise DamagedError(f"The network's ONNX graph cannot be read: {error}.") from error
-        self._inputs = [value.name for value in self._session.get_inputs()]
-        self.context_shape: tuple[int, int] = tuple(self._session.get_inputs()[0].shape[1:])
-        future = self._session.get_inputs()[1:]
-        self.future_features: int = future[0].shape[2] if future else 0
-        self.horizon: int = self._session.get_outputs()[0].shape[1]
+        inputs = {value.name: value.shape for value in self._session.get_inputs()}
+        self.context_shape: tuple[int, int] = tuple(inputs["context"][1:])
+        self.future_features: int = inputs["future"][2] if "future" in inputs else 0
+        self.knows_series = "series" in inputs
+        self.output_shape: tuple[int, int] = tuple(self._session.get_outputs()[0].shape[1:])
 
-    def __call__(self, context: Floats, future: Floats | None = None) -> Floats:
+    def __call__(
+        self, context: Floats, future: Floats | None = None, series: Ints | None = None
+    ) -> Floats:
         """Forecast windows.
 
         Args:
             context: `(window, lookback, feature)`, float32.
             future: `(window, horizon, future feature)`, float32, for a network that takes one.
+            series: Place of each window's series among those trained on, -1 for a new one
+                `(window,)`, for a network that has learnt vectors of them.
 
         Returns:
-            `(window, horizon)`, in the units of the inputs.
+            `(window, horizon, 1 + quantile)`, in the units of the inputs: the point, then the
+            quantiles.
         """
-        result = np.empty((len(context), self.horizon), dtype=np.float32)
+        feeds: dict[str, Any] = {"context": context}
+        if self.future_features:
+            feeds["future"] = future
+        if self.knows_series and series is not None:
+            feeds["series"] = series.astype(np.int32)[:, None]
+        result = np.empty((len(context), *self.output_shape), dtype=np.float32)
         for begin in range(0, len(context), BATCH):
             part = slice(begin, begin + BATCH)
-            feeds = {self._inputs[0]: context[part]}
-            if future is not None:
-                feeds[self._inputs[1]] = future[part]
-            result[part] = self._session.run(None, feeds)[0]
+            batch = {name: values[part] for name, values in feeds.items()}
+            result[part] = self._session.run(None, batch)[0]
         return result
 
 

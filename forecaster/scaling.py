@@ -129,15 +129,24 @@ class Scaling:
     def outputs_to_levels(self, outputs: Floats, last_levels: Floats, series: Ints) -> Floats:
         """Map a network's outputs to levels.
 
+        The quantiles of differences become those of levels as if the steps were independent: their
+        distances from the point add up in squares.
+
         Args:
-            outputs: `(window, horizon)`.
+            outputs: The point, then the quantiles `(window, horizon, 1 + quantile)`.
             last_levels: Level at each window's cutoff `(window,)`.
             series: Place of each window's series in this state `(window,)`.
+
+        Returns:
+            `(window, horizon, 1 + quantile)`.
         """
-        levels = outputs.astype(np.float64) * self.scale[series, None] + self.center[series, None]
-        if self.difference:
-            levels = last_levels[:, None] + np.cumsum(levels, axis=1)
-        return levels
+        scale, center = self.scale[series, None, None], self.center[series, None, None]
+        levels = outputs.astype(np.float64) * scale + center
+        if not self.difference:
+            return levels
+        gaps = levels - levels[:, :, :1]
+        point = last_levels[:, None, None] + np.cumsum(levels[:, :, :1], axis=1)
+        return point + np.sign(gaps) * np.sqrt(np.cumsum(np.square(gaps), axis=1))
 
     def levels_to_values(self, levels: Floats, series: Ints) -> Floats:
         """Undo the logarithm `(window, ...)`, where one is used."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import h5py
@@ -15,11 +16,12 @@ from forecaster import backend, scaling, splits
 from forecaster.arrays import Ints
 from forecaster.config import Config
 from forecaster.errors import DamagedError, ForecasterError
-from forecaster.intervals import Conformal
-from forecaster.model import Model, Trained, input_features, known_ahead
+from forecaster.intervals import uncalibrated
+from forecaster.losses import Sizes
+from forecaster.model import Member, Model, Trained, input_features, known_ahead
 from forecaster.networks.builder import build
 from forecaster.networks.onnx_graph import to_onnx
-from forecaster.networks.windowed import Windowed
+from forecaster.networks.windowed import Rows, Shuffled, Windowed
 from forecaster.series import Panel
 
 keras = backend.import_keras()
@@ -29,16 +31,21 @@ XLA_PAYS = (
     1.2e6  # recurrent steps x windows in a run, under which compiling costs more than it saves
 )
 USUAL_EPOCHS = 20
+EPOCH_WINDOWS = 2**16  # validation comes at least so often; an epoch of more is cut into several
 STEPS_AT_ONCE = 16
 SEARCH_SHARE = 0.6  # of the time budget, when a refit on all rows follows
 VAL_BATCH = 1024
 MIN_LEARNING_RATE = 1e-5
+SHARES = np.linspace(0, 1, 11)  # of what was learnt, tried on validation
+SHARE_WINDOWS = 4 * VAL_BATCH
+SMALLEST_UNIT = 0.1  # of the usual unit: no series counts more than ten times in a scaled loss
 
 
 @dataclass(frozen=True)
 class Progress:
     """What a caller may show after each epoch."""
 
+    network: int
     epoch: int
     epochs: int
     loss: float
@@ -70,15 +77,18 @@ def fit(
     state = scaling.fit(panel.head(parts.train_stop), config.scaling)
     train = splits.train_cutoffs(panel, parts, lookback, horizon)
     val = splits.val_cutoffs(panel, parts, lookback, horizon)
-    model = _train(panel, config, state, _Search(train, val, config, on_epoch))
-    return model.calibrated(panel, val)
+    plans = [
+        _Search(train, val, config, partial(_numbered, on_epoch, number))
+        for number in range(1, config.training.ensemble + 1)
+    ]
+    return _train(panel, config, state, plans).calibrated(panel, val)
 
 
 def refit(panel: Panel, judged: Model, on_epoch: OnEpoch = lambda _: None) -> Model:
     """Train again on every row, for the epochs that early stopping found best on fewer rows.
 
-    The learning rates of those epochs are repeated. The intervals are those of the judged model:
-    nothing is left that the new one has not seen.
+    The learning rates of those epochs are repeated, and as much of what is learnt is kept. The
+    intervals are those of the judged model: nothing is left that the new one has not seen.
 
     Args:
         panel: Regular series, all rows.
@@ -89,32 +99,100 @@ def refit(panel: Panel, judged: Model, on_epoch: OnEpoch = lambda _: None) -> Mo
     parts = splits.split(panel, val_size=0, test_size=0, gap=0)
     train = splits.train_cutoffs(panel, parts, judged.lookback, judged.horizon)
     state = scaling.fit(panel, config.scaling)
-    replay = _Replay(train, judged.trained, config, on_epoch)
-    return replace(_train(panel, config, state, replay), conformal=judged.conformal)
+    plans = [
+        _Replay(train, member, config, partial(_numbered, on_epoch, number))
+        for number, member in enumerate(judged.trained.members, 1)
+    ]
+    return replace(_train(panel, config, state, plans), conformal=judged.conformal)
 
 
-def _train(panel: Panel, config: Config, state: scaling.Scaling, plan: _Search | _Replay) -> Model:
-    """Build a network, train it by a plan and put it into a model without intervals."""
+def _numbered(on_epoch: OnEpoch, number: int, progress: Progress) -> None:
+    """Say which network of the ensemble an epoch belongs to."""
+    on_epoch(replace(progress, network=number))
+
+
+def _train(
+    panel: Panel, config: Config, state: scaling.Scaling, plans: Sequence[_Search | _Replay]
+) -> Model:
+    """Train a network by each plan and put them into a model without intervals.
+
+    One compiled network serves all: each member starts it anew and takes its weights away.
+    """
     spec = config.training
+    begin = time.monotonic()
     with backend.quiet():
         device = backend.select_device(spec.device)
-        backend.seed(spec.seed, spec.deterministic)
         with backend.device_scope(device):
-            features = input_features(panel, state, config)
-            known = known_ahead(panel.ds, panel.frequency, config)
-            width = 0 if known is None else known.shape[1]
-            network = build(config.network, features.shape[1], width)
-            windowed = Windowed(network, features, known, spec.loss)
-            record = _run(windowed, config, plan, device)
+            rows = _rows(panel, config, state)
+            backend.seed(spec.seed, spec.deterministic)
+            compiled = device.kind == "cpu" and _xla_pays(config, len(plans[0].train))
+            windowed = _compiled(rows, config, plans[0], compiled)
+            members, networks = [], []
+            for number, plan in enumerate(plans):
+                seed = spec.seed + number
+                backend.seed(seed, spec.deterministic)
+                network = _build(rows, config)
+                _start_anew(windowed, network, spec.learning_rate)
+                members.append(_run(windowed, config, plan, seed))
+                network.set_weights(windowed.network.get_weights())
+                networks.append(network)
         trained = Trained(
-            windows=len(plan.train),
-            val_windows=len(plan.val),
-            parameters=int(network.count_params()),
+            windows=len(plans[0].train),
+            val_windows=len(plans[0].val),
+            parameters=sum(int(network.count_params()) for network in networks),
+            seconds=round(time.monotonic() - begin, 2),
+            compiled=compiled,
             device=str(device),
-            **record,
+            members=tuple(members),
         )
-        nothing = Conformal(0, np.empty((0, int(config.network.horizon or 0))))
-        return Model(config, state, nothing, to_onnx(network), weights_of(network), trained)
+        nothing = uncalibrated(len(state.ids), int(config.network.horizon or 0))
+        return Model(config, state, nothing, to_onnx(networks), weights_of(networks), trained)
+
+
+def _rows(panel: Panel, config: Config, state: scaling.Scaling) -> Rows:
+    """Return what is held on the device while a panel is trained on."""
+    unit = state.error_unit / state.scale
+    return Rows(
+        features=input_features(panel, state, config),
+        known=known_ahead(panel.ds, panel.frequency, config),
+        series=np.repeat(np.arange(len(panel.ids)), panel.lengths),
+        sizes=Sizes(  # a loss is the same for values of any unit: float32 holds what is left
+            scale=np.where(state.log, state.scale, 1.0),
+            center=np.where(state.log, state.center, state.center / state.scale),
+            log=state.log,
+            unit=np.maximum(unit, SMALLEST_UNIT * np.median(unit)),
+        ),
+    )
+
+
+def _build(rows: Rows, config: Config) -> Any:
+    """Build the network that fits the rows."""
+    known = 0 if rows.known is None else rows.known.shape[1]
+    series = len(rows.sizes.scale) if config.network.series_vectors else 0
+    return build(config.network, rows.features.shape[1], known, series)
+
+
+def _compiled(rows: Rows, config: Config, plan: _Search | _Replay, xla: bool) -> Windowed:
+    """Wrap a network and compile it; on a GPU cuDNN's kernels beat what XLA compiles."""
+    spec = config.training
+    windowed = Windowed(_build(rows, config), rows, config)
+    windowed.compile(
+        optimizer=keras.optimizers.Adam(spec.learning_rate, global_clipnorm=spec.clip_norm),
+        jit_compile=xla,
+        steps_per_execution=_steps_at_once(len(plan.train) // int(spec.batch_size or 32)),
+    )
+    return windowed
+
+
+def _start_anew(windowed: Windowed, network: Any, learning_rate: float) -> None:
+    """Give the compiled network another one's first weights, and its optimiser a blank memory."""
+    windowed.network.set_weights(network.get_weights())
+    for variable in windowed.optimizer.variables:
+        variable.assign(keras.ops.zeros_like(variable))
+    windowed.optimizer.learning_rate = learning_rate
+
+
+Weights = dict[str, list[Any]]
 
 
 class _Search:
@@ -124,7 +202,8 @@ class _Search:
         spec = config.training
         self.train, self.val, self.epochs = train, val, spec.epochs
         self.monitor = "val_loss" if len(val) else "loss"
-        share = SEARCH_SHARE if spec.refit_all else 1.0
+        self.shrinkage = None if spec.shrink else 1.0  # None: found on validation
+        share = (SEARCH_SHARE if spec.refit_all else 1.0) / spec.ensemble
         budget = None if spec.time_budget is None else spec.time_budget * share
         self.watch = _Watch(budget, self.epochs, on_epoch)
         self.stopper = keras.callbacks.EarlyStopping(
@@ -153,13 +232,13 @@ class _Replay:
 
     monitor = "loss"
 
-    def __init__(self, train: Ints, earlier: Trained, config: Config, on_epoch: OnEpoch) -> None:
+    def __init__(self, train: Ints, earlier: Member, config: Config, on_epoch: OnEpoch) -> None:
         self.train, self.val, self.epochs = train, train[:0], earlier.best_epoch
+        self.shrinkage = earlier.shrinkage
         rates = earlier.history["learning_rate"]
         budget = config.training.time_budget
-        self.watch = _Watch(
-            None if budget is None else budget * (1 - SEARCH_SHARE), self.epochs, on_epoch
-        )
+        share = (1 - SEARCH_SHARE) / config.training.ensemble
+        self.watch = _Watch(None if budget is None else budget * share, self.epochs, on_epoch)
         self.schedule = keras.callbacks.LearningRateScheduler(lambda epoch, _: rates[epoch])
 
     @property
@@ -171,29 +250,21 @@ class _Replay:
         return self.watch.stopped_by or "epochs"
 
 
-def _run(
-    windowed: Windowed, config: Config, plan: _Search | _Replay, device: backend.Device
-) -> dict[str, Any]:
-    """Train by a plan and return the record; on a GPU cuDNN's kernels beat what XLA compiles.
+def _run(windowed: Windowed, config: Config, plan: _Search | _Replay, seed: int) -> Member:
+    """Train one network by a plan and return the record.
 
     Raises:
         ForecasterError: The loss is not a number any more.
     """
-    spec = config.training
-    batch = int(spec.batch_size or 32)
-    compiled = device.kind == "cpu" and _xla_pays(config, len(plan.train))
-    windowed.compile(
-        optimizer=keras.optimizers.Adam(spec.learning_rate, global_clipnorm=spec.clip_norm),
-        jit_compile=compiled,
-        steps_per_execution=_steps_at_once(len(plan.train) // batch),
-    )
     val_batch = _val_batch(len(plan.val))
+    validation = _whole_batches(plan.val, val_batch)
+    start = {name: layer.get_weights() for name, layer in _linear(windowed.network).items()}
     begin = time.monotonic()
+    plan.watch.begin()
     windowed.fit(
-        _whole_batches(plan.train, batch),
-        batch_size=batch,
+        Shuffled(plan.train, int(config.training.batch_size or 32), EPOCH_WINDOWS, seed),
         epochs=plan.epochs,
-        validation_data=(_whole_batches(plan.val, val_batch), None) if len(plan.val) else None,
+        validation_data=(validation, None) if len(plan.val) else None,
         validation_batch_size=val_batch,
         callbacks=[*plan.callbacks, keras.callbacks.TerminateOnNaN()],
         verbose=0,
@@ -206,16 +277,71 @@ def _run(
             f"{len(history['loss'])}.",
             "Lower --learning-rate or --clip-norm, or scale the data (--scaler standard).",
         )
+    shrinkage = plan.shrinkage
+    if shrinkage is None:
+        shrinkage = _best_share(windowed, start, plan.val) if len(plan.val) else 1.0
+    _keep(windowed.network, start, _learnt(windowed.network), shrinkage)
     best = int(np.argmin(history[plan.monitor]))
+    return Member(
+        seed=seed,
+        epochs=len(history["loss"]),
+        best_epoch=best + 1,
+        best_val_loss=history["val_loss"][best] if len(plan.val) else None,
+        seconds=round(time.monotonic() - begin, 2),
+        stopped_by=plan.stopped_by,
+        shrinkage=shrinkage,
+        history=history,
+    )
+
+
+def _linear(network: Any) -> dict[str, Any]:
+    """Return the layers in whose weights a forecast is linear: the head, and a learnt skip."""
     return {
-        "epochs": len(history["loss"]),
-        "best_epoch": best + 1,
-        "best_val_loss": history["val_loss"][best] if len(plan.val) else None,
-        "seconds": round(time.monotonic() - begin, 2),
-        "compiled": compiled,
-        "stopped_by": plan.stopped_by,
-        "history": history,
+        layer.name: layer
+        for layer in network.layers
+        if layer.name in {"head", "skip"} and layer.get_weights()
     }
+
+
+def _learnt(network: Any) -> Weights:
+    return {name: layer.get_weights() for name, layer in _linear(network).items()}
+
+
+def _best_share(windowed: Windowed, start: Weights, val: Ints) -> float:
+    """Return the share of what was learnt that validation likes best, the smaller of equals.
+
+    It only ever sees the windows that early stopping has seen.
+    """
+    some = val[np.linspace(0, len(val) - 1, min(len(val), SHARE_WINDOWS)).astype(int)]
+    learnt = _learnt(windowed.network)
+    whole = _forecasts(windowed, some)
+    _keep(windowed.network, start, learnt, 0.0)
+    shift = whole - _forecasts(windowed, some)  # what was learnt, for the point and as much for all
+    _keep(windowed.network, start, learnt, 1.0)
+    losses = [
+        float(windowed.compute_loss(some, y_pred=whole - (1 - share) * shift)) for share in SHARES
+    ]
+    return float(SHARES[int(np.argmin(losses))])
+
+
+def _forecasts(windowed: Windowed, cutoffs: Ints) -> Any:
+    """Forecast windows without tracing a function for it."""
+    parts = np.array_split(cutoffs, -(-len(cutoffs) // VAL_BATCH))
+    return np.concatenate([keras.ops.convert_to_numpy(windowed(part)) for part in parts])
+
+
+def _keep(network: Any, start: Weights, learnt: Weights, share: float) -> None:
+    """Keep a share of what the point forecast learnt; the quantiles keep their distance to it."""
+    outputs = network.output_shape[-1]
+    for name, layer in _linear(network).items():
+        weights = []
+        for first, last in zip(start[name], learnt[name], strict=True):
+            gap = last - first
+            if name == "head":  # its last axis is (step, output): the point is every first output
+                points = gap.reshape(*gap.shape[:-1], -1, outputs)[..., :1]
+                gap = np.repeat(points, outputs, axis=-1).reshape(gap.shape)
+            weights.append(last - (1 - share) * gap)
+        layer.set_weights(weights)
 
 
 class _Watch(KerasCallback):  # type: ignore[misc]
@@ -223,15 +349,20 @@ class _Watch(KerasCallback):  # type: ignore[misc]
 
     def __init__(self, budget: float | None, epochs: int, on_epoch: OnEpoch) -> None:
         super().__init__()
-        self.deadline = None if budget is None else time.monotonic() + budget
+        self.budget, self.deadline = budget, float("inf")
         self.epochs = epochs
         self.on_epoch = on_epoch
         self.stopped_by = ""
         self.history: dict[str, list[float]] = {"loss": [], "val_loss": [], "learning_rate": []}
 
+    def begin(self) -> None:
+        """Start the clock."""
+        if self.budget is not None:
+            self.deadline = time.monotonic() + self.budget
+
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         del batch, logs
-        if self.deadline is not None and time.monotonic() > self.deadline:
+        if time.monotonic() > self.deadline:
             self.stopped_by = "time budget"
             self.model.stop_training = True
 
@@ -240,7 +371,7 @@ class _Watch(KerasCallback):  # type: ignore[misc]
         val_loss = logs.get("val_loss")
         for name in self.history.keys() & logs.keys():
             self.history[name].append(float(logs[name]))
-        self.on_epoch(Progress(epoch + 1, self.epochs, float(logs["loss"]), val_loss))
+        self.on_epoch(Progress(1, epoch + 1, self.epochs, float(logs["loss"]), val_loss))
 
 
 def _xla_pays(config: Config, windows: int) -> bool:
@@ -273,30 +404,37 @@ def _whole_batches(cutoffs: Ints, batch: int) -> Ints:
     return np.concatenate([cutoffs, repeated])
 
 
-def weights_of(network: Any) -> bytes:
-    """Return a network's weights as an HDF5 file: arrays in the order of the layers, no code.
+def weights_of(networks: Sequence[Any]) -> bytes:
+    """Return the networks' weights as an HDF5 file: arrays in the order of the layers, no code.
 
     It is made in memory, because the HDF5 library crashes when the disk under it is full.
     """
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
-        for number, weight in enumerate(network.weights):
-            dataset = file.create_dataset(f"{number:03d}", data=np.asarray(weight))
-            dataset.attrs["name"] = weight.path
+        for member, network in enumerate(networks):
+            for number, weight in enumerate(network.weights):
+                dataset = file.create_dataset(f"{member:03d}/{number:03d}", data=np.asarray(weight))
+                dataset.attrs["name"] = weight.path
     return buffer.getvalue()
 
 
-def network_of(model: Model) -> Any:
-    """Build a model's Keras network again from its own settings and read its weights into it.
+def networks_of(model: Model) -> list[Any]:
+    """Build a model's Keras networks again from its own settings and read their weights.
 
     Raises:
         DamagedError: The weights do not belong to the network that the settings describe.
     """
     runtime = model.network
-    network = build(model.config.network, runtime.context_shape[1], runtime.future_features)
+    series = len(model.scaling.ids) if runtime.knows_series else 0
+    networks = []
     try:
         with h5py.File(io.BytesIO(model.weights), "r") as file:
-            network.set_weights([file[name][()] for name in sorted(file)])
+            for member in sorted(file):
+                network = build(
+                    model.config.network, runtime.context_shape[1], runtime.future_features, series
+                )
+                network.set_weights([file[member][name][()] for name in sorted(file[member])])
+                networks.append(network)
     except (ValueError, OSError) as error:
         raise DamagedError(f"The stored weights do not fit the network: {error}.") from error
-    return network
+    return networks

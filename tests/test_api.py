@@ -9,7 +9,7 @@ import forecaster
 from forecaster import Forecaster, judging, presets
 from forecaster.config import Config, EvaluationSpec
 from forecaster.errors import ForecasterError, InvalidInputError, QualityGateError
-from forecaster.intervals import KEPT, calibrate
+from forecaster.intervals import KEPT, Distribution, calibrate
 from forecaster.predicting import export, predict, to_csv
 
 NOW = pd.Timestamp("2024-06-10", tz="UTC").to_pydatetime  # the series end on 2024-06-08
@@ -23,12 +23,17 @@ def fitted():
 # --- intervals
 
 
-def test_half_widths_are_the_order_statistics_of_split_conformal():
-    errors = np.random.default_rng(0).normal(size=(99, 3))
-    conformal = calibrate(errors)
-    ranked = np.sort(np.abs(errors), axis=0)
-    np.testing.assert_array_equal(conformal.half_widths(80, 3), ranked[79])  # ceil(100 x .80) - 1
-    np.testing.assert_array_equal(conformal.half_widths(95, 3), ranked[94])
+def calibrated(deviates):
+    return calibrate(np.asarray(deviates), np.zeros(len(deviates), dtype=int), 1)
+
+
+def test_deviates_are_the_order_statistics_of_split_conformal():
+    scores = np.random.default_rng(0).normal(size=(99, 3))
+    conformal = calibrated(scores)
+    ranked = np.sort(np.abs(scores), axis=0)
+    stretch = conformal.stretch[0]
+    np.testing.assert_allclose(conformal.deviates(80, 3) * stretch, ranked[79])
+    np.testing.assert_allclose(conformal.deviates(95, 3) * stretch, ranked[94])
 
 
 def test_coverage_is_at_least_the_level_on_exchangeable_errors():
@@ -36,7 +41,7 @@ def test_coverage_is_at_least_the_level_on_exchangeable_errors():
     covered = [
         np.mean(
             np.abs(random.normal(size=50))
-            <= calibrate(random.normal(size=(39, 1))).half_widths(80, 1)
+            <= calibrated(random.normal(size=(39, 1))).deviates(80, 1)
         )
         for _ in range(400)
     ]
@@ -44,15 +49,51 @@ def test_coverage_is_at_least_the_level_on_exchangeable_errors():
 
 
 def test_many_scores_are_thinned_without_losing_the_level():
-    errors = np.abs(np.random.default_rng(0).normal(size=(20 * KEPT, 1)))
-    conformal = calibrate(errors)
+    scores = np.abs(np.random.default_rng(0).normal(size=(20 * KEPT, 1)))
+    conformal = calibrated(scores)
     assert len(conformal.scores) == KEPT
-    assert conformal.half_widths(95, 1)[0] == pytest.approx(np.quantile(errors, 0.95), rel=0.01)
+    assert conformal.deviates(95, 1)[0] == pytest.approx(np.quantile(scores, 0.95), rel=0.01)
 
 
 def test_steps_past_the_calibrated_widen_as_the_root_of_time():
-    conformal = calibrate(np.full((99, 4), 2.0))
-    np.testing.assert_allclose(conformal.half_widths(80, 16)[[3, 15]], [2.0, 4.0])
+    conformal = calibrated(np.full((99, 4), 2.0))
+    np.testing.assert_allclose(conformal.deviates(80, 16)[[3, 15]], [2.0, 4.0])
+
+
+def test_a_series_of_large_scores_gets_wider_intervals_the_more_windows_it_has():
+    random = np.random.default_rng(0)
+
+    def stretch(windows):
+        scores = np.concatenate(
+            [random.normal(size=(windows, 2)), random.normal(size=(windows, 2)) * 5]
+        )
+        return calibrate(scores, np.repeat([0, 1], windows), 3).stretch
+
+    few, many = stretch(4), stretch(4000)
+    assert many[1] / many[0] == pytest.approx(5, rel=0.05)
+    assert 1 < few[1] / few[0] < 3
+    assert few[2] == many[2] == 1  # a series without a window is calibrated with all
+
+
+def test_without_quantiles_a_deviate_is_counted_in_the_unit_of_errors():
+    point, unit = np.array([[1.0, 2.0]]), np.array([0.5])
+    plain = Distribution.of(point, np.empty((1, 2, 0)), (), unit)
+    np.testing.assert_allclose(plain.at(np.array([2.0, -2.0])), [[2.0, 1.0]])
+    np.testing.assert_allclose(plain.deviate_of(np.array([[1.5, 1.0]])), [[1.0, -2.0]])
+
+
+@pytest.mark.parametrize("shares", [(0.1, 0.9), (0.9, 0.05, 0.5, 0.25), (0.2,)])
+def test_deviates_and_levels_are_inverse_and_ascend_whatever_the_network_says(shares):
+    random = np.random.default_rng(0)
+    point = random.normal(size=(7, 3))
+    quantiles = random.normal(size=(7, 3, len(shares)))  # crossing, on any side of the point
+    spread = Distribution.of(point, quantiles, shares, np.ones(7))
+    deviates = np.sort(random.normal(size=(9, 7, 3)) * 2, axis=0)
+    levels = np.stack([spread.at(deviate) for deviate in deviates])
+    assert (np.diff(levels, axis=0) >= 0).all()
+    again = np.stack([spread.deviate_of(level) for level in levels])
+    np.testing.assert_allclose(again, deviates, atol=1e-6)
+    np.testing.assert_allclose(spread.at(np.zeros((7, 3))), point)
 
 
 def test_higher_levels_contain_lower_ones(fitted):
@@ -361,7 +402,7 @@ def test_publishing_the_judged_model_is_a_choice():
     trained_on = fitted.evaluated.backtest.models[-1]
     assert judged.model.graph == trained_on.graph != fitted.model.graph
     assert fitted.model.trained.windows > trained_on.trained.windows
-    assert fitted.model.trained.epochs == trained_on.trained.best_epoch
+    assert fitted.model.trained.members[0].epochs == trained_on.trained.members[0].best_epoch
     assert fitted.model.conformal.windows > trained_on.conformal.windows
 
 
@@ -436,9 +477,10 @@ def test_series_that_end_at_different_times_are_said_to():
 @pytest.mark.parametrize("windows", range(5, 60))
 @pytest.mark.parametrize("level", [50, 80, 90])
 def test_the_conformal_rank_is_exact(windows, level):
-    conformal = calibrate(np.arange(1.0, windows + 1)[:, None])
+    conformal = calibrated(np.arange(1.0, windows + 1)[:, None])
     rank = -(-(windows + 1) * level // 100)
-    assert conformal.half_widths(level, 1)[0] == min(rank, windows)
+    found = conformal.deviates(level, 1)[0] * conformal.stretch[0]
+    assert found == pytest.approx(min(rank, windows))
 
 
 def test_predictions_that_make_no_sense_are_refused(fitted):
@@ -457,8 +499,9 @@ def test_a_baseline_without_error_is_called_exact():
 def test_a_time_budget_is_shared_by_the_fits_of_a_backtest():
     settings = QUICK | {"epochs": 10_000, "patience": 10_000, "learning_rate": 1e-6, "folds": 2}
     result = forecaster.backtest(frame_of("a"), **settings, refit="each", time_budget=2)
-    assert sum(model.trained.seconds for model in result.models) < 12  # tracing comes on top
-    assert {model.trained.stopped_by for model in result.models} == {"time budget"}
+    members = [member for model in result.models for member in model.trained.members]
+    assert sum(member.seconds for member in members) < 12  # tracing comes on top
+    assert {member.stopped_by for member in members} == {"time budget"}
 
 
 def test_csv_keeps_every_digit():

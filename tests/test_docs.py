@@ -51,7 +51,7 @@ def test_exit_codes_are_those_of_the_errors():
     kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
     codes = {kind.exit_code for kind in kinds if issubclass(kind, errors.ForecasterError)}
     documented = {int(code) for row in table_of("### Exit codes") for code in row[0].split(",")}
-    assert documented == codes | {0, 2, 130, 143}
+    assert documented == codes | {0, 2, 130, 141, 143}
     assert explain(KeyboardInterrupt(), app.Session()).code == 130  # type: ignore[union-attr]
 
 

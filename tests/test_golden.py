@@ -26,7 +26,7 @@ def test_a_saved_model_forecasts_as_it_did(cell):
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_its_network_is_built_again_from_settings_and_weights(cell):
     model = Forecaster.load(GOLDEN / cell).model
-    network = training.network_of(model)
+    (network,) = training.networks_of(model)
     random = np.random.default_rng(0)
     shapes = [(3, 16, model.network.context_shape[1]), (3, 4, model.network.future_features)]
     arrays = [random.normal(size=shape).astype("float32") for shape in shapes if shape[2]]

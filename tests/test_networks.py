@@ -19,44 +19,101 @@ BASE = NetworkSpec(
     segment=4,
     normalise="last",
     decoder="parallel",
+    skip="linear",
+    skip_lag=6,
+    series_vectors=False,
+    quantiles=(0.1, 0.9),
     dropout=0.2,
 )
 PARTS = [
-    (cell, decoder, normalise, known)
-    for cell in ("rnn", "lstm", "gru")
+    (cell, decoder, normalise, skip, known, series)
+    for cell, skip in (("rnn", "none"), ("lstm", "season"), ("gru", "linear"))
     for decoder in ("direct", "parallel")
-    for normalise in ("last", "revin", "none")
-    for known in (0, 2)
+    for normalise in ("last", "season", "revin", "none")
+    for known, series in ((0, 0), (2, 3))
 ]
 
 
-def inputs(known, windows=5, features=3):
+def inputs(known, windows=5, features=3, series=0):
+    """Return the arrays that a network takes: contexts, known steps, places of series."""
     random = np.random.default_rng(1)
     arrays = [random.normal(size=(windows, 24, features)).astype("float32")]
     if known:
         arrays.append(random.normal(size=(windows, 12, known)).astype("float32"))
+    if series:
+        arrays.append(np.arange(-1, windows - 1, dtype="int32")[:, None] % series - (windows > 9))
+        arrays[-1][0] = -1
     return arrays
 
 
-def shaken(network):
+def shaken(network, seed=0):
     """Move all weights off their initial values, so that biases and gains count."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     for weight in network.weights:
         weight.assign(weight.numpy() + random.normal(0, 0.2, weight.shape))
     return network
 
 
-@pytest.mark.parametrize(("cell", "decoder", "normalise", "known"), PARTS)
-def test_onnx_computes_what_keras_does(cell, decoder, normalise, known):
-    spec = BASE.model_copy(update={"cell": cell, "decoder": decoder, "normalise": normalise})
-    network = shaken(build(spec, features=3, future_features=known))
-    arrays = inputs(known)
-    expected = np.asarray(network(arrays if known else arrays[0]))
-    graph = Network(to_onnx(network))
-    np.testing.assert_allclose(graph(*arrays), expected, rtol=1e-5, atol=1e-5)
+@pytest.mark.parametrize(("cell", "decoder", "normalise", "skip", "known", "series"), PARTS)
+def test_onnx_computes_what_keras_does(cell, decoder, normalise, skip, known, series):
+    changed = {"cell": cell, "decoder": decoder, "normalise": normalise, "skip": skip}
+    network = build(BASE.model_copy(update=changed), 3, known, series)
+    arrays = inputs(known, series=series)
+    expected = np.asarray(shaken(network)(arrays if known else arrays[0]))
+    graph = Network(to_onnx([network]))
+    places = arrays.pop()[:, 0] if series else None
+    future = arrays[1] if known else None
+    np.testing.assert_allclose(graph(arrays[0], future, places), expected, rtol=1e-5, atol=1e-5)
     assert graph.context_shape == (24, 3)
     assert graph.future_features == known
-    assert graph.horizon == 12
+    assert graph.knows_series == bool(series)
+    assert graph.output_shape == (12, 3)
+
+
+@pytest.mark.parametrize("normalise", ["last", "season", "revin"])
+def test_every_window_is_forecast_as_if_it_were_alone(normalise):
+    """Also three windows of three outputs, which Keras' own addition mixes up."""
+    network = shaken(build(BASE.model_copy(update={"normalise": normalise}), 1))
+    (context,) = inputs(0, windows=3, features=1)
+    alone = [np.asarray(network(context[[window]]))[0] for window in range(3)]
+    np.testing.assert_allclose(np.asarray(network(context)), alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("members", [2, 3, 4])
+def test_an_ensemble_forecasts_the_median_of_its_members(members):
+    networks = [shaken(build(BASE, 1), seed) for seed in range(members)]
+    (context,) = inputs(0, features=1)
+    single = np.stack([np.asarray(network(context)) for network in networks])
+    ensemble = Network(to_onnx(networks))(context)
+    np.testing.assert_allclose(ensemble, np.median(single, axis=0), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("decoder", ["direct", "parallel"])
+@pytest.mark.parametrize("skip", ["season", "linear"])
+def test_an_untrained_network_repeats_the_last_season(decoder, skip):
+    spec = BASE.model_copy(update={"decoder": decoder, "skip": skip, "skip_lag": 5})
+    (context,) = inputs(0, features=1)
+    season = np.tile(context[:, -5:, 0], (1, 3))[:, :12]
+    forecast = np.asarray(build(spec, 1)(context))
+    np.testing.assert_allclose(forecast, np.repeat(season[:, :, None], 3, axis=2), atol=1e-5)
+
+
+def test_an_untrained_network_without_a_skip_repeats_the_last_value():
+    (context,) = inputs(0, features=1)
+    forecast = np.asarray(build(BASE.model_copy(update={"skip": "none"}), 1)(context))
+    np.testing.assert_allclose(forecast, np.broadcast_to(context[:, -1:], forecast.shape))
+
+
+def test_a_series_without_a_vector_is_forecast_as_if_it_were_zero():
+    network = shaken(build(BASE, 1, series=2))
+    (context,) = inputs(0, features=1)
+    unknown, known = (np.full((5, 1), place, dtype="int32") for place in (-1, 1))
+    before = np.asarray(network([context, known]))
+    apart = np.asarray(network([context, unknown]))
+    table = network.get_layer("series_vectors").table
+    table.assign(np.zeros(table.shape))
+    np.testing.assert_allclose(np.asarray(network([context, known])), apart, atol=1e-6)
+    assert np.abs(before - apart).max() > 0
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
@@ -64,16 +121,16 @@ def test_recurrent_layers_become_fused_operators(cell):
     import onnx
 
     network = build(BASE.model_copy(update={"cell": cell}), features=1)
-    operators = [node.op_type for node in onnx.load_from_string(to_onnx(network)).graph.node]
+    operators = [node.op_type for node in onnx.load_from_string(to_onnx([network])).graph.node]
     assert operators.count({"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}[cell]) == 3
     assert "Loop" not in operators
 
 
 def test_an_unknown_layer_is_refused():
-    context = keras.Input((24, 1))
+    context = keras.Input((24, 1), name="context")
     network = keras.Model(context, keras.layers.Conv1D(1, 3)(context))
     with pytest.raises(TypeError, match="Conv1D"):
-        to_onnx(network)
+        to_onnx([network])
 
 
 CHANGES = {
@@ -83,6 +140,9 @@ CHANGES = {
     "horizon": 8,
     "segment": 2,
     "normalise": "revin",
+    "skip": "season",
+    "skip_lag": 5,
+    "quantiles": (),
     "decoder": "direct",
     "dropout": 0.3,
     "recurrent_dropout": 0.3,
@@ -90,6 +150,7 @@ CHANGES = {
 NOT_BUILT = {
     "preset",  # only a starting point: resolved into the other fields
     "calendar_features",  # adds input columns: see test_model
+    "series_vectors",  # adds an input: test_training
 }
 
 
@@ -106,7 +167,8 @@ def described(network):
 
 def settings(layer):
     names = ("units", "rate", "recurrent_dropout", "shape", "positions", "return_sequences")
-    return [str(getattr(layer, name, None)) for name in names]
+    kernel = getattr(layer, "kernel", None) if layer.name == "skip" else None
+    return [*(str(getattr(layer, name, None)) for name in names), str(kernel)]
 
 
 def test_a_stack_returns_sequences_on_all_but_the_last():

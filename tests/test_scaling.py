@@ -35,9 +35,9 @@ def test_outputs_undo_inputs(transform, scaler, columns):
     inputs = state.inputs(panel)[:, 0].astype(float)
     for series, (begin, end) in enumerate(zip(panel.offsets, panel.offsets[1:], strict=False)):
         last = state.levels(panel)[[begin]]
-        outputs = inputs[None, begin + 1 : end]  # as if forecast from the first row
+        outputs = inputs[None, begin + 1 : end, None]  # as if forecast from the first row
         levels = state.outputs_to_levels(outputs, last, np.array([series]))
-        values = state.levels_to_values(levels, np.array([series]))[0]
+        values = state.levels_to_values(levels, np.array([series]))[0, :, 0]
         size = np.abs(panel.y[begin:end]).max()
         np.testing.assert_allclose(values, panel.y[begin + 1 : end], rtol=1e-4, atol=1e-4 * size)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from series_made import QUICK, panel_of
 
-from forecaster import presets, splits, training
+from forecaster import presets, scaling, splits, training
 from forecaster.config import Config, TrainSpec
 from forecaster.errors import (
     DamagedError,
@@ -64,6 +64,8 @@ CHANGES = {
     "clip_norm": 0.001,
     "val_size": 24,
     "seed": 7,
+    "ensemble": 2,
+    "shrink": False,
     "time_budget": 0.001,
 }
 ELSEWHERE = {"device", "deterministic", "refit_all"}  # tested below, refit_all in test_api
@@ -76,7 +78,7 @@ def test_every_training_setting_is_tested():
 @pytest.mark.parametrize("field", sorted(CHANGES))
 def test_every_training_setting_changes_the_fit(field):
     before, after = base(), fitted(**BASE | {field: CHANGES[field]})
-    same_end = before.trained.epochs == after.trained.epochs
+    same_end = before.trained.members[0].epochs == after.trained.members[0].epochs
     assert not (same_end and before.graph == after.graph)
 
 
@@ -92,7 +94,7 @@ def test_deterministic_is_asked_of_tensorflow(monkeypatch):
     monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: asked.append(1))
     fitted(epochs=1, deterministic=True)
     fitted(epochs=1, deterministic=False)
-    assert asked == [1]
+    assert asked == [1, 1]  # for the network that is compiled, and for the one that is trained
 
 
 def test_a_gpu_that_is_not_there_is_an_error(monkeypatch):
@@ -106,8 +108,8 @@ def test_the_device_is_recorded():
 
 
 def test_early_stopping_restores_the_best_weights():
-    model = fitted(epochs=40, learning_rate=0.2, patience=3)
-    trained = model.trained
+    model = fitted(epochs=40, learning_rate=0.2, patience=3, shrink=False, quantiles=())
+    (trained,) = model.trained.members
     assert trained.stopped_by == "early stopping"
     assert trained.epochs == trained.best_epoch + 3
     assert trained.best_val_loss == min(trained.history["val_loss"])
@@ -116,7 +118,9 @@ def test_early_stopping_restores_the_best_weights():
     val = splits.val_cutoffs(panel, parts, 16, 4)
     forecast = model.forecast(panel, val)
     scale = model.scaling.scale[forecast.series, None]
-    error = np.abs(forecast.levels - model.scaling.levels(panel)[rows_after(val, 4)]) / scale
+    error = (
+        np.abs(forecast.levels[:, :, 0] - model.scaling.levels(panel)[rows_after(val, 4)]) / scale
+    )
     assert error.mean() == pytest.approx(trained.best_val_loss, rel=1e-3)
 
 
@@ -126,12 +130,13 @@ def test_the_learning_rate_falls_on_a_plateau():
     def spy(_):
         rates.append(1)
 
-    trained = fitted(on_epoch=spy, epochs=5).trained
+    (trained,) = fitted(on_epoch=spy, epochs=5).trained.members
     assert len(rates) == trained.epochs == 5
 
 
 def test_the_time_budget_ends_training():
-    trained = fitted(epochs=1000, time_budget=0.5, patience=900, learning_rate=1e-5).trained
+    budget = {"epochs": 1000, "time_budget": 0.5, "patience": 900, "learning_rate": 1e-5}
+    (trained,) = fitted(**budget).trained.members
     assert trained.stopped_by == "time budget"
     assert trained.epochs < 1000
 
@@ -140,7 +145,7 @@ def test_divergence_is_an_error_that_says_what_to_do(monkeypatch):
     monkeypatch.setitem(
         __import__("forecaster.networks.windowed", fromlist=["LOSSES"]).LOSSES,
         "mae",
-        lambda truth, forecast: (forecast - truth) * float("nan"),
+        lambda truth, forecast, _: (forecast - truth) * float("nan"),
     )
     with pytest.raises(ForecasterError, match="diverged") as raised:
         fitted()
@@ -155,7 +160,7 @@ def test_a_window_that_does_not_fit_is_an_error():
 
 COMPILED = """
 from series_made import QUICK, panel_of
-from forecaster import presets, splits, training
+from forecaster import presets, scaling, splits, training
 from forecaster.config import Config
 
 panel = panel_of("a", "b")
@@ -163,7 +168,7 @@ config = presets.resolve(Config.of(**QUICK), panel)
 for limit in (0, 1e12):
     training.XLA_PAYS = limit
     trained = training.fit(panel, config, splits.of_config(panel, config)).trained
-    print(trained.compiled, trained.best_val_loss)
+    print(trained.compiled, trained.members[0].best_val_loss)
 """
 
 
@@ -191,18 +196,76 @@ def test_calendar_features_and_covariates_become_inputs():
     assert calendar.network.future_features > 0
 
 
-def test_the_keras_network_is_built_again_from_settings_and_weights():
-    model = fitted(epochs=1)
-    network = training.network_of(model)
+def test_the_keras_networks_are_built_again_from_settings_and_weights():
+    model = fitted(epochs=1, ensemble=3, series_vectors=True)
+    networks = training.networks_of(model)
     context = np.random.default_rng(0).normal(size=(3, 16, 1)).astype("float32")
-    np.testing.assert_allclose(np.asarray(network(context)), model.network(context), atol=1e-5)
+    places = np.array([0, 1, -1], dtype="int32")
+    each = np.stack([np.asarray(network([context, places[:, None]])) for network in networks])
+    found = model.network(context, series=places)
+    np.testing.assert_allclose(np.median(each, axis=0), found, atol=1e-5)
 
 
 def test_weights_of_another_network_are_refused():
     model = fitted(epochs=1)
     other = model.config.replace(layers=(9,))
     with pytest.raises(DamagedError, match="do not fit the network"):
-        training.network_of(dataclasses.replace(model, config=other))
+        training.networks_of(dataclasses.replace(model, config=other))
+
+
+def test_the_members_of_an_ensemble_differ_and_the_first_is_the_single_network():
+    one, three = fitted(**BASE), fitted(**BASE, ensemble=3)
+    seeds = [member.seed for member in three.trained.members]
+    assert seeds == [1, 2, 3]
+    histories = [member.history["loss"] for member in three.trained.members]
+    assert histories[0] == pytest.approx(one.trained.members[0].history["loss"], rel=1e-4)
+    assert histories[0] != histories[1] != histories[2]
+
+
+def test_nothing_is_kept_of_what_validation_refutes():
+    """A wave that ends before validation: the last value is right there, the network is not."""
+    panel = panel_of("a")
+    y = panel.y.copy()
+    y[len(y) - 60 :] = 5.0
+    panel = dataclasses.replace(panel, y=y)
+    settings = {"epochs": 5, "learning_rate": 0.02, "skip": "none"}
+    kept, all_of_it = fitted(panel, **settings), fitted(panel, **settings, shrink=False)
+    assert [model.trained.members[0].shrinkage for model in (kept, all_of_it)] == [0, 1]
+    cutoffs = splits.val_cutoffs(panel, parts_of(panel, kept.config), 16, 4)
+    np.testing.assert_allclose(kept.forecast(panel, cutoffs).values, 5, rtol=1e-6)
+    assert np.abs(all_of_it.forecast(panel, cutoffs).values - 5).max() > 0.005
+    assert np.ptp(kept.forecast(panel, cutoffs).levels, axis=2).min() > 0  # quantiles stay apart
+
+
+def test_a_scaled_loss_counts_each_series_in_its_own_unit():
+    from forecaster.losses import LOSSES, Sizes, pinball
+
+    sizes = Sizes(*(np.float32([[value]]) for value in (2.0, 5.0, 0.0, 0.5)))
+    y, forecast = np.float32([[1.0, 2.0]]), np.float32([[1.5, 5.0]])
+    found = {name: np.asarray(loss(y, forecast, sizes)) for name, loss in LOSSES.items()}
+    np.testing.assert_allclose(found["mae"], [[0.5, 3]])
+    np.testing.assert_allclose(found["mse"], [[0.25, 9]])
+    np.testing.assert_allclose(found["huber"], [[0.125, 2.5]])
+    np.testing.assert_allclose(found["mase"], [[1, 6]])
+    np.testing.assert_allclose(found["smape"], [[1 / 7.5, 6 / 12]])  # of 7 and 8, 9 and 15
+    logs = sizes._replace(log=np.float32([[1.0]]))
+    values = np.exp([7.0, 8.0])
+    expected = 2 * (values[1] - values[0]) / values.sum()
+    np.testing.assert_allclose(LOSSES["smape"](y, forecast, logs)[0, 0], expected, rtol=1e-6)
+    quantile = np.asarray(pinball(y, forecast[:, :, None], (0.9,)))[:, :, 0]
+    np.testing.assert_allclose(quantile, [[2 * 0.1 * 0.5, 2 * 0.1 * 3]], rtol=1e-6)
+
+
+def test_an_epoch_of_many_windows_is_cut_and_each_window_comes_once():
+    from forecaster.networks.windowed import Shuffled
+
+    batches = Shuffled(np.arange(100), batch=10, most=30, seed=1)
+    seen = []
+    for _ in range(3):
+        seen += [window for step in range(len(batches)) for window in batches[step][0]]
+        batches.on_epoch_end()
+    assert len(batches) == 3
+    assert len(seen) == len(set(seen)) == 90
 
 
 def test_memory_holds_rows_not_windows():
@@ -212,6 +275,6 @@ def test_memory_holds_rows_not_windows():
 
     panel = panel_of("a", rows=5000)
     config = presets.resolve(Config.of(**QUICK | {"lookback": 1000}), panel)
-    features = np.zeros((5000, 1), "float32")
-    windowed = Windowed(build(config.network, 1), features, None, "mae")
+    rows = training._rows(panel, config, scaling.fit(panel, config.scaling))
+    windowed = Windowed(build(config.network, 1), rows, config)
     assert np.asarray(windowed.features).size == 5000

@@ -119,8 +119,22 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("segment", int, "Steps folded into one recurrent step; else by season."),
         Flag(
             "normalise",
-            ("last", "revin", "none"),
-            "Per window: subtract the last value, reversible mean/std, or nothing; else by preset.",
+            ("last", "season", "revin", "none"),
+            "Per window: subtract the last value or the last season's mean, reversible mean/std, "
+            "or nothing; else by preset.",
+        ),
+        Flag(
+            "skip",
+            ("none", "season", "linear"),
+            "What the cells' forecast is added to: nothing, the last season, or a linear map of "
+            "the context that starts as the last season; else by preset.",
+        ),
+        Flag("skip_lag", int, "Steps in the season of skip and normalise; else season_length."),
+        Flag("series_vectors", bool, "Learn a vector for each series; else by preset."),
+        Flag(
+            "quantiles",
+            "Q,Q,...",
+            "Forecast besides the point, as the shape of intervals; else by preset.",
         ),
         Flag(
             "decoder",
@@ -134,7 +148,19 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("calendar_features", bool, "Hour, weekday, month ... as features known ahead.", "off"),
     ),
     "training": (
-        Flag("loss", ("mae", "mse", "huber"), "What training makes small.", "mae"),
+        Flag(
+            "loss",
+            ("mae", "mse", "huber", "mase", "smape"),
+            "What training makes small; quantiles are trained by the pinball loss.",
+            "mae",
+        ),
+        Flag("ensemble", int, "Networks from different seeds; their median is the forecast.", "1"),
+        Flag(
+            "shrink",
+            bool,
+            "Pull the forecast towards its starting point (last value or season) as far as "
+            "validation asks; else by preset.",
+        ),
         Flag("epochs", int, "At most; early stopping ends sooner.", "100"),
         Flag("batch_size", int, "Windows in one step of training; else by number of windows."),
         Flag("learning_rate", float, "Step size of the optimiser.", "0.001"),

@@ -13,6 +13,7 @@ from forecaster.words import counted
 if TYPE_CHECKING:
     from forecaster.jobs import PredictResult, TrainResult
     from forecaster.judging import Judgement
+    from forecaster.model import Trained
     from forecaster.training import Progress
 
 SHOWN_ROWS = 5
@@ -26,7 +27,8 @@ def epochs(advance: Callable[..., None]) -> Callable[[Progress], None]:
         losses = f"loss {progress.loss:.4f}"
         if progress.val_loss is not None:
             losses += f", validation {progress.val_loss:.4f}"
-        advance(1, f"Epoch {progress.epoch} of at most {progress.epochs}: {losses}")
+        which = f"Network {progress.network}, epoch" if progress.network > 1 else "Epoch"
+        advance(1, f"{which} {progress.epoch} of at most {progress.epochs}: {losses}")
 
     return show
 
@@ -41,15 +43,22 @@ def training_text(result: TrainResult) -> str:
         f"{network.horizon}, segment {network.segment}, {fit.parameters:,} weights.\n"
         f"Data: {result.series} series, {result.rows:,} rows; {fit.windows:,} training and "
         f"{fit.val_windows:,} validation windows.\n"
-        f"Training: {counted(fit.epochs, 'epoch')} (best: {fit.best_epoch}) in {fit.seconds:.1f} s on "
-        f"{fit.device}{', XLA' if fit.compiled else ''}, ended by {fit.stopped_by}."
+        f"Training: {_fit_text(fit)} on {fit.device}{', XLA' if fit.compiled else ''}."
     )
     if again is fit:
         return f"{text}\nIn service is the judged model; the rows held out were not used."
-    return (
-        f"{text}\nIn service is the same network trained again on all rows: "
-        f"{counted(again.epochs, 'epoch')} in {again.seconds:.1f} s."
+    return f"{text}\nIn service is the same trained again on all rows: {_fit_text(again)}."
+
+
+def _fit_text(fit: Trained) -> str:
+    """Say how many epochs each network took, why it stopped, and how much of it is kept."""
+    text = "; ".join(
+        f"{counted(member.epochs, 'epoch')} (best: {member.best_epoch}) in {member.seconds:.1f} s, ended "
+        f"by {member.stopped_by}"
+        + ("" if member.shrinkage == 1 else f", {member.shrinkage:.0%} of what was learnt kept")
+        for member in fit.members
     )
+    return text if len(fit.members) == 1 else f"{len(fit.members)} networks: {text}"
 
 
 def judgement_text(judgement: Judgement) -> str:

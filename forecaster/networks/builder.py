@@ -1,17 +1,23 @@
-"""From `NetworkSpec` to a Keras model: normalise, embed, encode, decode, denormalise."""
+"""From `NetworkSpec` to a Keras model: normalise, embed, encode, decode, skip, denormalise."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from forecaster.arrays import Floats
 from forecaster.backend import import_keras
 from forecaster.config import NetworkSpec
 from forecaster.networks.layers import (
+    Plus,
     PositionInputs,
     Regroup,
     RepeatWindows,
     ReversibleNormalisation,
+    SeriesVectors,
     Slice,
+    TakeSteps,
 )
 
 keras = import_keras()
@@ -20,53 +26,85 @@ layers = keras.layers
 CELLS = {"rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
 
 
-def build(spec: NetworkSpec, features: int, future_features: int = 0) -> Any:
+def build(spec: NetworkSpec, features: int, future_features: int = 0, series: int = 0) -> Any:
     """Build the network that a resolved spec describes.
+
+    Untrained, it forecasts its starting point: the head begins at zero, so that the first forecast
+    is the last value (`normalise`) or the last season (`skip`), and training learns the residual.
 
     Args:
         spec: Every field set (see `presets.resolve`).
         features: Columns of a context; the first is the target.
         future_features: Columns known ahead for each future step.
+        series: Number of series that have a learnt vector; 0 for none.
 
     Returns:
-        A `keras.Model` from `(window, lookback, feature)`, and `(window, horizon, future feature)`
-        when there are any, to the target's `(window, horizon)`.
+        A `keras.Model` from `context` `(window, lookback, feature)`, `future` `(window, horizon,
+        future feature)` when there are any, and `series` `(window, 1)` when there are vectors (-1
+        for a series that has none), to `(window, horizon, 1 + quantile)`: the point, then each
+        quantile.
     """
     context = keras.Input((spec.lookback, features), name="context")
-    inputs, future = context, None
+    inputs, future, vectors = [context], None, None
     if future_features:
         future = keras.Input((spec.horizon, future_features), name="future")
-        inputs = [context, future]
+        inputs.append(future)
+    if series:
+        place = keras.Input((1,), dtype="int32", name="series")
+        inputs.append(place)
+        vectors = SeriesVectors(series, _decoder_units(spec), name="series_vectors")(place)
     target = Slice(2, 0, 1, name="target")(context)  # (window, lookback, 1)
-    normalised, denormalise = _normalise(spec, context, target, features)
-    sequence = _embed(spec, normalised, features)
-    top, state = _encode(spec, sequence)
-    decode = {"direct": _decode_direct, "parallel": _decode_parallel}[str(spec.decoder)]
-    forecast = decode(spec, top, state, future)
-    return keras.Model(inputs, denormalise(forecast), name=f"{spec.preset}_{spec.cell}")
-
-
-def _normalise(spec: NetworkSpec, context: Any, target: Any, features: int) -> tuple[Any, Any]:
-    """Return the normalised context and the function that maps a forecast back."""
-    if spec.normalise == "none":
-        return context, lambda forecast: forecast
-    if spec.normalise == "revin":
-        revin = ReversibleNormalisation(name="revin")
-        normalised = revin(target, target)
-
-        def denormalise(forecast: Any) -> Any:
-            return revin(forecast, target, inverse=True)
-    else:
-        last = Slice(1, -1, None, name="last")(target)  # (window, 1, 1)
-        normalised = layers.Subtract(name="less_last")([target, last])
-
-        def denormalise(forecast: Any) -> Any:
-            return layers.Add(name="plus_last")([forecast, Regroup((1,), name="last_flat")(last)])
-
+    normalised, denormalise = _normalise(spec, target)
+    forecast_from = _skip(spec, normalised)
     if features > 1:
         others = Slice(2, 1, None, name="others")(context)
         normalised = layers.Concatenate(axis=2, name="normalised")([normalised, others])
-    return normalised, denormalise
+    top, state = _encode(spec, _embed(spec, normalised, features))
+    decode = {"direct": _decode_direct, "parallel": _decode_parallel}[str(spec.decoder)]
+    forecast = forecast_from(decode(spec, top, state, future, vectors))
+    name = f"{spec.preset}_{spec.cell}"
+    return keras.Model(inputs if len(inputs) > 1 else context, denormalise(forecast), name=name)
+
+
+def _normalise(spec: NetworkSpec, target: Any) -> tuple[Any, Any]:
+    """Return the normalised target and the function that maps a forecast back."""
+    if spec.normalise == "none":
+        return target, lambda forecast: forecast
+    if spec.normalise == "revin":
+        revin = ReversibleNormalisation(name="revin")
+        return revin(target, target), lambda forecast: revin(forecast, target, inverse=True)
+    if spec.normalise == "last":
+        level = Slice(1, -1, None, name="last")(target)  # (window, 1, 1)
+    else:
+        season = Slice(1, -int(spec.skip_lag or 1), None, name="last_season")(target)
+        level = layers.GlobalAveragePooling1D(keepdims=True, name="season_mean")(season)
+    normalised = layers.Subtract(name="less_level")([target, level])
+    return normalised, lambda forecast: Plus(name="plus_level")(forecast, level)
+
+
+def _skip(spec: NetworkSpec, normalised: Any) -> Any:
+    """Return the function that adds the starting point of the forecast to what the cells learnt."""
+    if spec.skip == "none":
+        return lambda forecast: forecast
+    if spec.skip == "season":
+        lookback, lag = int(spec.lookback or 0), int(spec.skip_lag or 1)
+        steps = [lookback - lag + step % lag for step in range(int(spec.horizon or 0))]
+        start = TakeSteps(tuple(steps), name="skip")(normalised)
+    else:
+        flat = Regroup((int(spec.lookback or 0),), name="skip_context")(normalised)
+        first = keras.initializers.Constant(_last_season(spec))
+        linear = layers.Dense(spec.horizon, kernel_initializer=first, name="skip")(flat)
+        start = Regroup((int(spec.horizon or 0), 1), name="skip_steps")(linear)
+    return lambda forecast: Plus(name="plus_skip")(forecast, start)
+
+
+def _last_season(spec: NetworkSpec) -> Floats:
+    """Return the matrix that repeats the last season of a context `(lookback, horizon)`."""
+    lookback, lag, horizon = (int(n or 1) for n in (spec.lookback, spec.skip_lag, spec.horizon))
+    kernel = np.zeros((lookback, horizon), dtype=np.float32)
+    steps = np.arange(horizon)
+    kernel[lookback - lag + steps % lag, steps] = 1.0
+    return kernel
 
 
 def _embed(spec: NetworkSpec, sequence: Any, features: int) -> Any:
@@ -95,28 +133,52 @@ def _recurrent(spec: NetworkSpec, units: int, name: str, **options: bool) -> Any
     return CELLS[spec.cell](units, recurrent_dropout=spec.recurrent_dropout, name=name, **options)
 
 
-def _decode_direct(spec: NetworkSpec, _: Any, state: list[Any], future: Any) -> Any:
+def _decoder_units(spec: NetworkSpec) -> int:
+    """Return the size of the vectors that the decoder adds up: its inputs, or the final state."""
+    sizes = spec.layers or ()
+    if spec.decoder == "direct":
+        return sizes[-1]
+    return sizes[-2] if len(sizes) > 1 else sizes[0]
+
+
+def _outputs(spec: NetworkSpec) -> int:
+    """Return the numbers forecast for each step."""
+    return 1 + len(spec.quantiles or ())
+
+
+def _decode_direct(spec: NetworkSpec, _: Any, state: list[Any], future: Any, vectors: Any) -> Any:
     """All steps at once from the final state, as the textbooks do."""
-    features = layers.Dropout(spec.dropout, name="dropout_top")(state[0])
+    features = state[0]
+    if vectors is not None:
+        features = layers.Add(name="state_and_series")([features, vectors])
+    features = layers.Dropout(spec.dropout, name="dropout_top")(features)
     if future is not None:
         flat = layers.Flatten(name="future_flat")(future)
         features = layers.Concatenate(name="state_and_future")([features, flat])
-    return layers.Dense(spec.horizon, name="head")(features)
+    horizon, outputs = int(spec.horizon or 0), _outputs(spec)
+    steps = layers.Dense(horizon * outputs, kernel_initializer="zeros", name="head")(features)
+    return Regroup((horizon, outputs), name="steps")(steps)
 
 
-def _decode_parallel(spec: NetworkSpec, top: Any, state: list[Any], future: Any) -> Any:
+def _decode_parallel(
+    spec: NetworkSpec, top: Any, state: list[Any], future: Any, vectors: Any
+) -> Any:
     """One more step of the top layer for each future segment, all from the same final state."""
-    segment = int(spec.segment or 1)
-    positions = int(spec.horizon or 0) // segment
-    units = spec.layers[-2] if len(spec.layers or ()) > 1 else spec.layers[0]  # type: ignore[index]
+    segment, units = int(spec.segment or 1), _decoder_units(spec)
+    positions, outputs = int(spec.horizon or 0) // segment, _outputs(spec)
     inputs = PositionInputs(positions, units, name="positions")(state[0])
     if future is not None:
         width = segment * future.shape[-1]
         folded = Regroup((1, width), name="future_segments")(future)  # (window * position, 1, .)
         known = layers.Dense(units, name="future_embed")(folded)
         inputs = layers.Add(name="position_and_future")([inputs, known])
+    if vectors is not None:
+        repeated = RepeatWindows(positions, units, name="series_repeat")(vectors)
+        steps = Regroup((1, units), name="series_steps")(repeated)
+        inputs = layers.Add(name="position_and_series")([inputs, steps])
     repeat = RepeatWindows(positions, top.units, name="repeat")
     decoded, *_ = top(inputs, initial_state=[repeat(part) for part in state])
     decoded = layers.Dropout(spec.dropout, name="dropout_top")(decoded)
-    pieces = layers.Dense(segment, name="head")(decoded)  # (window * position, segment)
-    return Regroup((int(spec.horizon or 0),), name="steps")(pieces)
+    # (window * position, segment * output)
+    pieces = layers.Dense(segment * outputs, kernel_initializer="zeros", name="head")(decoded)
+    return Regroup((int(spec.horizon or 0), outputs), name="steps")(pieces)

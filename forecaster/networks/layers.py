@@ -23,7 +23,8 @@ class ReversibleNormalisation(Layer):  # type: ignore[misc]
     shifted by one learnt pair; `inverse` undoes both on the forecast.
 
     Call arguments:
-        values: Target `(window, lookback, 1)`, or with `inverse` a forecast `(window, horizon)`.
+        values: Target `(window, lookback, 1)`, or with `inverse` a forecast
+            `(window, horizon, output)`.
         target: The target of the context `(window, lookback, 1)`, whose statistics are used.
         inverse: Whether to undo the normalisation.
     """
@@ -37,7 +38,22 @@ class ReversibleNormalisation(Layer):  # type: ignore[misc]
         spread = ops.sqrt(ops.var(target, axis=1, keepdims=True) + EPSILON)
         if not inverse:
             return (values - mean) / spread * self.gain + self.bias
-        return (values - self.bias) / (self.gain + EPSILON) * spread[:, :, 0] + mean[:, :, 0]
+        return (values - self.bias) / (self.gain + EPSILON) * spread - ops.negative(mean)
+
+
+class Plus(Layer):  # type: ignore[misc]
+    """Add a value of each window to all its outputs.
+
+    Keras' own addition on TensorFlow takes `(window, 1, 1)` for a bias, and adds it along the wrong
+    axis, when the number of windows happens to be the number of outputs; subtraction does not.
+
+    Call arguments:
+        forecast: `(window, horizon, output)`.
+        value: Anything that broadcasts to it.
+    """
+
+    def call(self, forecast: Any, value: Any) -> Any:
+        return forecast - ops.negative(value)
 
 
 class PositionInputs(Layer):  # type: ignore[misc]
@@ -95,6 +111,38 @@ class RepeatWindows(Layer):  # type: ignore[misc]
         return (None, self.units)
 
 
+class SeriesVectors(Layer):  # type: ignore[misc]
+    """One learnt vector for each series, zeros for a series it does not know.
+
+    Args:
+        series: Number of series known.
+        units: Size of each vector.
+
+    Call arguments:
+        place: Place of each window's series, -1 for one not known `(window, 1)`.
+
+    Output shape:
+        `(window, unit)`.
+    """
+
+    def __init__(self, series: int, units: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.series = series
+        self.units = units
+
+    def build(self, *_: Any) -> None:
+        self.table = self.add_weight(
+            shape=(self.series, self.units), initializer="random_normal", name="table"
+        )
+
+    def call(self, place: Any) -> Any:
+        vectors = ops.take(self.table, ops.maximum(place[:, 0], 0), axis=0)
+        return vectors * ops.cast(place >= 0, vectors.dtype)
+
+    def compute_output_shape(self, _: Any) -> tuple[int | None, int]:
+        return (None, self.units)
+
+
 class Regroup(Layer):  # type: ignore[misc]
     """Reshape with the window axis free, so that steps can move into or out of it.
 
@@ -129,3 +177,21 @@ class Slice(Layer):  # type: ignore[misc]
     def call(self, values: Any) -> Any:
         part = slice(self.start, self.stop)
         return values[:, part] if self.axis == 1 else values[:, :, part]
+
+
+class TakeSteps(Layer):  # type: ignore[misc]
+    """Pick steps of a context by number.
+
+    Args:
+        steps: Places on axis 1.
+
+    Output shape:
+        `(window, step, feature)`.
+    """
+
+    def __init__(self, steps: tuple[int, ...], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.steps = steps
+
+    def call(self, values: Any) -> Any:
+        return ops.take(values, list(self.steps), axis=1)

@@ -1,4 +1,4 @@
-"""A built network as an ONNX graph, written from its layers and weights.
+"""Built networks as one ONNX graph, written from their layers and weights.
 
 Each layer becomes the few ONNX operators that compute the same; recurrent layers become ONNX's own
 fused RNN, GRU and LSTM operators. A new kind of layer needs one function here, in `EMITTERS`.
@@ -47,11 +47,11 @@ class Graph:
         return name
 
 
-def to_onnx(network: Any) -> bytes:
-    """Write a network as a serialised ONNX model with a free number of windows.
+def to_onnx(members: Sequence[Any]) -> bytes:
+    """Write networks as one serialised ONNX model with a free number of windows.
 
     Args:
-        network: A model made by `builder.build`.
+        members: Models made by `builder.build` of one spec; the graph gives their median.
 
     Returns:
         The model's bytes; inputs and outputs have the Keras names and shapes.
@@ -60,6 +60,29 @@ def to_onnx(network: Any) -> bytes:
         TypeError: A layer that `EMITTERS` does not know.
     """
     graph = Graph()
+    outputs = [_emit(graph, network) for network in members]
+    first = members[0]
+    output = outputs[0] if len(outputs) == 1 else _median(graph, outputs)
+    graph.one("Identity", output)
+    graph.nodes[-1].output[0] = output = "forecast"
+    model = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            first.name,
+            [_value(tensor.name, tensor.shape, tensor.dtype) for tensor in first.inputs],
+            [_value(output, first.outputs[0].shape, "float32")],
+            graph.constants,
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="forecaster",
+    )
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString()
+
+
+def _emit(graph: Graph, network: Any) -> str:
+    """Append one network to a graph and return the name of its output."""
     names = {id(tensor): tensor.name for tensor in network.inputs}
     for node in _in_order(network):
         if node.is_input:
@@ -71,22 +94,19 @@ def to_onnx(network: Any) -> bytes:
         outputs = emit(graph, node.operation, *positional, **named)
         for tensor, name in zip(node.outputs, outputs, strict=True):
             names[id(tensor)] = name
-    output = graph.one("Identity", names[id(network.outputs[0])])
-    graph.nodes[-1].output[0] = output = "forecast"
-    model = helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            network.name,
-            [_value(tensor.name, tensor.shape) for tensor in network.inputs],
-            [_value(output, network.outputs[0].shape)],
-            graph.constants,
-        ),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="forecaster",
+    return names[id(network.outputs[0])]
+
+
+def _median(graph: Graph, outputs: list[str]) -> str:
+    """Append the median of several tensors: of an even number, the mean of the middle two."""
+    count, first = len(outputs), graph.constant([0])
+    stacked = graph.one(
+        "Concat", *(graph.one("Unsqueeze", name, first) for name in outputs), axis=0
     )
-    onnx.checker.check_model(model, full_check=True)
-    return model.SerializeToString()
+    ordered, _ = graph.add("TopK", stacked, graph.constant([count]), outputs=2, axis=0)
+    begin, end = graph.constant([(count - 1) // 2]), graph.constant([count // 2 + 1])
+    middle = graph.one("Slice", ordered, begin, end, first)
+    return graph.one("ReduceMean", middle, axes=[0], keepdims=0)
 
 
 def _in_order(network: Any) -> list[Any]:
@@ -95,8 +115,9 @@ def _in_order(network: Any) -> list[Any]:
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
 
-def _value(name: str, shape: Sequence[int | None]) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["window", *shape[1:]])
+def _value(name: str, shape: Sequence[int | None], dtype: str) -> onnx.ValueInfoProto:
+    kind = TensorProto.INT32 if dtype == "int32" else TensorProto.FLOAT
+    return helper.make_tensor_value_info(name, kind, ["window", *shape[1:]])
 
 
 def _recurrent(operator: str, order: Sequence[int], **attributes: int) -> Callable[..., list[str]]:
@@ -178,6 +199,26 @@ def _add(graph: Graph, _: Any, parts: list[str], **__: Any) -> list[str]:
     return [graph.one("Add", *parts)]
 
 
+def _average_steps(graph: Graph, _: Any, x: str, **__: Any) -> list[str]:
+    return [graph.one("ReduceMean", x, axes=[1])]
+
+
+def _take_steps(graph: Graph, layer: Any, x: str, **_: Any) -> list[str]:
+    return [graph.one("Gather", x, graph.constant(layer.steps), axis=1)]
+
+
+def _series_vectors(graph: Graph, layer: Any, place: str, **_: Any) -> list[str]:
+    table = np.asarray(layer.get_weights()[0])
+    unknown = np.zeros((1, table.shape[1]), dtype=table.dtype)  # row -1, which place -1 reads
+    wide = graph.one("Cast", place, to=TensorProto.INT64)
+    flat = graph.one("Reshape", wide, graph.constant([-1]))
+    return [graph.one("Gather", graph.constant(np.vstack([table, unknown])), flat, axis=0)]
+
+
+def _plus(graph: Graph, _: Any, forecast: str, value: str, **__: Any) -> list[str]:
+    return [graph.one("Add", forecast, value)]
+
+
 def _subtract(graph: Graph, _: Any, parts: list[str], **__: Any) -> list[str]:
     return [graph.one("Sub", *parts)]
 
@@ -206,12 +247,10 @@ def _reversible_normalisation(
         standard = graph.one("Div", graph.one("Sub", values, mean), spread)
         scaled = graph.one("Mul", standard, graph.constant(gain))
         return [graph.one("Add", scaled, graph.constant(bias))]
-    flat = graph.constant([2])
     standard = graph.one(
         "Div", graph.one("Sub", values, graph.constant(bias)), graph.constant(gain + EPSILON)
     )
-    scaled = graph.one("Mul", standard, graph.one("Squeeze", spread, flat))
-    return [graph.one("Add", scaled, graph.one("Squeeze", mean, flat))]
+    return [graph.one("Add", graph.one("Mul", standard, spread), mean)]
 
 
 EMITTERS: dict[str, Callable[..., list[str]]] = {
@@ -220,13 +259,17 @@ EMITTERS: dict[str, Callable[..., list[str]]] = {
     "Dense": _dense,
     "Dropout": _dropout,
     "Flatten": _flatten,
+    "GlobalAveragePooling1D": _average_steps,
     "GRU": _recurrent("GRU", (0, 1, 2), linear_before_reset=1),
     "LSTM": _recurrent("LSTM", (0, 3, 1, 2)),  # Keras i f c o, ONNX i o f c
+    "Plus": _plus,
     "PositionInputs": _position_inputs,
     "Regroup": _regroup,
     "RepeatWindows": _repeat_windows,
     "ReversibleNormalisation": _reversible_normalisation,
+    "SeriesVectors": _series_vectors,
     "SimpleRNN": _recurrent("RNN", (0,)),
     "Slice": _slice,
     "Subtract": _subtract,
+    "TakeSteps": _take_steps,
 }

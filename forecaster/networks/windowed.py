@@ -6,50 +6,75 @@ with the rows, not with rows x lookback.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from forecaster.arrays import Floats
+from forecaster.arrays import Floats, Ints
 from forecaster.backend import import_keras
-from forecaster.losses import LOSSES
+from forecaster.config import Config
+from forecaster.losses import LOSSES, Sizes, pinball
 
 keras = import_keras()
 ops = keras.ops
 KerasModel: Any = keras.Model
+KerasDataset: Any = keras.utils.PyDataset
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a network is trained on.
+
+    Attributes:
+        features: `(row, feature)`; the first column is the target.
+        known: Known-ahead columns of the same rows `(row, future feature)`, or None.
+        series: Place of each row's series `(row,)`.
+        sizes: What the inputs of each series were made from, each `(series,)`.
+    """
+
+    features: Floats
+    known: Floats | None
+    series: Ints
+    sizes: Sizes
 
 
 class Windowed(KerasModel):  # type: ignore[misc]
     """Wraps a network so that `fit` takes cutoffs.
 
     Args:
-        network: From contexts, and known-ahead features when there are any, to forecasts.
-        features: Rows `(row, feature)`; the first column is the target.
-        known: Known-ahead columns of the same rows `(row, future feature)`, or None.
-        loss: Name of a loss.
+        network: From contexts, and whatever else it takes, to forecasts; see `builder.build`.
+        rows: What it is trained on.
+        config: Says which loss and which quantiles.
 
     Call arguments:
         cutoffs: Row of the last observed value of each window `(window,)`.
 
     Output shape:
-        `(window, horizon)`.
+        `(window, horizon, 1 + quantile)`.
     """
 
-    def __init__(self, network: Any, features: Floats, known: Floats | None, loss: str) -> None:
+    def __init__(self, network: Any, rows: Rows, config: Config) -> None:
         super().__init__(name="windowed")
         self.network = network
-        self.window_loss = LOSSES[loss]
-        lookback, horizon = network.inputs[0].shape[1], network.outputs[0].shape[1]
+        self.window_loss = LOSSES[config.training.loss]
+        self.quantiles = tuple(config.network.quantiles or ())
+        lookback, horizon = int(config.network.lookback or 0), int(config.network.horizon or 0)
         self.before = np.arange(1 - lookback, 1, dtype=np.int32)
         self.after = np.arange(1, horizon + 1, dtype=np.int32)
-        self.features = ops.convert_to_tensor(features)
-        self.targets = ops.convert_to_tensor(np.ascontiguousarray(features[:, 0]))
-        self.known = None if known is None else ops.convert_to_tensor(known)
+        self.features = ops.convert_to_tensor(rows.features)
+        self.targets = ops.convert_to_tensor(np.ascontiguousarray(rows.features[:, 0]))
+        self.known = None if rows.known is None else ops.convert_to_tensor(rows.known)
+        self.series = ops.convert_to_tensor(rows.series.astype(np.int32))
+        self.sizes = Sizes(*(ops.convert_to_tensor(part.astype(np.float32)) for part in rows.sizes))
 
     def call(self, cutoffs: Any, training: bool = False) -> Any:
-        inputs = [ops.take(self.features, cutoffs[:, None] + self.before, axis=0)]
-        if self.known is not None:
-            inputs.append(ops.take(self.known, cutoffs[:, None] + self.after, axis=0))
+        gather = {
+            "context": lambda: ops.take(self.features, cutoffs[:, None] + self.before, axis=0),
+            "future": lambda: ops.take(self.known, cutoffs[:, None] + self.after, axis=0),
+            "series": lambda: ops.take(self.series, cutoffs, axis=0)[:, None],
+        }
+        inputs = [gather[tensor.name]() for tensor in self.network.inputs]
         return self.network(inputs if len(inputs) > 1 else inputs[0], training=training)
 
     def compute_loss(
@@ -63,4 +88,40 @@ class Windowed(KerasModel):  # type: ignore[misc]
         """Gather the targets of the cutoffs `x` and average their loss; there is no `y`."""
         del y, sample_weight, training
         targets = ops.take(self.targets, x[:, None] + self.after, axis=0)
-        return ops.mean(self.window_loss(targets, y_pred))
+        series = ops.take(self.series, x, axis=0)
+        sizes = Sizes(*(ops.take(part, series, axis=0)[:, None] for part in self.sizes))
+        loss = ops.mean(self.window_loss(targets, y_pred[:, :, 0], sizes))
+        if not self.quantiles:
+            return loss
+        return loss + ops.mean(pinball(targets, y_pred[:, :, 1:], self.quantiles))
+
+
+class Shuffled(KerasDataset):  # type: ignore[misc]
+    """Cutoffs in batches of one size, in a new order each epoch.
+
+    Args:
+        cutoffs: `(window,)`.
+        batch: Windows in a batch; a last batch is filled up with windows of the same epoch.
+        most: Windows in an epoch at most; the next epoch goes on where this one stopped.
+        seed: Of the order.
+    """
+
+    def __init__(self, cutoffs: Ints, batch: int, most: int, seed: int) -> None:
+        super().__init__()
+        self.cutoffs, self.batch = cutoffs, batch
+        self.steps = -(-min(len(cutoffs), most) // batch)
+        self.random = np.random.default_rng(seed)
+        self.order = self.random.permutation(cutoffs)
+        self.begin = 0
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> tuple[Ints]:
+        first = self.begin + step * self.batch
+        return (self.order.take(range(first, first + self.batch), mode="wrap"),)
+
+    def on_epoch_end(self) -> None:
+        self.begin += self.steps * self.batch
+        if self.begin >= len(self.order):
+            self.order, self.begin = self.random.permutation(self.cutoffs), 0
