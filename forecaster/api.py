@@ -22,11 +22,18 @@ from forecaster.predicting import Prediction, predict
 
 if TYPE_CHECKING:
     from forecaster.backtesting import Backtest
+    from forecaster.selecting import Selection
     from forecaster.series import Panel
     from forecaster.training import OnEpoch, Progress
 
 
-ABOUT = ("data", "fitted", "judged", "judgement")  # what a manifest says besides the model
+ABOUT = (
+    "selection",
+    "data",
+    "fitted",
+    "judged",
+    "judgement",
+)  # what a manifest says besides the model
 
 
 def _silent(progress: Progress) -> None:
@@ -190,6 +197,7 @@ class Evaluated:
     panel: Panel
     config: Config
     backtest: Backtest
+    selection: Selection | None = None
 
 
 def backtest(frame: pd.DataFrame, *, on_epoch: OnEpoch = _silent, **settings: Any) -> Backtest:
@@ -216,12 +224,15 @@ def evaluate(frame: pd.DataFrame, config: Config, on_epoch: OnEpoch = _silent) -
     """
     from forecaster import training
     from forecaster.backtesting import backtest as run
+    from forecaster.selecting import select
 
     panel = series.prepare(frame, config.data)
     resolved = presets.resolve(config, panel)
     panel = _long_enough(panel, resolved)
     fit = partial(training.fit, on_epoch=on_epoch)
-    return Evaluated(panel, resolved, run(panel, resolved, fit))
+    selection = select(panel, config, resolved, fit)
+    chosen = resolved if selection is None else selection.config
+    return Evaluated(panel, chosen, run(panel, chosen, fit), selection)
 
 
 def _long_enough(panel: Panel, config: Config) -> Panel:
@@ -263,7 +274,9 @@ def _about(evaluated: Evaluated) -> dict[str, Any]:
     fitted = panel
     if not config.training.refit_all:
         fitted = panel.head(splits.of_config(panel, config).train_stop)
+    selection = evaluated.selection
     return {
+        "selection": None if selection is None else selection.to_dict(),
         "data": {
             "series": len(panel.ids),
             "rows": len(panel.y),

@@ -143,8 +143,10 @@ class ScalingSpec(Spec):
 class NetworkSpec(Spec):
     """The recurrent network: normalise, embed, encode, decode."""
 
-    preset: Literal["segment", "classic"] = Field(
-        "segment", description="Starting point: segments, or the textbook's stacked cells."
+    preset: Literal["auto", "segment", "classic"] = Field(
+        "auto",
+        description="Starting point: segments, or the textbook's stacked cells; auto compares a "
+        "few networks of segments on validation windows.",
     )
     cell: Cell = Field("gru", description="Recurrent cell.")
     layers: Units | None = Field(None, description="Units of each recurrent layer; else by preset.")

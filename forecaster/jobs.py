@@ -22,6 +22,7 @@ from forecaster.workspace import Workspace, load_config
 
 if TYPE_CHECKING:
     from forecaster.judging import Judgement
+    from forecaster.selecting import Selection
     from forecaster.sources.layout import Columns
     from forecaster.training import OnEpoch
 
@@ -52,6 +53,7 @@ class BacktestResult(Result):
 
     judgement: Judgement
     config: Config
+    selection: Selection | None
     series: int
     rows: int
 
@@ -63,6 +65,7 @@ class BacktestResult(Result):
             "skipped": self.skipped,
             "notices": self.notices,
             "config": self.config.model_dump(),
+            "selection": None if self.selection is None else self.selection.to_dict(),
             "judgement": self.judgement.to_dict(),
             "output": self.output,
         }
@@ -144,6 +147,7 @@ def _outcome(evaluated: api.Evaluated) -> dict[str, Any]:
     return {
         "judgement": evaluated.backtest.judgement,
         "config": evaluated.config,
+        "selection": evaluated.selection,
         "series": len(evaluated.panel.ids),
         "rows": len(evaluated.panel.y),
         "skipped": evaluated.panel.skipped,

@@ -30,6 +30,7 @@ def panel_of(*ids, rows=160, **options):
 
 
 QUICK = {
+    "preset": "segment",
     "lookback": 16,
     "horizon": 4,
     "segment": 4,

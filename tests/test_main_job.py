@@ -12,7 +12,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-QUICK = ["--horizon", "12", "--lookback", "24", "--layers", "8", "--epochs", "2"]
+QUICK = [
+    "--preset",
+    "segment",
+    "--horizon",
+    "12",
+    "--lookback",
+    "24",
+    "--layers",
+    "8",
+    "--epochs",
+    "2",
+]
 TRAIN = ["train", "--name", "air", *QUICK]
 
 
@@ -135,7 +146,7 @@ def test_the_columns_of_a_file_are_named(trained, tmp_path):
 
 def test_a_series_that_is_not_stored_any_more_is_skipped_and_named(workspace):
     done(workspace, "fetch", "--sample", "stocks")
-    quick = ["--epochs", "1", "--layers", "8", "--horizon", "5"]
+    quick = ["--preset", "segment", "--epochs", "1", "--layers", "8", "--horizon", "5"]
     done(workspace, "train", "AAPL", "META", "--name", "two", *quick)
     done(workspace, "data", "drop", "META")
     run = done(workspace, "predict", "--name", "two", code=7)
@@ -213,7 +224,18 @@ def test_a_full_disk_leaves_the_champion_in_service(workspace):
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_stopping_a_training_leaves_no_half_written_model(workspace, stop):
     before = snapshot(workspace)
-    words = ["train", "--name", "air", "--epochs", "100000", "--patience", "100000", "--quiet"]
+    words = [
+        "train",
+        "--preset",
+        "segment",
+        "--name",
+        "air",
+        "--epochs",
+        "100000",
+        "--patience",
+        "100000",
+        "--quiet",
+    ]
     process = subprocess.Popen(
         [sys.executable, "-m", "forecaster", *words],
         cwd=workspace,
@@ -290,7 +312,18 @@ def test_a_file_with_covariates_is_forecast(tmp_path):
     table = table.assign(price=2.5, promo=table.index % 7)
     table.to_csv(tmp_path / "sales.csv", index=False)
     done(tmp_path, "fetch", "--csv", "sales.csv")
-    quick = ["--horizon", "7", "--lookback", "14", "--layers", "8", "--epochs", "1"]
+    quick = [
+        "--preset",
+        "segment",
+        "--horizon",
+        "7",
+        "--lookback",
+        "14",
+        "--layers",
+        "8",
+        "--epochs",
+        "1",
+    ]
     done(tmp_path, "train", *quick, *COVARIATES)
     assert "sales,2024-07-19," in done(tmp_path, "predict", "--data", "sales.csv").stdout
     table.drop(columns="promo").to_csv(tmp_path / "less.csv", index=False)
@@ -302,7 +335,7 @@ def test_a_file_with_covariates_is_forecast(tmp_path):
 @pytest.mark.slow
 def test_stocks_in_one_global_model(tmp_path):
     done(tmp_path, "fetch", "--sample", "stocks")
-    words = ["train", "--epochs", "1", "--layers", "8", "--horizon", "5"]
+    words = ["train", "--preset", "segment", "--epochs", "1", "--layers", "8", "--horizon", "5"]
     document = json.loads(done(tmp_path, *words, "--json").stdout)
     assert document["series"] == 6
     table = done(tmp_path, "predict", "AAPL", "--calendar", "XNYS").stdout

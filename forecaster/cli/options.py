@@ -108,9 +108,10 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
     "network": (
         Flag(
             "preset",
-            ("segment", "classic"),
-            "Starting point: segments, or the textbook's stacked cells.",
-            "segment",
+            ("auto", "segment", "classic"),
+            "Starting point: segments, or the textbook's stacked cells; auto compares a few "
+            "networks of segments on validation windows.",
+            "auto",
         ),
         Flag("cell", ("rnn", "lstm", "gru"), "Recurrent cell.", "gru"),
         Flag("layers", "N,N,...", "Units of each recurrent layer; else by preset."),

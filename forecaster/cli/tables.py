@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from forecaster.jobs import PredictResult, TrainResult
     from forecaster.judging import Judgement
     from forecaster.model import Trained
+    from forecaster.selecting import Selection
     from forecaster.training import Progress
 
 SHOWN_ROWS = 5
@@ -43,6 +44,7 @@ def training_text(result: TrainResult) -> str:
         f"{network.horizon}, segment {network.segment}, {fit.parameters:,} weights.\n"
         f"Data: {result.series} series, {result.rows:,} rows; {fit.windows:,} training and "
         f"{fit.val_windows:,} validation windows.\n"
+        f"{selection_text(result.selection)}"
         f"Training: {_fit_text(fit)} on {fit.device}{', XLA' if fit.compiled else ''}."
     )
     if again is fit:
@@ -59,6 +61,17 @@ def _fit_text(fit: Trained) -> str:
         for member in fit.members
     )
     return text if len(fit.members) == 1 else f"{len(fit.members)} networks: {text}"
+
+
+def selection_text(selection: Selection | None) -> str:
+    """Name the candidates with their scores, and the one chosen; empty when there was no choice."""
+    if selection is None:
+        return ""
+    scores = ", ".join(
+        f"{each.name} {'failed' if each.score is None else format(each.score, '.4g')}"
+        for each in selection.candidates
+    )
+    return f"Chosen on validation: start from the {selection.chosen.name} (MASE there: {scores}).\n"
 
 
 def judgement_text(judgement: Judgement) -> str:

@@ -1,0 +1,145 @@
+"""Preset `auto`: a handful of networks compared on validation windows, and the best one named.
+
+Candidates differ only in settings that were left open. Each is trained on the train rows for a few
+epochs and scored on the validation windows. Rows held out for the test are cut off before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from forecaster import metrics, splits
+from forecaster.config import Config
+from forecaster.errors import ForecasterError
+from forecaster.model import Model, known_in_panel
+from forecaster.series import Panel
+from forecaster.windows import rows_after
+
+TRYING_EPOCHS = 12
+TRYING_PATIENCE = 3
+TRYING_SHARE = 0.4  # of the time budget
+CLEARLY = 0.005  # a later candidate must be better than the first by this share
+SCORED_WINDOWS = 4096
+
+SEASONAL: dict[str, dict[str, Any]] = {
+    "linear map of the context": {"skip": "linear", "normalise": "last"},
+    "last season": {"skip": "season", "normalise": "season"},
+    "last value": {"skip": "none", "normalise": "last"},
+}
+SEASONLESS: dict[str, dict[str, Any]] = {
+    "last value": {"layers": (128,), "dropout": 0.1},
+    "last value, small network": {"layers": (32,), "dropout": 0.3},
+}
+
+Fit = Callable[[Panel, Config, splits.Split], Model]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network that was tried.
+
+    Attributes:
+        name: Where its forecast starts from.
+        settings: What it sets.
+        score: Mean absolute error on the validation windows, scaled as MASE is; None if it failed.
+        seconds: What trying it took.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    score: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The candidates in the order tried, the one chosen, and the settings with it filled in."""
+
+    candidates: tuple[Candidate, ...]
+    chosen: Candidate
+    config: Config
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for manifests and `--json`."""
+        return {
+            "candidates": [asdict(each) for each in self.candidates],
+            "chosen": self.chosen.name,
+        }
+
+
+def candidates(asked: Config, resolved: Config) -> dict[str, dict[str, Any]]:
+    """Return what is worth trying: the settings of each candidate that the user left open."""
+    open_settings = {key for key, value in asked.flat().items() if value is None}
+    seasonal = int(resolved.network.skip_lag or 1) > 1
+    tried: dict[str, dict[str, Any]] = {}
+    for name, settings in (SEASONAL if seasonal else SEASONLESS).items():
+        free = {key: value for key, value in settings.items() if key in open_settings}
+        if free not in tried.values():
+            tried[name] = free
+    return tried
+
+
+def select(panel: Panel, asked: Config, resolved: Config, fit: Fit) -> Selection | None:
+    """Try the candidates and choose one; None when at most one is open to choice.
+
+    Args:
+        panel: Regular series; rows from the first fold on are not looked at.
+        asked: Settings as the user gave them.
+        resolved: The same with every setting filled in.
+        fit: `training.fit`, or the same with progress shown.
+    """
+    options = candidates(asked, resolved) if asked.network.preset == "auto" else {}
+    if len(options) < 2:
+        return None
+    parts = splits.of_config(panel, resolved)
+    seen = panel.head(parts.val_stop)
+    budget = resolved.training.time_budget
+    quick = resolved.replace(
+        ensemble=1,
+        epochs=min(TRYING_EPOCHS, resolved.training.epochs),
+        patience=min(TRYING_PATIENCE, resolved.training.patience),
+        refit_all=False,
+        time_budget=None if budget is None else budget * TRYING_SHARE / len(options),
+    )
+    tried = []
+    for name, settings in options.items():
+        begin = time.monotonic()
+        score = _score(seen, quick.replace(**settings), parts, fit)
+        tried.append(Candidate(name, settings, score, round(time.monotonic() - begin, 2)))
+    chosen = _best(tried)
+    left = None if budget is None else budget * (1 - TRYING_SHARE)
+    return Selection(tuple(tried), chosen, resolved.replace(**chosen.settings, time_budget=left))
+
+
+def _score(panel: Panel, config: Config, parts: splits.Split, fit: Fit) -> float | None:
+    """Train a candidate and score it on validation windows, spread evenly over them."""
+    try:
+        model = fit(panel, config, parts)
+    except ForecasterError:  # it diverged: the others may not
+        return None
+    windows = splits.val_cutoffs(panel, parts, model.lookback, model.horizon)
+    if not len(windows):
+        return None
+    some = windows[np.linspace(0, len(windows) - 1, min(len(windows), SCORED_WINDOWS)).astype(int)]
+    forecast = model.forecast(panel, some, known=known_in_panel(panel, some, config))
+    truth = panel.y[rows_after(some, model.horizon)]
+    train = panel.head(parts.train_stop)
+    scale = metrics.mase_scales(train.y, train.offsets, int(config.data.season_length or 1))
+    score = metrics.mase(truth, forecast.values, scale[forecast.series]).value
+    return score if np.isfinite(score) else None
+
+
+def _best(tried: list[Candidate]) -> Candidate:
+    """Return the best candidate, the first one unless another is clearly better."""
+    best = tried[0]
+    for each in tried[1:]:
+        if each.score is not None and (
+            best.score is None or each.score < best.score * (1 - CLEARLY)
+        ):
+            best = each
+    return best

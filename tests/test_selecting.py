@@ -1,0 +1,96 @@
+"""Preset `auto`: what it tries, what it chooses, and what it never looks at."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from series_made import QUICK, frame_of, panel_of
+
+from forecaster import presets, splits, training
+from forecaster.api import evaluate
+from forecaster.config import Config
+from forecaster.errors import ForecasterError
+from forecaster.selecting import SEASONAL, candidates, select
+
+AUTO = QUICK | {"preset": "auto", "epochs": 2, "deterministic": True}
+
+
+def resolved(panel, **settings):
+    asked = Config.of(**AUTO | settings)
+    return asked, presets.resolve(asked, panel)
+
+
+def selection_of(panel, fit=training.fit, **settings):
+    asked, full = resolved(panel, **settings)
+    return select(panel, asked, full, fit)
+
+
+def test_candidates_change_only_what_is_open():
+    panel = panel_of("a")
+    assert candidates(*resolved(panel)) == SEASONAL
+    assert candidates(*resolved(panel, skip="season")) == {
+        "linear map of the context": {"normalise": "last"},
+        "last season": {"normalise": "season"},
+    }
+    assert len(candidates(*resolved(panel, skip="none", normalise="revin"))) == 1
+
+
+def test_a_series_without_a_season_is_offered_a_smaller_network():
+    panel = panel_of("a")
+    open_size = {"season_length": 1, "layers": None}
+    tried = candidates(*resolved(panel, **open_size))
+    assert [settings["layers"] for settings in tried.values()] == [(128,), (32,)]
+
+
+def test_nothing_is_tried_where_nothing_is_open_or_auto_is_not_asked():
+    panel = panel_of("a")
+    assert selection_of(panel, skip="none", normalise="last") is None
+    assert selection_of(panel, preset="segment") is None
+
+
+def test_the_candidate_of_the_lowest_validation_score_is_chosen():
+    selection = selection_of(panel_of("a", "b"))
+    scores = {each.name: each.score for each in selection.candidates}
+    assert list(scores) == list(SEASONAL)
+    assert scores["last value"] > 2 * scores["linear map of the context"]  # a wave of 8 steps
+    assert selection.chosen.name != "last value"
+    network = selection.config.network
+    assert {"skip": network.skip, "normalise": network.normalise} == selection.chosen.settings
+
+
+def test_no_row_of_the_test_folds_is_looked_at():
+    clean = panel_of("a")
+    _, full = resolved(clean)
+    begin = int(splits.of_config(clean, full).val_stop[0])
+    poisoned = dataclasses.replace(clean, y=np.where(np.arange(160) < begin, clean.y, 1e6))
+    first, second = selection_of(clean), selection_of(poisoned)
+    assert [each.score for each in first.candidates] == [each.score for each in second.candidates]
+
+
+def test_a_candidate_that_fails_is_left_out_and_said():
+    def fit(panel, config, parts):
+        if config.network.skip == "linear":
+            raise ForecasterError("diverged")
+        return training.fit(panel, config, parts)
+
+    selection = selection_of(panel_of("a"), fit)
+    assert selection.candidates[0].score is None
+    assert selection.chosen.name == "last season"
+
+
+def test_trying_takes_a_share_of_the_time_budget():
+    budgets = []
+
+    def fit(panel, config, parts):
+        budgets.append(config.training.time_budget)
+        return training.fit(panel, config, parts)
+
+    selection = selection_of(panel_of("a"), fit, time_budget=30)
+    assert budgets == [pytest.approx(4)] * 3
+    assert selection.config.training.time_budget == pytest.approx(18)
+
+
+def test_the_choice_is_trained_told_and_kept(tmp_path):
+    evaluated = evaluate(frame_of("a"), Config.of(**AUTO))
+    assert evaluated.selection.chosen.settings["skip"] == evaluated.config.network.skip
+    assert evaluated.backtest.models[-1].config.network.skip == evaluated.config.network.skip
