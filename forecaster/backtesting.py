@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from forecaster import judging, splits
+from forecaster.arrays import Ints
 from forecaster.config import Config
 from forecaster.errors import InvalidInputError
 from forecaster.judging import Folds, Judgement
@@ -48,28 +51,37 @@ def backtest(panel: Panel, config: Config, fit: Fit) -> Backtest:
     refits = [(0, count)] if spec.refit == "never" else [(number, 1) for number in range(count)]
     if config.training.time_budget:
         config = config.replace(time_budget=config.training.time_budget / len(refits))
-    models, pieces = [], []
+    models, pieces, cutoffs = [], [], []
     for first, folds in refits:
         parts = splits.of_config(panel, config, first)
         model = fit(panel, config, parts)
         models.append(model)
-        pieces.append(_forecast(model, panel, config, parts, first, folds))
-    whole = judging.joined(pieces)
+        cutoffs.append(_cutoffs(model, panel, config, parts, folds))
+        pieces.append(_forecast(model, panel, config, parts, first, cutoffs[-1]))
+    season = int(config.data.season_length or 1)
+    rows = np.concatenate(cutoffs)
+    whole = judging.with_baselines(judging.joined(pieces), panel, rows, season)
     return Backtest(whole, judging.judge(whole), tuple(models))
 
 
-def _forecast(
-    model: Model, panel: Panel, config: Config, parts: splits.Split, first: int, folds: int
-) -> Folds:
-    """Forecast the test windows of one fit, with the baselines beside the model."""
-    step, season = int(config.evaluation.step_size or 1), int(config.data.season_length or 1)
+def _cutoffs(model: Model, panel: Panel, config: Config, parts: splits.Split, folds: int) -> Ints:
+    """List the test windows of one fit `(window,)`."""
+    step = int(config.evaluation.step_size or 1)
     cutoffs = splits.test_cutoffs(panel, parts, model.lookback, model.horizon, step, folds)
-    if not len(cutoffs):
-        raise InvalidInputError(
-            f"No series has a fold: {model.lookback} rows (lookback) are needed before the "
-            f"{int((parts.lengths - parts.test_start).max())} rows held out.",
-            "Fetch more history, or lower --lookback, --folds or --test-size.",
-        )
+    if len(cutoffs):
+        return cutoffs
+    raise InvalidInputError(
+        f"No series has a fold: {model.lookback} rows (lookback) are needed before the "
+        f"{int((parts.lengths - parts.test_start).max())} rows held out.",
+        "Fetch more history, or lower --lookback, --folds or --test-size.",
+    )
+
+
+def _forecast(
+    model: Model, panel: Panel, config: Config, parts: splits.Split, first: int, cutoffs: Ints
+) -> Folds:
+    """Forecast the test windows of one fit; the baselines come once all fits are together."""
+    step, season = int(config.evaluation.step_size or 1), int(config.data.season_length or 1)
     forecast = model.forecast(panel, cutoffs, known=known_in_panel(panel, cutoffs, config))
     series, rows = forecast.series, rows_after(cutoffs, model.horizon)
     name = config.network.cell
@@ -82,10 +94,7 @@ def _forecast(
         cutoff=panel.ds[cutoffs],
         ds=panel.ds[rows.ravel()],
         y=panel.y[rows],
-        forecasts={
-            name: forecast.values,
-            **judging.baselines(panel, cutoffs, series, model.horizon, season),
-        },
+        forecasts={name: forecast.values},
         bounds={level: forecast.bounds(level) for level in config.prediction.level},
         scale=mase_scales(seen.y, seen.offsets, season),
         step_size=step,

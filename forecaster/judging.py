@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forecaster import metrics
+from forecaster import metrics, statistical
 from forecaster.arrays import Floats, Ints
 from forecaster.baselines import forecast as baseline
 from forecaster.baselines import of_season
@@ -35,6 +35,7 @@ class Folds:
         bounds: Lower and upper bound by level, each `(window, horizon)`.
         scale: Denominator of MASE for each series `(series,)`.
         step_size: Rows between cutoffs.
+        notes: What to say of baselines that are left out, or could not be fitted.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Folds:
     bounds: dict[float, tuple[Floats, Floats]]
     scale: Floats
     step_size: int
+    notes: tuple[str, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row for each forecast step: unique_id, ds, cutoff, y, the model, the rest."""
@@ -85,6 +87,7 @@ class Judgement:
         skill: One less the ratio of the model's MASE to that baseline's.
         p_value: Of the Diebold-Mariano test between the two; NaN when it cannot be computed.
         verdict: One sentence.
+        notes: What to say of the baselines, a line each.
     """
 
     scores: dict[str, dict[str, float]]
@@ -95,6 +98,7 @@ class Judgement:
     skill: float
     p_value: float
     verdict: str
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for manifests and `--json`."""
@@ -110,6 +114,7 @@ class Judgement:
             "skill": _number(self.skill),
             "p_value": _number(self.p_value),
             "verdict": self.verdict,
+            "notes": list(self.notes),
         }
 
 
@@ -147,12 +152,27 @@ def joined(pieces: Sequence[Folds]) -> Folds:
 def baselines(
     panel: Panel, cutoffs: Ints, series: Ints, horizon: int, season: int
 ) -> dict[str, Floats]:
-    """Forecast the same windows by every baseline; `seasonal_naive` only when there is a season."""
+    """Forecast windows by each simple baseline; `seasonal_naive` only when there is a season."""
     starts = panel.offsets[series]
     return {
         name: baseline(name, panel.y, starts, cutoffs, horizon, season)
         for name in of_season(season)
     }
+
+
+def with_baselines(folds: Folds, panel: Panel, cutoffs: Ints, season: int) -> Folds:
+    """Forecast the windows of all folds by every baseline, from the rows up to each cutoff."""
+    horizon, starts = folds.y.shape[1], panel.offsets[folds.series]
+    found = baselines(panel, cutoffs, folds.series, horizon, season)
+    notes = [statistical.left_out(starts, cutoffs, season)]
+    if not notes[0]:
+        for name in statistical.STATISTICAL:
+            found[name], note = statistical.forecast(
+                name, panel.y, starts, cutoffs, horizon, season
+            )
+            notes.append(note)
+    kept = tuple(note[:1].upper() + note[1:] for note in notes if note)
+    return replace(folds, forecasts={**folds.forecasts, **found}, notes=kept)
 
 
 def judge(folds: Folds) -> Judgement:
@@ -174,6 +194,7 @@ def judge(folds: Folds) -> Judgement:
         skill=skill,
         p_value=test,
         verdict=_verdict(folds.name, best, mase, skill, test),
+        notes=folds.notes,
     )
 
 

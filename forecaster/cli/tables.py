@@ -94,7 +94,7 @@ def judgement_text(judgement: Judgement) -> str:
     if judgement.unscaled:
         left_out = counted(judgement.unscaled, "window")
         lines.append(f"MASE leaves out {left_out} of series whose train rows never change.")
-    return "\n".join([*lines, judgement.verdict])
+    return "\n".join([*lines, *judgement.notes, judgement.verdict])
 
 
 def prediction_text(result: PredictResult) -> str:
