@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 
-from forecaster import presets, series, splits
+from forecaster import judging, presets, series, splits
 from forecaster.config import Config
 from forecaster.errors import InvalidInputError
 from forecaster.model import Model
@@ -98,8 +98,12 @@ class Forecaster:
 
         Raises:
             InvalidInputError: Data or settings that cannot be used.
+            QualityGateError: Skill is required and there is none; `evaluated` says why.
         """
         self._evaluated = evaluate(frame, self.settings.replace(refit="never"), on_epoch)
+        self._model, self._about = None, {}
+        if self.settings.evaluation.require_skill:
+            judging.require_skill(self._evaluated.backtest.judgement)
         judged = self._evaluated.backtest.models[-1]
         again = self.settings.training.refit_all
         self._model = _refitted(self._evaluated, judged, on_epoch) if again else judged
@@ -211,9 +215,15 @@ def backtest(frame: pd.DataFrame, *, on_epoch: OnEpoch = _silent, **settings: An
 
     Returns:
         Folds (`.folds.to_frame()` has every forecast), scores and verdict (`.judgement`).
+
+    Raises:
+        QualityGateError: `require_skill` is asked for and there is none.
     """
     config = Config.of(**settings).replace(refit_all=False)
-    return evaluate(frame, config, on_epoch).backtest
+    found = evaluate(frame, config, on_epoch).backtest
+    if config.evaluation.require_skill:
+        judging.require_skill(found.judgement)
+    return found
 
 
 def evaluate(frame: pd.DataFrame, config: Config, on_epoch: OnEpoch = _silent) -> Evaluated:

@@ -239,6 +239,11 @@ class EvaluationSpec(Spec):
     refit: Literal["each", "never"] = Field(
         "never", description="Train anew for each fold, or once before the first."
     )
+    require_skill: bool = Field(
+        False,
+        description="Fail with code 6, publishing nothing, unless MASE is below the best baseline's "
+        "and Diebold-Mariano p below 0.05.",
+    )
 
 
 class PredictionSpec(Spec):

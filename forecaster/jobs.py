@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from forecaster import api, series
+from forecaster import api, judging, series
 from forecaster.config import SECTION_OF, Config
 from forecaster.errors import NotFoundError, PartialError
 from forecaster.model import Model, Trained
@@ -133,13 +133,15 @@ def backtest(
     output: Path | None,
     on_epoch: OnEpoch,
 ) -> BacktestResult:
-    """Judge settings on stored series; write every forecast when asked."""
+    """Judge settings on stored series; write every forecast when asked, skill or not."""
     require_folder(output)
     require_format(output)
     config, _ = load_config(workspace, {**flags, "refit_all": False})
     evaluated = api.evaluate(Store(workspace.data).read(list(ids) or None), config, on_epoch)
     if output:
         export(evaluated.backtest.folds.to_frame(), output)
+    if config.evaluation.require_skill:
+        judging.require_skill(evaluated.backtest.judgement)
     return BacktestResult(**_outcome(evaluated), output=output)
 
 

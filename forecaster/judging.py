@@ -13,6 +13,7 @@ from forecaster import metrics, statistical
 from forecaster.arrays import Floats, Ints
 from forecaster.baselines import forecast as baseline
 from forecaster.baselines import of_season
+from forecaster.errors import QualityGateError
 from forecaster.series import Panel
 
 SIGNIFICANCE = 0.05
@@ -100,6 +101,11 @@ class Judgement:
     verdict: str
     notes: tuple[str, ...] = ()
 
+    @property
+    def has_skill(self) -> bool:
+        """Whether the model beats the best baseline by more than chance may explain."""
+        return self.skill > 0 and self.p_value < SIGNIFICANCE
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for manifests and `--json`."""
         return {
@@ -113,6 +119,7 @@ class Judgement:
             "best_baseline": self.best_baseline,
             "skill": _number(self.skill),
             "p_value": _number(self.p_value),
+            "has_skill": self.has_skill,
             "verdict": self.verdict,
             "notes": list(self.notes),
         }
@@ -196,6 +203,19 @@ def judge(folds: Folds) -> Judgement:
         verdict=_verdict(folds.name, best, mase, skill, test),
         notes=folds.notes,
     )
+
+
+def require_skill(judgement: Judgement) -> None:
+    """Refuse a model that is not proven to beat the best baseline.
+
+    Raises:
+        QualityGateError: The verdict is not that there is skill.
+    """
+    if not judgement.has_skill:
+        raise QualityGateError(
+            f"--require-skill: nothing is published. {judgement.verdict}",
+            "Give more history or more --folds, try other settings, or do without a network.",
+        )
 
 
 def _scores(folds: Folds, forecast: Floats) -> dict[str, float]:

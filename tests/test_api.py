@@ -1,5 +1,7 @@
 """`Forecaster` and `backtest`: intervals, presets, judgement, and the exported table."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -386,13 +388,45 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("field", sorted(EvaluationSpec.model_fields))
+@pytest.mark.parametrize("field", sorted(EvaluationSpec.model_fields.keys() - {"require_skill"}))
 def test_every_evaluation_setting_changes_the_backtest(field):
     settings = QUICK | {"epochs": 1, "deterministic": True}
     frame = frame_of("a")
     before = forecaster.backtest(frame, **settings).folds.to_frame()
     after = forecaster.backtest(frame, **settings | CHANGES[field]).folds.to_frame()
     assert not before.equals(after)
+
+
+def test_skill_can_be_required():
+    settings = QUICK | {"epochs": 1, "folds": 1}  # one fold is too few to prove anything
+    forecaster_ = Forecaster(**settings, require_skill=True)
+    with pytest.raises(
+        QualityGateError, match=r"--require-skill: .* \(MASE .* against .*; too few"
+    ):
+        forecaster_.fit(frame_of("a"))
+    assert not forecaster_.evaluated.backtest.judgement.has_skill
+    with pytest.raises(InvalidInputError, match="no trained model yet"):
+        forecaster_.predict()
+    with pytest.raises(QualityGateError):
+        forecaster.backtest(frame_of("a"), **settings, require_skill=True)
+
+
+@pytest.mark.parametrize(
+    ("error", "noise", "skill"), [(0.5, 0.2, True), (0.9, 1.5, False), (1.5, 0.2, False)]
+)
+def test_skill_is_less_error_by_more_than_chance(error, noise, skill):
+    random = np.random.default_rng(1)
+    folds = folds_of(0.0, 1.0)
+    wrong = {name: np.abs(1 + noise * random.normal(size=(4, 2))) for name in folds.baselines}
+    made = {"gru": np.abs(error + noise * random.normal(size=(4, 2))), **wrong}
+    judgement = judging.judge(replace(folds, forecasts=made))
+    assert judgement.has_skill is skill is judgement.verdict.startswith("Skill: ")
+    assert judgement.to_dict()["has_skill"] is skill
+    if skill:
+        judging.require_skill(judgement)
+    else:
+        with pytest.raises(QualityGateError):
+            judging.require_skill(judgement)
 
 
 def test_publishing_the_judged_model_is_a_choice():

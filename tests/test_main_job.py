@@ -155,6 +155,20 @@ def test_a_series_that_is_not_stored_any_more_is_skipped_and_named(workspace):
     assert "META" not in run.stdout
 
 
+def test_without_the_skill_required_nothing_is_put_into_service(workspace, tmp_path):
+    before, output = snapshot(workspace), tmp_path / "folds.csv"
+    required = ["--require-skill", "--folds", "1"]  # one fold is too few to prove anything
+    line = refused(workspace, *TRAIN, *required, code=6)
+    assert "nothing is published" in line
+    assert "MASE" in line
+    words = ["backtest", *QUICK, *required, "--output", output, "--json"]
+    document = json.loads(done(workspace, *words, code=6).stdout)
+    assert document.keys() == {"error"}
+    assert document["error"]["code"] == 6
+    assert len(pd.read_csv(output)) == 12
+    assert snapshot(workspace) == before
+
+
 def test_backtest_writes_what_it_scores(trained, tmp_path):
     output = tmp_path / "folds.parquet"
     words = ["backtest", *QUICK, "--test-size", 24, "--step-size", 6, "--refit", "each"]

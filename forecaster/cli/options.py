@@ -187,6 +187,13 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
             "Train anew for each fold, or once before the first.",
             "never",
         ),
+        Flag(
+            "require_skill",
+            bool,
+            "Fail with code 6, publishing nothing, unless MASE is below the best baseline's and "
+            "Diebold-Mariano p below 0.05.",
+            "off",
+        ),
     ),
     "prediction": (
         Flag("level", "P,P,...", "Interval levels in percent.", "80,95"),

@@ -16,8 +16,9 @@ from forecaster.cli.options import Command, config_options
 def train(ids: tuple[str, ...], name: str, **flags: Any) -> int:
     """Train a model on the stored series (all, or IDS) and judge it on held-out folds.
 
-    The new version is put into service. Its scores stand beside those of the naive forecasts on
-    the same folds, with a verdict in words.
+    The new version is put into service. Its scores stand beside those of simple forecasts on the
+    same folds, with a verdict in words. With --require-skill it is put into service only when the
+    verdict is that it has skill; else nothing changes and the exit code is 6.
 
     \b
     Example:
