@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from forecaster import metrics, statistical
 from forecaster.arrays import Floats, Ints
 from forecaster.baselines import forecast as baseline
 from forecaster.baselines import of_season
+from forecaster.checks import Checks, check, thirds
 from forecaster.errors import QualityGateError
 from forecaster.series import Panel
 
@@ -82,23 +83,32 @@ class Judgement:
     Attributes:
         scores: mae, rmse, mase and smape by model.
         coverage: Share of the truth inside the intervals, by level.
+        width: Their mean width in units of MASE, by level.
+        coverage_by_third: The same as `coverage`, of the early, middle and late steps; empty when
+            there are less than three.
+        width_by_third: Likewise.
         folds: Number of folds.
         unscaled: Windows that MASE leaves out, because the train rows of their series never change.
         best_baseline: The baseline with the lowest MASE on these folds.
         skill: One less the ratio of the model's MASE to that baseline's.
         p_value: Of the Diebold-Mariano test between the two; NaN when it cannot be computed.
         verdict: One sentence.
+        checks: Direction, lagged copy, flat forecasts, and scores by step.
         notes: What to say of the baselines, a line each.
     """
 
     scores: dict[str, dict[str, float]]
     coverage: dict[float, float]
+    width: dict[float, float]
+    coverage_by_third: dict[float, tuple[float, ...]]
+    width_by_third: dict[float, tuple[float, ...]]
     folds: int
     unscaled: int
     best_baseline: str
     skill: float
     p_value: float
     verdict: str
+    checks: Checks
     notes: tuple[str, ...] = ()
 
     @property
@@ -107,27 +117,16 @@ class Judgement:
         return self.skill > 0 and self.p_value < SIGNIFICANCE
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for manifests and `--json`."""
-        return {
-            "scores": {
-                name: {metric: _number(value) for metric, value in scores.items()}
-                for name, scores in self.scores.items()
-            },
-            "coverage": {f"{level:g}": share for level, share in self.coverage.items()},
-            "folds": self.folds,
-            "unscaled": self.unscaled,
-            "best_baseline": self.best_baseline,
-            "skill": _number(self.skill),
-            "p_value": _number(self.p_value),
-            "has_skill": self.has_skill,
-            "verdict": self.verdict,
-            "notes": list(self.notes),
-        }
+        """Return plain values for manifests and `--json`: a number that is not finite is None."""
+        return dict(_plain(asdict(self) | {"has_skill": self.has_skill}))
 
 
-def _number(value: float) -> float | None:
-    """Return a number that JSON can write: None for one that is not finite."""
-    return value if np.isfinite(value) else None
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else f"{key:g}": _plain(value[key]) for key in value}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def joined(pieces: Sequence[Folds]) -> Folds:
@@ -189,18 +188,30 @@ def judge(folds: Folds) -> Judgement:
     best = min(folds.baselines, key=lambda name: (np.isnan(mase[name]), mase[name]))
     skill = 1 - mase[folds.name] / mase[best] if mase[best] > 0 else float("nan")
     test = _compare(folds, folds.name, best)
-    coverage = {
-        level: metrics.coverage(folds.y, low, high) for level, (low, high) in folds.bounds.items()
-    }
+    late = thirds(folds.y.shape[1])
     return Judgement(
         scores=scores,
-        coverage=coverage,
+        coverage={level: _coverage(folds, level) for level in folds.bounds},
+        width={level: _width(folds, level) for level in folds.bounds},
+        coverage_by_third={
+            level: tuple(_coverage(folds, level, steps) for steps in late) for level in folds.bounds
+        },
+        width_by_third={
+            level: tuple(_width(folds, level, steps) for steps in late) for level in folds.bounds
+        },
         folds=int(folds.fold.max()) + 1,
         unscaled=int(np.isnan(folds.scale[folds.series]).sum()),
         best_baseline=best,
         skill=skill,
         p_value=test,
         verdict=_verdict(folds.name, best, mase, skill, test),
+        checks=check(
+            folds.y,
+            {name: folds.forecasts[name] for name in (folds.name, best)},
+            folds.forecasts["naive"][:, 0],
+            folds.scale[folds.series],
+            _apart(folds),
+        ),
         notes=folds.notes,
     )
 
@@ -226,6 +237,22 @@ def _scores(folds: Folds, forecast: Floats) -> dict[str, float]:
         "mase": metrics.mase(folds.y, forecast, folds.scale[folds.series]).value,
         "smape": metrics.smape(folds.y, forecast),
     }
+
+
+def _coverage(folds: Folds, level: float, steps: Ints | slice = slice(None)) -> float:
+    low, high = folds.bounds[level]
+    return metrics.coverage(folds.y[:, steps], low[:, steps], high[:, steps])
+
+
+def _width(folds: Folds, level: float, steps: Ints | slice = slice(None)) -> float:
+    low, high = folds.bounds[level]
+    return metrics.width(low[:, steps], high[:, steps], folds.scale[folds.series]).value
+
+
+def _apart(folds: Folds) -> int:
+    """Count the cutoffs whose targets do not overlap."""
+    horizon = folds.y.shape[1]
+    return int(folds.fold.max()) * min(folds.step_size, horizon) // horizon + 1
 
 
 def _compare(folds: Folds, one: str, other: str) -> float:

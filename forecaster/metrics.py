@@ -5,6 +5,8 @@ Arrays are `(window, horizon)` unless a function says otherwise; any shapes that
 
 from __future__ import annotations
 
+import math
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -169,11 +171,24 @@ def _scaled(error: Floats, scale: Floats) -> ScaledError:
     return ScaledError(value, int((~used).sum()))
 
 
-def direction(y: Floats, forecast: Floats, last: Floats) -> float:
-    """Return the share of steps whose forecast lies on the right side of the last observed value.
+class Direction(NamedTuple):
+    """How often forecasts lie on the right side of the last observed value.
 
-    Steps on which `y` equals that value have no side and do not count; NaN when all are so. A
-    forecast that equals it is never right.
+    Attributes:
+        accuracy: Share of the steps that have a side; NaN when there are none.
+        majority: What always guessing the commoner side of those steps would give.
+        decided: Share of the steps that have a side.
+    """
+
+    accuracy: float
+    majority: float
+    decided: float
+
+
+def direction(y: Floats, forecast: Floats, last: Floats) -> Direction:
+    """Compare the directions in which the truth and the forecast leave the last observed value.
+
+    Steps on which either equals that value have no side and do not count.
 
     Args:
         y: Truth, `(window, horizon)`.
@@ -181,11 +196,30 @@ def direction(y: Floats, forecast: Floats, last: Floats) -> float:
         last: Last observed value, `(window,)`.
 
     >>> direction(np.array([[2.0, 0.0]]), np.array([[3.0, 4.0]]), np.array([1.0]))
-    0.5
+    Direction(accuracy=0.5, majority=0.5, decided=1.0)
     """
-    moved = np.sign(y - np.asarray(last)[..., None])
-    right = np.sign(forecast - np.asarray(last)[..., None]) == moved
-    return float(np.mean(right[moved != 0])) if (moved != 0).any() else float("nan")
+    last = np.asarray(last)[..., None]
+    moved, guessed = np.sign(y - last), np.sign(forecast - last)
+    decided = (moved != 0) & (guessed != 0)
+    if not decided.any():
+        return Direction(float("nan"), float("nan"), 0.0)
+    up = float(np.mean(moved[decided] > 0))
+    right = float(np.mean(moved[decided] == guessed[decided]))
+    return Direction(right, max(up, 1 - up), float(np.mean(decided)))
+
+
+def wilson(share: float, count: float, level: float = 95) -> tuple[float, float]:
+    """Return the interval of a share that was seen in independent trials.
+
+    Wilson 1927; unlike the usual one it stays between 0 and 1 and holds for few trials.
+
+    >>> [round(bound, 3) for bound in wilson(0.5, 10)]
+    [0.237, 0.763]
+    """
+    z = NormalDist().inv_cdf(0.5 + level / 200)
+    centre = share + z**2 / (2 * count)
+    reach = z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
+    return (centre - reach) / (1 + z**2 / count), (centre + reach) / (1 + z**2 / count)
 
 
 def coverage(y: Floats, low: Floats, high: Floats) -> float:
@@ -195,6 +229,20 @@ def coverage(y: Floats, low: Floats, high: Floats) -> float:
     0.5
     """
     return float(np.mean((y >= low) & (y <= high)))
+
+
+def width(low: Floats, high: Floats, scale: Floats) -> ScaledError:
+    """Return the mean width of intervals in units of MASE.
+
+    Args:
+        low: Lower bound, `(window, horizon)`.
+        high: Upper bound, `(window, horizon)`.
+        scale: As for `mase`, `(window,)`.
+
+    >>> width(np.array([[1.0]]), np.array([[4.0]]), np.array([2.0])).value
+    1.5
+    """
+    return _scaled((high - low).mean(axis=-1), scale)
 
 
 def msis(y: Floats, low: Floats, high: Floats, level: float, scale: Floats) -> ScaledError:

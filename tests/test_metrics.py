@@ -128,9 +128,20 @@ def test_direction_by_hand():
     last = np.array([1.0, 1.0])
     y = np.array([[2.0, 1], [0, 3]])
     forecast = np.array([[1.5, 9], [2, 4]])  # right, no side to be on, wrong, right
-    assert metrics.direction(y, forecast, last) == pytest.approx(2 / 3)
-    assert metrics.direction(y, np.ones((2, 2)), last) == 0
-    assert math.isnan(metrics.direction(np.ones((2, 2)), forecast, last))
+    assert metrics.direction(y, forecast, last) == pytest.approx((2 / 3, 2 / 3, 3 / 4))
+    still = metrics.direction(y, np.ones((2, 2)), last)
+    assert math.isnan(still.accuracy)
+    assert math.isnan(still.majority)
+    assert still.decided == 0
+    assert metrics.direction(np.ones((2, 2)), forecast, last).decided == 0
+
+
+@pytest.mark.parametrize(("right", "count"), [(0, 5), (3, 7), (50, 50), (412, 800)])
+def test_the_interval_of_a_share_is_wilsons(right, count):
+    expected = stats.binomtest(right, count).proportion_ci(method="wilson")
+    assert metrics.wilson(right / count, count) == pytest.approx((expected.low, expected.high))
+    wider = metrics.wilson(right / count, count, level=99)
+    assert wider[1] - wider[0] > expected.high - expected.low
 
 
 # --- Diebold-Mariano ------------------------------------------------------------------------

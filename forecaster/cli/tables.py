@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from forecaster.cli.output import table
@@ -75,26 +75,70 @@ def selection_text(selection: Selection | None) -> str:
 
 
 def judgement_text(judgement: Judgement) -> str:
-    """Put scores, coverage and verdict into a table and two sentences."""
+    """Put scores and intervals into tables; below, what is worth saying, and the verdict."""
     rows: list[list[Any]] = [
         [name, *(f"{value:.4g}" for value in scores.values())]
         for name, scores in judgement.scores.items()
     ]
     headers = ["model", "MAE", "RMSE", "MASE", "sMAPE"]
-    covered = ", ".join(
-        f"the {level:g}% interval {share:.0%} of the time"
-        for level, share in judgement.coverage.items()
-    )
     lines = [f"Scores on {counted(judgement.folds, 'held-out fold')}:", table(rows, headers)]
-    if covered:
-        lines.append(f"The truth lay inside {covered}.")
+    if steps := _steps_text(judgement):
+        lines += ["", steps, ""]
     narrow = [level for level, share in judgement.coverage.items() if 100 * share < level - SLACK]
     if narrow:
         lines.append("The intervals were too narrow on these folds: expect more surprises.")
     if judgement.unscaled:
         left_out = counted(judgement.unscaled, "window")
         lines.append(f"MASE leaves out {left_out} of series whose train rows never change.")
-    return "\n".join([*lines, *judgement.notes, judgement.verdict])
+    lines += [*_checks_text(judgement), *judgement.notes]
+    return "\n".join([*lines, judgement.verdict])
+
+
+def _steps_text(judgement: Judgement) -> str:
+    """Put what depends on the step into a table: early, middle, late; nothing of nothing."""
+    from forecaster.checks import thirds
+
+    by_step = judgement.checks.mase_by_step
+    parts = thirds(len(next(iter(by_step.values()))))
+    rows: list[list[str]] = []
+    for name, scores in by_step.items() if parts else ():
+        late = [sum(scores[step] for step in part) / len(part) for part in parts]
+        rows.append([f"{name}, MASE", *_figures([judgement.scores[name]["mase"], *late])])
+    for level, share in judgement.coverage.items():
+        shares = [share, *judgement.coverage_by_third[level]]
+        widths = [judgement.width[level], *judgement.width_by_third[level]]
+        rows.append([f"inside the {level:g}% interval", *(f"{share:.0%}" for share in shares)])
+        rows.append(["its width, in MASE", *_figures(widths)])
+    names = [
+        f"{part[0] + 1}-{part[-1] + 1}" if len(part) > 1 else f"{part[0] + 1}" for part in parts
+    ]
+    return table(rows, ["by step", "all", *names]) if rows else ""
+
+
+def _figures(values: Sequence[float]) -> list[str]:
+    return [f"{value:.3g}" for value in values]
+
+
+def _checks_text(judgement: Judgement) -> list[str]:
+    """Say what the checks found, a line each; nothing where they found nothing."""
+    checks, lines = judgement.checks, []
+    way, copy = checks.direction, checks.lagged_copy
+    if way.differs:
+        than = "more" if way.accuracy > way.majority else "less"
+        lines.append(
+            f"The direction is right {way.accuracy:.0%} of the time (95% interval {way.low:.0%} to "
+            f"{way.high:.0%}), {than} than by always guessing the commoner one ({way.majority:.0%})."
+        )
+    if copy.found:
+        lines.append(
+            f"The first step is nearly a copy of the last value: {copy.distance:.0%} as far from it "
+            f"as the truth, with {abs(copy.gain):.1%} {'less' if copy.gain > 0 else 'more'} error."
+        )
+    if checks.flat.found:
+        lines.append(
+            f"The forecasts are nearly flat: they vary {checks.flat.spread:.0%} as much as the truth."
+        )
+    return lines
 
 
 def prediction_text(result: PredictResult) -> str:

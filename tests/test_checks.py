@@ -1,0 +1,202 @@
+"""The checks find what they are named after, and nothing else; and the text says it."""
+
+import doctest
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecaster import checks, judging
+from forecaster.cli.tables import judgement_text
+
+WINDOWS, HORIZON = 60, 6
+random = np.random.default_rng(11)
+WALK = 100 + random.normal(size=WINDOWS * HORIZON + 1).cumsum()
+STARTS = np.arange(WINDOWS) * HORIZON
+LAST = WALK[STARTS]
+TRUTH = WALK[STARTS[:, None] + np.arange(1, HORIZON + 1)]
+FLAT = np.repeat(LAST[:, None], HORIZON, axis=1)
+NOISE = random.normal(size=TRUTH.shape)
+
+
+def test_examples_in_docstrings():
+    assert doctest.testmod(checks).failed == 0
+
+
+def checked(forecast, truth=TRUTH, last=LAST, scale=2.0):
+    scales = np.full(len(truth), scale)
+    return checks.check(truth, {"gru": forecast}, last, scales, len(truth))
+
+
+def folds_of(forecast, truth=TRUTH, last=LAST, bounds=None, step=None, scale=2.0):
+    """Return the folds of one series whose baselines are the last value and a worse one."""
+    count, horizon = truth.shape
+    last = np.repeat(last[:, None], horizon, axis=1)
+    made = {"gru": forecast, "naive": last, "drift": last + 5.0}
+    times = pd.RangeIndex(count * horizon)
+    return judging.Folds(
+        name="gru",
+        ids=("a",),
+        series=np.zeros(count, dtype=int),
+        fold=np.arange(count),
+        cutoff=times[:count],
+        ds=times,
+        y=truth,
+        forecasts=made,
+        bounds=bounds or {},
+        scale=np.array([scale]),
+        step_size=step or horizon,
+    )
+
+
+# --- direction
+
+
+def test_a_forecast_that_knows_the_direction_is_told_from_one_that_guesses():
+    knows = checked(FLAT + 0.3 * (TRUTH - FLAT) + 0.1 * NOISE).direction
+    assert knows.differs
+    assert knows.majority < knows.low < knows.accuracy < knows.high
+    guesses = checked(FLAT + NOISE).direction
+    assert not guesses.differs
+    assert guesses.low < 0.5 < guesses.high
+
+
+def test_steps_of_one_cutoff_are_not_independent():
+    """A guess that holds for all steps of a window is one guess, whatever the horizon."""
+    luck = np.repeat(np.where(np.arange(8) < 6, 1.0, -1.0)[:, None], 50, axis=1)
+    found = checked(luck, truth=np.ones((8, 50)), last=np.zeros(8)).direction
+    assert found.accuracy == 0.75
+    assert (round(found.low, 3), round(found.high, 3)) == (0.409, 0.929)  # 6 of 8
+
+
+@pytest.mark.parametrize(("step", "cutoffs"), [(6, 60), (12, 60), (1, 10), (2, 20), (3, 30)])
+def test_cutoffs_that_overlap_count_as_far_as_they_do_not(step, cutoffs):
+    judgement = judging.judge(folds_of(FLAT + NOISE, step=step))
+    assert judgement.checks.direction.cutoffs == cutoffs
+
+
+def test_a_forecast_that_stays_has_no_direction():
+    found = checked(FLAT + 1e-9).direction
+    assert found.decided == 0
+    assert np.isnan([found.accuracy, found.low, found.high]).all()
+    assert not found.differs
+
+
+# --- lagged copy
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05, 0.3])
+def test_yesterdays_value_is_called_a_copy(noise):
+    found = checked(FLAT + noise * NOISE).lagged_copy
+    assert found.found
+    assert found.gain < 0.05
+    assert found.distance < 0.5
+
+
+@pytest.mark.parametrize(
+    "forecast",
+    [FLAT + 0.5 * (TRUTH - FLAT), FLAT + 3 * NOISE, TRUTH + 0.1 * NOISE],
+    ids=["knows a part", "is wild", "knows"],
+)
+def test_what_differs_from_yesterdays_value_is_not(forecast):
+    assert not checked(forecast).lagged_copy.found
+
+
+# --- flat forecasts
+
+
+def test_collapsed_variance_is_found_over_the_steps():
+    assert checked(FLAT).flat == checks.Flat(True, 0.0)
+    assert checked(FLAT + 0.05 * NOISE).flat.found
+    assert not checked(FLAT + NOISE).flat.found
+    level = checked(FLAT + 50 * NOISE[:, :1]).flat  # far off, yet flat over its steps
+    assert level.found
+
+
+def test_at_one_step_it_is_found_over_the_windows():
+    truth = TRUTH[:, :1]
+    assert checked(FLAT[:, :1] + 0.02 * NOISE[:, :1], truth).flat.found
+    assert not checked(FLAT[:, :1] + NOISE[:, :1], truth).flat.found
+
+
+# --- steps, intervals, extremes
+
+
+def test_the_scores_of_the_steps_are_the_score():
+    judgement = judging.judge(folds_of(TRUTH + NOISE))
+    by_step = judgement.checks.mase_by_step
+    assert by_step.keys() == {"gru", "naive"}  # the best of the baselines
+    for name, scores in by_step.items():
+        assert len(scores) == HORIZON
+        assert np.mean(scores) == pytest.approx(judgement.scores[name]["mase"])
+    assert by_step["naive"][0] < by_step["naive"][-1]
+
+
+def test_coverage_and_width_are_given_by_third():
+    reach = np.array([9.0, 9, 1e-9, 1e-9, 9, 9])
+    bounds = {80.0: (TRUTH + NOISE - reach, TRUTH + NOISE + reach)}
+    judgement = judging.judge(folds_of(TRUTH + NOISE, bounds=bounds))
+    assert judgement.coverage == {80.0: pytest.approx(2 / 3)}
+    assert judgement.coverage_by_third == {80.0: (1.0, 0.0, 1.0)}
+    assert judgement.width_by_third == {80.0: pytest.approx((9, 1e-9, 9))}  # 2 * reach / scale
+    assert judgement.width == {80.0: pytest.approx(6)}
+    short = folds_of(FLAT[:, :2], TRUTH[:, :2], bounds={80.0: (FLAT[:, :2], FLAT[:, :2] + 1)})
+    assert judging.judge(short).coverage_by_third == {80.0: ()}
+
+
+def test_series_without_a_scale_are_left_out():
+    found = checked(FLAT, scale=np.nan)
+    assert not (found.flat.found or found.lagged_copy.found or found.direction.differs)
+    assert np.isnan(found.mase_by_step["gru"]).all()
+    some = checks.check(TRUTH, {"gru": FLAT}, LAST, np.r_[np.nan, np.ones(WINDOWS - 1)], 9)
+    rest = checks.check(TRUTH[1:], {"gru": FLAT[1:]}, LAST[1:], np.ones(WINDOWS - 1), 9)
+    assert repr(some) == repr(rest)
+
+
+@pytest.mark.parametrize("scale", [2.0, np.nan])
+def test_the_document_is_strict_json(scale):
+    document = judging.judge(folds_of(FLAT, bounds={99.5: (FLAT, FLAT)}, scale=scale)).to_dict()
+    again = json.loads(json.dumps(document, allow_nan=False))
+    assert again == document
+    assert again["coverage"].keys() == again["width_by_third"].keys() == {"99.5"}
+    assert again["checks"]["flat"]["found"] is (scale == 2)
+    assert again["checks"]["direction"]["accuracy"] is None
+
+
+# --- text
+
+
+def test_the_text_is_silent_about_a_sound_forecast():
+    text = judgement_text(judging.judge(folds_of(TRUTH + NOISE - 0.2)))
+    assert "copy" not in text
+    assert "flat" not in text
+    assert "nan" not in text
+    assert "by step      all" in text
+    assert "naive, MASE" in text
+
+
+def test_the_text_tells_a_copy_from_a_forecast():
+    bounds = {80.0: (FLAT - 9, FLAT + 9)}
+    lines = judgement_text(judging.judge(folds_of(FLAT, bounds=bounds))).splitlines()
+    assert any(
+        line.startswith("The first step is nearly a copy of the last value") for line in lines
+    )
+    assert "The forecasts are nearly flat: they vary 0% as much as the truth." in lines
+    (head,) = [line.split() for line in lines if line.startswith("by step")]
+    assert head == ["by", "step", "all", "1-2", "3-4", "5-6"]
+    (width,) = [line for line in lines if line.startswith("its width, in MASE")]
+    assert width.split()[-4:] == ["9", "9", "9", "9"]
+    assert lines[-1].startswith("No skill: ")
+
+
+@pytest.mark.parametrize(("sign", "word"), [(1, "more"), (-1, "less")])
+def test_the_text_says_which_way_the_direction_differs(sign, word):
+    text = judgement_text(judging.judge(folds_of(FLAT + sign * 0.4 * (TRUTH - FLAT))))
+    assert f"), {word} than by always guessing the commoner one (" in text
+
+
+def test_notes_of_the_baselines_stand_before_the_verdict():
+    folds = replace(folds_of(TRUTH + NOISE), notes=("Theta and ets are left out.",))
+    assert judgement_text(judging.judge(folds)).splitlines()[-2] == "Theta and ets are left out."
