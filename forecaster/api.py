@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from forecaster import judging, presets, series, splits
+from forecaster.bounds import outside_notice, unknown_notice
 from forecaster.config import Config
 from forecaster.errors import InvalidInputError
 from forecaster.model import Model
@@ -238,7 +239,7 @@ def evaluate(frame: pd.DataFrame, config: Config, on_epoch: OnEpoch = _silent) -
 
     panel = series.prepare(frame, config.data)
     resolved = presets.resolve(config, panel)
-    panel = _long_enough(panel, resolved)
+    panel = _with_notices(_long_enough(panel, resolved), resolved)
     fit = partial(training.fit, on_epoch=on_epoch)
     selection = select(panel, config, resolved, fit)
     chosen = resolved if selection is None else selection.config
@@ -246,18 +247,25 @@ def evaluate(frame: pd.DataFrame, config: Config, on_epoch: OnEpoch = _silent) -
 
 
 def _long_enough(panel: Panel, config: Config) -> Panel:
-    """Keep the series with a training window; say so when not all end together."""
+    """Keep the series with a training window."""
     lookback, horizon = int(config.network.lookback or 0), int(config.network.horizon or 0)
     spec = config.evaluation
     held_out = int(config.training.val_size or 0) + int(spec.test_size or 0) + 2 * spec.gap
     what = f"lookback {lookback} + horizon {horizon} + {held_out} held out"
     needed = lookback + horizon + held_out
-    kept = series.without_short(panel, needed, what, config.data.too_short)
-    ends = kept.ds[kept.offsets[1:] - 1]
-    if (ends == ends[0]).all():
-        return kept
-    notice = "Series end at different times: each is judged on the rows before its own end."
-    return replace(kept, notices=(*kept.notices, notice))
+    return series.without_short(panel, needed, what, config.data.too_short)
+
+
+def _with_notices(panel: Panel, config: Config) -> Panel:
+    """Say what training will do about series that are unlike the others, or unlike the settings."""
+    notices = outside_notice(config.bounds, panel.ids, panel.y, panel.offsets)
+    notices += unknown_notice(config.bounds, {*panel.ids, *panel.skipped})
+    ends = panel.ds[panel.offsets[1:] - 1]
+    if not (ends == ends[0]).all():
+        notices.append(
+            "Series end at different times: each is judged on the rows before its own end."
+        )
+    return replace(panel, notices=(*panel.notices, *notices))
 
 
 def _refitted(evaluated: Evaluated, judged: Model, on_epoch: OnEpoch) -> Model:

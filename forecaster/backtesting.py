@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from forecaster import judging, splits
 from forecaster.arrays import Ints
+from forecaster.bounds import Bounds
 from forecaster.config import Config
 from forecaster.errors import InvalidInputError
 from forecaster.judging import Folds, Judgement
@@ -61,6 +62,9 @@ def backtest(panel: Panel, config: Config, fit: Fit) -> Backtest:
     season = int(config.data.season_length or 1)
     rows = np.concatenate(cutoffs)
     whole = judging.with_baselines(judging.joined(pieces), panel, rows, season)
+    within = Bounds.of(config.bounds, panel.ids)  # known to all: the baselines keep them too
+    kept = {name: within.points(values, whole.series) for name, values in whole.forecasts.items()}
+    whole = replace(whole, forecasts=kept)
     return Backtest(whole, judging.judge(whole), tuple(models))
 
 

@@ -7,6 +7,8 @@ Every field has one name, the same as a flag (`--batch-size`), an environment va
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -59,6 +61,16 @@ def listed(value: object) -> object:
 def as_text(value: object) -> object:
     """Turn 5 into `"5"`, as files and Python may give the step of integers."""
     return str(value) if isinstance(value, int) else value
+
+
+def as_table(value: object) -> object:
+    """Turn the JSON that flags and environment variables write tables as into one."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError(f"a table as JSON is needed ({error})") from error
 
 
 Duration = Annotated[
@@ -246,6 +258,65 @@ class EvaluationSpec(Spec):
     )
 
 
+class SeriesBounds(Spec):
+    """The bounds of one series; what is left open is as for all."""
+
+    min: float | None = None
+    max: float | None = None
+    whole: bool | None = None
+
+
+class BoundsSpec(Spec):
+    """What forecasts and intervals keep within, in the units of the data."""
+
+    min: float | None = Field(None, description="Smallest value that is forecast; else any.")
+    max: float | None = Field(None, description="Largest value that is forecast; else any.")
+    whole: bool = Field(
+        False, description="Forecast whole numbers: points to the nearest, intervals outward."
+    )
+    per_series: Annotated[dict[str, SeriesBounds], BeforeValidator(as_table)] = Field(
+        {},
+        description="Bounds of single series, by name, as a table of min, max and whole; JSON in "
+        "a flag.",
+    )
+
+    @field_validator("max", "whole")
+    @classmethod
+    def _some_room(cls, value: float | bool | None, info: ValidationInfo) -> float | bool | None:
+        known = {**info.data, str(info.field_name): value}
+        _require_room(known.get("min"), known.get("max"), bool(known.get("whole")))
+        return value
+
+    @field_validator("per_series")
+    @classmethod
+    def _some_room_each(
+        cls, value: dict[str, SeriesBounds], info: ValidationInfo
+    ) -> dict[str, SeriesBounds]:
+        if {"min", "max", "whole"} <= info.data.keys():  # else they are wrong themselves
+            known = cls.model_construct(**info.data, per_series=value)
+            for uid in value:
+                own = known.of(uid)
+                _require_room(own.min, own.max, bool(own.whole), f" of series {uid!r}")
+        return value
+
+    def of(self, uid: str) -> SeriesBounds:
+        """Return the bounds in force for a series."""
+        own = self.per_series.get(uid, SeriesBounds()).model_dump(exclude_none=True)
+        everyone = {"min": self.min, "max": self.max, "whole": self.whole}
+        return SeriesBounds.model_construct(**{**everyone, **own})
+
+
+def _require_room(low: float | None, high: float | None, whole: bool, whose: str = "") -> None:
+    if low is None or high is None:
+        return
+    if low >= high:
+        raise ValueError(
+            f"the max{whose} has to be above the min, but is {high:g} with min {low:g}"
+        )
+    if whole and math.ceil(low) > math.floor(high):
+        raise ValueError(f"no whole number{whose} lies from min {low:g} to max {high:g}")
+
+
 class PredictionSpec(Spec):
     """What is exported."""
 
@@ -272,6 +343,7 @@ class Config(Spec):
     network: NetworkSpec = NetworkSpec()
     training: TrainSpec = TrainSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
+    bounds: BoundsSpec = BoundsSpec()
     prediction: PredictionSpec = PredictionSpec()
 
     @classmethod
@@ -338,6 +410,7 @@ def _problem(item: Any, origins: Mapping[str, str]) -> str:
     if item["type"] == "extra_forbidden":
         return f"{key}: unknown key{where}; {_known(path)}"
     reason = str(item["msg"]).removeprefix("Value error, ")
+    key = ".".join(part for part in item["loc"] if isinstance(part, str))
     return f"{key}: {reason}, found {item['input']!r}{where}"
 
 

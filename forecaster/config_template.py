@@ -47,6 +47,8 @@ def allowed(schema: dict[str, Any]) -> str:
         return 'seconds, or text such as "90s", "10m", "1h30m", "2d"'
     if schema["type"] == "array":
         return f"a list, each {allowed(schema['items'])}"
+    if schema["type"] == "object":
+        return "a table"
     words = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}
     limits = {
         "minimum": "from",

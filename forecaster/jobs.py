@@ -188,6 +188,7 @@ def predict(
         horizon=horizon,
         level=config.prediction.level,
         version=version,
+        bounds=config.bounds,
         max_age=config.prediction.max_age,
     )
     skipped = missing | prediction.skipped
@@ -207,13 +208,13 @@ def predict(
 
 
 def _at_predict(model: Model, workspace: Workspace, flags: Mapping[str, Any]) -> Config:
-    """Return the model's settings, with what was asked for today in place of its data policies."""
+    """Return the model's settings, with what is asked for today in place of its policies and bounds."""
     asked, origins = load_config(workspace, flags)
     fixed = {"covariates", "frequency", "season_length"}  # the network was built for these
     today = {
         key: value
         for key, value in asked.flat().items()
-        if SECTION_OF[key] in {"data", "prediction"}
+        if SECTION_OF[key] in {"data", "bounds", "prediction"}
         and key not in fixed
         and (SECTION_OF[key] == "prediction" or origins[key] != "default")
     }

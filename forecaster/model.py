@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from forecaster.arrays import Floats, Ints
+from forecaster.bounds import Bounds
 from forecaster.calendars import calendar_features
 from forecaster.config import Config
 from forecaster.errors import InvalidInputError
@@ -76,6 +77,7 @@ class Forecast:
         scaling: State aligned with the panel.
         conformal: Calibrated scores.
         stretch: What the scores of each window's series are multiplied by `(window,)`.
+        within: What values and intervals of the panel's series keep within.
     """
 
     series: Ints
@@ -84,11 +86,13 @@ class Forecast:
     scaling: Scaling
     conformal: Conformal
     stretch: Floats
+    within: Bounds
 
     @property
     def values(self) -> Floats:
         """Point forecasts in the units of the data `(window, horizon)`."""
-        return self.scaling.levels_to_values(self.levels[:, :, 0], self.series)
+        values = self.scaling.levels_to_values(self.levels[:, :, 0], self.series)
+        return self.within.points(values, self.series)
 
     @cached_property
     def distribution(self) -> Distribution:
@@ -105,7 +109,7 @@ class Forecast:
             self.scaling.levels_to_values(self.distribution.at(sign * reach), self.series)
             for sign in (-1, 1)
         )
-        return low, high
+        return self.within.lows(low, self.series), self.within.highs(high, self.series)
 
 
 @dataclass(frozen=True)
@@ -181,7 +185,8 @@ class Model:
             cutoffs[still], None, None
         ]  # a network is near a constant, never at it
         stretch = self.conformal.stretches(places)
-        return Forecast(series, levels, quantiles, scaling, self.conformal, stretch)
+        within = Bounds.of(self.config.bounds, panel.ids)
+        return Forecast(series, levels, quantiles, scaling, self.conformal, stretch, within)
 
     def _rolled(self, context: Floats, known: Floats | None, places: Ints, horizon: int) -> Floats:
         """Forecast in blocks of the trained horizon, each block the next one's latest context."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 
 from forecaster.atomic import replace_file
+from forecaster.bounds import Bounds, unknown_notice
 from forecaster.calendars import future
+from forecaster.config import BoundsSpec
 from forecaster.errors import ForecasterError, InvalidInputError, QualityGateError
 from forecaster.model import Forecast, Model, known_ahead
 from forecaster.series import Panel, without_short
@@ -44,6 +46,7 @@ def predict(
     horizon: int | None = None,
     level: tuple[float, ...] = (80.0, 95.0),
     version: str = "",
+    bounds: BoundsSpec | None = None,
     max_age: float | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Prediction:
@@ -56,6 +59,7 @@ def predict(
         horizon: Steps; the trained ones when None. More are rolled forward, and that is said.
         level: Interval levels in percent.
         version: Written into the column `model_version`.
+        bounds: What forecasts keep within; the model's own bounds when None.
         max_age: Seconds since a series' last row after which its forecast is refused.
         now: The clock that `max_age` is measured by.
 
@@ -80,9 +84,13 @@ def predict(
     known = known_ahead(ds, panel.frequency, model.config)
     if known is not None:
         known = known.reshape(len(panel.ids), horizon, -1)
+    bounds = model.config.bounds if bounds is None else bounds
     forecast = model.forecast(panel, ends, horizon, known)
+    forecast = replace(forecast, within=Bounds.of(bounds, panel.ids))
     frame = _table(model, panel, forecast, ds, level, version)
-    return Prediction(frame, _notices(model, panel, horizon, level), panel.skipped)
+    notices = _notices(model, panel, horizon, level)
+    notices += unknown_notice(bounds, {*panel.ids, *panel.skipped, *model.scaling.ids})
+    return Prediction(frame, tuple(notices), panel.skipped)
 
 
 def _table(
@@ -109,7 +117,7 @@ def _table(
     return pd.DataFrame(columns)
 
 
-def _notices(model: Model, panel: Panel, horizon: int, level: tuple[float, ...]) -> tuple[str, ...]:
+def _notices(model: Model, panel: Panel, horizon: int, level: tuple[float, ...]) -> list[str]:
     notices = []
     if horizon > model.horizon:
         notices.append(
@@ -127,7 +135,7 @@ def _notices(model: Model, panel: Panel, horizon: int, level: tuple[float, ...])
         )
     if new := int((model.scaling.rows_of(panel.ids) < 0).sum()):
         notices.append(f"{new} series the model has never seen: scaled by their own rows.")
-    return tuple(notices)
+    return notices
 
 
 def _require_fresh(panel: Panel, max_age: float, now: datetime) -> None:

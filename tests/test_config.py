@@ -70,6 +70,12 @@ def test_specs_are_frozen():
         ("cell", "LSTM"),
         ("frequency", 2.5),
         ("deterministic", "perhaps"),
+        ("min", "low"),
+        ("max", float("inf")),
+        ("whole", 2),
+        ("per_series", "{"),
+        ("per_series", {"a": 3}),
+        ("per_series", {"a": {"min": 5, "max": 5}}),
     ],
 )
 def test_a_bad_value_is_named_with_its_key_and_what_was_found(key: str, value: Any):
@@ -164,6 +170,7 @@ def test_template_uncommented_is_the_defaults():
         ("training", "time_budget", 'text such as "90s"'),
         ("training", "deterministic", "true or false"),
         ("data", "frequency", "text; not set"),
+        ("bounds", "per_series", "a table"),
     ],
 )
 def test_allowed_values_in_words(section: str, name: str, words: str):

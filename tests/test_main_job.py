@@ -144,6 +144,24 @@ def test_the_columns_of_a_file_are_named(trained, tmp_path):
     assert done(trained, "predict", "--name", "air", *names, code=2)
 
 
+def test_bounds_come_from_the_file_and_from_flags(workspace):
+    (workspace / "forecast.toml").write_text(
+        "[bounds]\nmax = 460\n[bounds.per_series.air-passengers]\nmin = 400.5\nwhole = true\n"
+        "[bounds.per_series.shop]\nmax = 9\n"
+    )
+    shown = done(workspace, "config", "show").stdout
+    assert '{"air-passengers": {"min": 400.5, "whole": true}, "shop": {"max": 9.0}}' in shown
+    run = done(workspace, "predict", "--name", "air", "--max", "455.5", "--output", "o.csv")
+    assert "Bounds of no series here are left unused: 'shop'." in run.stderr
+    numbers = pd.read_csv(workspace / "o.csv").filter(like="gru")
+    assert numbers.min().min() == 401
+    assert numbers.max().max() == 455
+    assert (numbers == numbers.round()).all(axis=None)
+    error = refused(workspace, "predict", "--name", "air", "--max", "100", code=5)
+    assert "bounds.per_series" in error
+    assert "'air-passengers' has to be above the min, but is 100 with min 400.5" in error
+
+
 def test_a_series_that_is_not_stored_any_more_is_skipped_and_named(workspace):
     done(workspace, "fetch", "--sample", "stocks")
     quick = ["--preset", "segment", "--epochs", "1", "--layers", "8", "--horizon", "5"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import click
 
 
@@ -43,6 +45,13 @@ def show() -> None:
 def _words(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(str(item) for item in value)
+    if isinstance(value, dict):
+        said = {name: _said(item) for name, item in value.items()}
+        return json.dumps(said, ensure_ascii=False) if said else ""
     if value is None or isinstance(value, bool):
         return {None: "", True: "true", False: "false"}[value]
     return str(value)
+
+
+def _said(settings: dict[str, object]) -> dict[str, object]:
+    return {key: value for key, value in settings.items() if value is not None}

@@ -195,6 +195,21 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
             "off",
         ),
     ),
+    "bounds": (
+        Flag("min", float, "Smallest value that is forecast; else any."),
+        Flag("max", float, "Largest value that is forecast; else any."),
+        Flag(
+            "whole",
+            bool,
+            "Forecast whole numbers: points to the nearest, intervals outward.",
+            "off",
+        ),
+        Flag(
+            "per_series",
+            "TABLE",
+            "Bounds of single series, by name, as a table of min, max and whole; JSON in a flag.",
+        ),
+    ),
     "prediction": (
         Flag("level", "P,P,...", "Interval levels in percent.", "80,95"),
         Flag("max_age", "DURATION", "Refuse data older than this, such as 3d."),

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 @column_options
 @click.option("--output", metavar="FILE", help="CSV, or Parquet by suffix; `-` is stdout.")
 @click.option("--plot", metavar="FILE", help="Also draw the forecasts as PNG.")
-@config_options("data", "prediction", without=("covariates", "frequency", "season_length"))
+@config_options(
+    "data", "bounds", "prediction", without=("covariates", "frequency", "season_length")
+)
 def predict(
     ids: tuple[str, ...],
     name: str,

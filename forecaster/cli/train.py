@@ -12,7 +12,9 @@ from forecaster.cli.options import Command, config_options
 @click.command(cls=Command)
 @click.argument("ids", nargs=-1)
 @click.option("--name", default="default", show_default=True, help="Name of the model.")
-@config_options("data", "scaling", "network", "training", "evaluation", without=("refit",))
+@config_options(
+    "data", "scaling", "network", "training", "evaluation", "bounds", without=("refit",)
+)
 def train(ids: tuple[str, ...], name: str, **flags: Any) -> int:
     """Train a model on the stored series (all, or IDS) and judge it on held-out folds.
 
