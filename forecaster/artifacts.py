@@ -5,6 +5,7 @@ config.toml          every setting, resolved
 network.weights.h5   weights only: the network is built again from config.toml
 network.onnx         for prediction
 scaling.json  intervals.json
+fallback.json        with --fallback baseline: what forecasts each series
 golden.npz           an input and its output, computed again on load
 """
 
@@ -24,8 +25,10 @@ import numpy as np
 
 from forecaster.arrays import Floats
 from forecaster.atomic import new_folder
+from forecaster.baselines import BASELINES
 from forecaster.config import Config, validated
 from forecaster.errors import DamagedError, InvalidInputError, NotFoundError
+from forecaster.fallback import NETWORK, Fallback
 from forecaster.intervals import KEPT, Conformal
 from forecaster.model import Model, Trained
 from forecaster.runtime import Network
@@ -40,6 +43,7 @@ FILES = (
     "intervals.json",
     "golden.npz",
 )
+FALLBACK = "fallback.json"  # only where the settings ask for one
 GOLDEN_WINDOWS = 2
 GOLDEN_TOLERANCE = 1e-4  # ONNX Runtime versions round differently; damage is far larger
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -67,6 +71,8 @@ def save(model: Model, folder: Path, about: dict[str, Any]) -> None:
         "intervals.json": _json(_conformal_to_dict(model.conformal)),
         "golden.npz": _golden(model.network),
     }
+    if model.fallback is not None:
+        contents[FALLBACK] = _json(_fallback_to_dict(model.fallback))
     manifest = {
         "format": FORMAT,
         **about,
@@ -98,11 +104,14 @@ def load(folder: Path) -> Model:
     with _reading(folder / "intervals.json"):
         intervals = json.loads(contents["intervals.json"])
         conformal = _conformal(intervals, config.network.horizon, len(scaling.ids))
+    with _reading(folder / FALLBACK):
+        fallback = _fallback(contents.get(FALLBACK), config, len(scaling.ids))
     with _reading(folder / "manifest.json"):
         trained = Trained.of(manifest["trained"])
     with _reading(folder / "network.weights.h5"):
         weights = _weights(contents["network.weights.h5"])
-    model = Model(config, scaling, conformal, contents["network.onnx"], weights, trained)
+    graph = contents["network.onnx"]
+    model = Model(config, scaling, conformal, graph, weights, trained, fallback)
     with _reading(folder / "network.onnx"):
         _require_sizes(model)
     with _reading(folder / "golden.npz"):
@@ -257,6 +266,29 @@ def _conformal(content: dict[str, Any], horizon: int | None, series: int) -> Con
     shape = (min(windows, KEPT), horizon) if windows else (0,)
     scores = _array(content["scores"], np.float64, shape).reshape(-1, horizon)
     return Conformal(windows, scores, _array(content["stretch"], np.float64, (series,)))
+
+
+def _fallback_to_dict(fallback: Fallback) -> dict[str, Any]:
+    conformal = {name: _conformal_to_dict(scores) for name, scores in fallback.conformal.items()}
+    return {"chosen": fallback.chosen, "conformal": conformal}
+
+
+def _fallback(content: bytes | None, config: Config, series: int) -> Fallback | None:
+    if (content is not None) != (config.evaluation.fallback == "baseline"):
+        raise ValueError(f"config.toml has the fallback {config.evaluation.fallback!r}")
+    if content is None:
+        return None
+    found = json.loads(content)
+    _require_keys(found, {"chosen", "conformal"})
+    chosen = tuple(found["chosen"])
+    if len(chosen) != series or not set(chosen) <= {NETWORK, *BASELINES}:
+        raise ValueError(f"it needs a baseline of {', '.join(BASELINES)} for {series} series")
+    _require_keys(found["conformal"], set(chosen) - {NETWORK})
+    horizon = config.network.horizon
+    conformal = {name: _conformal(it, horizon, series) for name, it in found["conformal"].items()}
+    if not all(scores.windows for scores in conformal.values()):
+        raise ValueError("a baseline has no windows")
+    return Fallback(chosen, conformal)
 
 
 def _require_keys(content: Any, needed: set[str]) -> None:

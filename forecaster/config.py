@@ -256,6 +256,11 @@ class EvaluationSpec(Spec):
         description="Fail with code 6, publishing nothing, unless MASE is below the best baseline's "
         "and Diebold-Mariano p below 0.05.",
     )
+    fallback: Literal["none", "baseline"] = Field(
+        "none",
+        description="Forecast a series by the best of naive, seasonal naive and drift where the "
+        "network does not beat it on validation.",
+    )
 
 
 class SeriesBounds(Spec):

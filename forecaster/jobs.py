@@ -56,6 +56,7 @@ class BacktestResult(Result):
     selection: Selection | None
     series: int
     rows: int
+    fallback: dict[str, str] | None  # what forecasts each series that the network does not
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for `--json`."""
@@ -67,6 +68,7 @@ class BacktestResult(Result):
             "config": self.config.model_dump(),
             "selection": None if self.selection is None else self.selection.to_dict(),
             "judgement": self.judgement.to_dict(),
+            "fallback": self.fallback,
             "output": self.output,
         }
 
@@ -146,12 +148,14 @@ def backtest(
 
 
 def _outcome(evaluated: api.Evaluated) -> dict[str, Any]:
+    model = evaluated.backtest.models[-1]
     return {
         "judgement": evaluated.backtest.judgement,
         "config": evaluated.config,
         "selection": evaluated.selection,
         "series": len(evaluated.panel.ids),
         "rows": len(evaluated.panel.y),
+        "fallback": model.fallback and model.fallback.by_series(model.scaling.ids),
         "skipped": evaluated.panel.skipped,
         "notices": (*evaluated.panel.notices, *_skips(evaluated.panel.skipped)),
     }

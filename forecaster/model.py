@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from forecaster import baselines, fallback
 from forecaster.arrays import Floats, Ints
 from forecaster.bounds import Bounds
 from forecaster.calendars import calendar_features
 from forecaster.config import Config
 from forecaster.errors import InvalidInputError
+from forecaster.fallback import NETWORK, Fallback
 from forecaster.intervals import Conformal, Distribution, calibrate
 from forecaster.runtime import Network
 from forecaster.scaling import Scaling
@@ -75,8 +77,9 @@ class Forecast:
         levels: Forecast levels, the point and the quantiles `(window, horizon, 1 + quantile)`.
         quantiles: Between 0 and 1, one for each of the last axis but the point.
         scaling: State aligned with the panel.
-        conformal: Calibrated scores.
-        stretch: What the scores of each window's series are multiplied by `(window,)`.
+        places: Place of each window's series among those trained on, -1 for a new one `(window,)`.
+        sources: What forecasts each window: a baseline by its name, or `NETWORK` `(window,)`.
+        conformal: Calibrated scores of each source.
         within: What values and intervals of the panel's series keep within.
     """
 
@@ -84,8 +87,9 @@ class Forecast:
     levels: Floats
     quantiles: tuple[float, ...]
     scaling: Scaling
-    conformal: Conformal
-    stretch: Floats
+    places: Ints
+    sources: np.ndarray
+    conformal: dict[str, Conformal]
     within: Bounds
 
     @property
@@ -101,10 +105,19 @@ class Forecast:
         unit = self.scaling.error_unit[self.series]
         return Distribution.of(point, quantiles, self.quantiles, unit)
 
+    @property
+    def used(self) -> dict[str, Conformal]:
+        """Calibrated scores of the sources that these windows have."""
+        return {source: self.conformal[source] for source in dict.fromkeys(self.sources.tolist())}
+
     def bounds(self, level: float) -> tuple[Floats, Floats]:
         """Lower and upper bound at a level in percent, each `(window, horizon)`."""
-        deviates = self.conformal.deviates(level, self.levels.shape[1])
-        reach = self.stretch[:, None] * deviates[None, :]
+        horizon = self.levels.shape[1]
+        reach = np.empty((len(self.series), horizon))
+        for source, conformal in self.used.items():
+            windows = self.sources == source
+            stretch = conformal.stretches(self.places[windows])
+            reach[windows] = stretch[:, None] * conformal.deviates(level, horizon)
         low, high = (
             self.scaling.levels_to_values(self.distribution.at(sign * reach), self.series)
             for sign in (-1, 1)
@@ -119,10 +132,11 @@ class Model:
     Attributes:
         config: Resolved settings.
         scaling: State fitted on the train rows.
-        conformal: Scores of the validation windows.
+        conformal: Scores of the network on the validation windows.
         graph: The networks of the ensemble and their median as ONNX.
         weights: The weights of all networks as an HDF5 file.
         trained: The record of the fit.
+        fallback: The series that baselines forecast; None when the network forecasts all.
     """
 
     config: Config
@@ -131,6 +145,7 @@ class Model:
     graph: bytes
     weights: bytes
     trained: Trained
+    fallback: Fallback | None = None
 
     @cached_property
     def network(self) -> Network:
@@ -166,6 +181,14 @@ class Model:
         Raises:
             InvalidInputError: A covariate is missing, or values do not fit the transform.
         """
+        forecast = self._by_network(panel, cutoffs, horizon, known)
+        if self.fallback is None:
+            return forecast
+        return self._falling_back(self.fallback, forecast, panel, cutoffs)
+
+    def _by_network(
+        self, panel: Panel, cutoffs: Ints, horizon: int | None, known: Floats | None
+    ) -> Forecast:
         self._require_covariates(panel)
         horizon = self.horizon if horizon is None else horizon
         scaling = self.scaling.align(panel, self.config.scaling)
@@ -184,9 +207,42 @@ class Model:
         levels[still] = seen[
             cutoffs[still], None, None
         ]  # a network is near a constant, never at it
-        stretch = self.conformal.stretches(places)
-        within = Bounds.of(self.config.bounds, panel.ids)
-        return Forecast(series, levels, quantiles, scaling, self.conformal, stretch, within)
+        return Forecast(
+            series,
+            levels,
+            quantiles,
+            scaling,
+            places,
+            sources=np.full(len(cutoffs), NETWORK, dtype=object),
+            conformal={NETWORK: self.conformal},
+            within=Bounds.of(self.config.bounds, panel.ids),
+        )
+
+    def _falling_back(
+        self, chosen: Fallback, forecast: Forecast, panel: Panel, cutoffs: Ints
+    ) -> Forecast:
+        """Put the baselines' forecasts in place of the network's, where they were chosen."""
+        sources = chosen.of(forecast.places)
+        levels, horizon = forecast.levels.copy(), forecast.levels.shape[1]
+        for name in set(sources.tolist()) - {NETWORK}:
+            windows = np.flatnonzero(sources == name)
+            series, ends = forecast.series[windows], cutoffs[windows]
+            levels[windows] = fallback.levels_of(
+                self._baseline(name, panel, series, ends, horizon),
+                panel.y[ends],
+                forecast.scaling.log[series],
+                forecast.scaling.error_unit[series],
+                forecast.quantiles,
+            )
+        conformal = chosen.conformal | forecast.conformal
+        return replace(forecast, levels=levels, sources=sources, conformal=conformal)
+
+    def _baseline(
+        self, name: str, panel: Panel, series: Ints, cutoffs: Ints, horizon: int
+    ) -> Floats:
+        season = int(self.config.data.season_length or 1)
+        starts = panel.offsets[series]
+        return baselines.forecast(name, panel.y, starts, cutoffs, horizon, season)
 
     def _rolled(self, context: Floats, known: Floats | None, places: Ints, horizon: int) -> Floats:
         """Forecast in blocks of the trained horizon, each block the next one's latest context."""
@@ -212,15 +268,41 @@ class Model:
             )
 
     def calibrated(self, panel: Panel, cutoffs: Ints) -> Model:
-        """Return the model with intervals calibrated on windows it was not trained on."""
+        """Return the model with intervals calibrated on windows it was not trained on.
+
+        The network is calibrated on all of them, a baseline on those of the series it forecasts.
+        """
         if not len(cutoffs):
             return self
         known = known_in_panel(panel, cutoffs, self.config)
-        forecast = self.forecast(panel, cutoffs, known=known)
+        forecast = self._by_network(panel, cutoffs, self.horizon, known)
         truth = forecast.scaling.levels(panel)[rows_after(cutoffs, self.horizon)]
         deviates = forecast.distribution.deviate_of(truth)
-        places = self.scaling.rows_of(panel.ids)[forecast.series]
-        return replace(self, conformal=calibrate(deviates, places, len(self.scaling.ids)))
+        conformal = calibrate(deviates, forecast.places, len(self.scaling.ids))
+        model = replace(self, conformal=conformal)
+        if self.fallback is None:
+            return model
+        mixed = self._falling_back(self.fallback, forecast, panel, cutoffs)
+        deviates = mixed.distribution.deviate_of(truth)
+        return replace(model, fallback=self.fallback.calibrated(deviates, forecast.places))
+
+    def with_fallback(self, panel: Panel, cutoffs: Ints) -> Model:
+        """Return the model with each series left to a baseline that the network does not beat.
+
+        Args:
+            panel: Regular series.
+            cutoffs: Validation windows: neither trained on nor tested `(window,)`.
+        """
+        known = known_in_panel(panel, cutoffs, self.config)
+        forecast = self._by_network(panel, cutoffs, self.horizon, known)
+        candidates = {NETWORK: forecast.values}
+        for name in baselines.of_season(int(self.config.data.season_length or 1)):
+            values = self._baseline(name, panel, forecast.series, cutoffs, self.horizon)
+            candidates[name] = forecast.within.points(values, forecast.series)
+        truth = panel.y[rows_after(cutoffs, self.horizon)]
+        errors = {name: np.abs(found - truth).mean(axis=1) for name, found in candidates.items()}
+        chosen = fallback.choose(errors, forecast.places, len(self.scaling.ids))
+        return replace(self, fallback=chosen)
 
     def record(self) -> dict[str, Any]:
         """Return the record of the fit for the manifest."""

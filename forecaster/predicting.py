@@ -15,6 +15,7 @@ from forecaster.bounds import Bounds, unknown_notice
 from forecaster.calendars import future
 from forecaster.config import BoundsSpec
 from forecaster.errors import ForecasterError, InvalidInputError, QualityGateError
+from forecaster.fallback import NETWORK, fallback_text
 from forecaster.model import Forecast, Model, known_ahead
 from forecaster.series import Panel, without_short
 from forecaster.words import counted
@@ -29,7 +30,8 @@ class Prediction:
     """Forecasts ready to be exported.
 
     Attributes:
-        frame: `unique_id, ds, cutoff, <model>, <model>-lo-80, <model>-hi-80, ..., model_version`.
+        frame: `unique_id, ds, cutoff, <model>, <model>-lo-80, <model>-hi-80, ..., model_version`;
+            before the last, with a fallback, `model`: what forecast the row.
         notices: What the reader should know, a line each.
         skipped: Series that were not forecast, with the reason.
     """
@@ -88,7 +90,7 @@ def predict(
     forecast = model.forecast(panel, ends, horizon, known)
     forecast = replace(forecast, within=Bounds.of(bounds, panel.ids))
     frame = _table(model, panel, forecast, ds, level, version)
-    notices = _notices(model, panel, horizon, level)
+    notices = _notices(model, panel, forecast, level)
     notices += unknown_notice(bounds, {*panel.ids, *panel.skipped, *model.scaling.ids})
     return Prediction(frame, tuple(notices), panel.skipped)
 
@@ -108,31 +110,37 @@ def _table(
         "cutoff": panel.ds[panel.offsets[1:] - 1].repeat(horizon),
         name: forecast.values.ravel(),
     }
-    if model.conformal.windows:
+    if all(scores.windows for scores in forecast.used.values()):
         for percent in level:
             low, high = forecast.bounds(percent)
             columns[f"{name}-lo-{percent:g}"] = low.ravel()
             columns[f"{name}-hi-{percent:g}"] = high.ravel()
+    if model.fallback is not None:
+        sources = np.where(forecast.sources == NETWORK, name, forecast.sources)
+        columns["model"] = sources.repeat(horizon)
     columns["model_version"] = np.full(len(ds), version, dtype=object)
     return pd.DataFrame(columns)
 
 
-def _notices(model: Model, panel: Panel, horizon: int, level: tuple[float, ...]) -> list[str]:
-    notices = []
+def _notices(model: Model, panel: Panel, forecast: Forecast, level: tuple[float, ...]) -> list[str]:
+    notices, horizon = [], forecast.levels.shape[1]
     if horizon > model.horizon:
         notices.append(
             f"Steps {model.horizon + 1} to {horizon} are rolled forward: the model was trained for "
             f"{model.horizon} and its own forecasts are its input from there on"
             f"{', its covariates held at their last values' if panel.covariate_names else ''}."
         )
-    windows = model.conformal.windows
-    if not windows:
+    fewest = min(forecast.used.values(), key=lambda scores: scores.windows)
+    if not fewest.windows:
         notices.append("No intervals: no validation window was left to calibrate them.")
-    elif far := [percent for percent in level if not model.conformal.reaches(percent)]:
+    elif far := [percent for percent in level if not fewest.reaches(percent)]:
         notices.append(
             f"Intervals at {', '.join(f'{percent:g}' for percent in far)}% need more than "
-            f"{counted(windows, 'calibration window')}: the largest error seen stands in."
+            f"{counted(fewest.windows, 'calibration window')}: the largest error seen stands in."
         )
+    if model.fallback is not None:
+        chosen = [source for source in forecast.sources.tolist() if source != NETWORK]
+        notices += [fallback_text(chosen, len(panel.ids))] if chosen else []
     if new := int((model.scaling.rows_of(panel.ids) < 0).sum()):
         notices.append(f"{new} series the model has never seen: scaled by their own rows.")
     return notices

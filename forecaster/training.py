@@ -81,7 +81,10 @@ def fit(
         _Search(train, val, config, partial(_numbered, on_epoch, number))
         for number in range(1, config.training.ensemble + 1)
     ]
-    return _train(panel, config, state, plans).calibrated(panel, val)
+    model = _train(panel, config, state, plans)
+    if config.evaluation.fallback == "baseline":
+        model = model.with_fallback(panel, val)
+    return model.calibrated(panel, val)
 
 
 def refit(panel: Panel, judged: Model, on_epoch: OnEpoch = lambda _: None) -> Model:
@@ -103,7 +106,8 @@ def refit(panel: Panel, judged: Model, on_epoch: OnEpoch = lambda _: None) -> Mo
         _Replay(train, member, config, partial(_numbered, on_epoch, number))
         for number, member in enumerate(judged.trained.members, 1)
     ]
-    return replace(_train(panel, config, state, plans), conformal=judged.conformal)
+    model = _train(panel, config, state, plans)
+    return replace(model, conformal=judged.conformal, fallback=judged.fallback)
 
 
 def _numbered(on_epoch: OnEpoch, number: int, progress: Progress) -> None:

@@ -385,12 +385,13 @@ CHANGES = {
     "step_size": {"step_size": 2},
     "gap": {"gap": 3},
     "refit": {"refit": "each"},
+    "fallback": {"fallback": "baseline"},
 }
 
 
 @pytest.mark.parametrize("field", sorted(EvaluationSpec.model_fields.keys() - {"require_skill"}))
 def test_every_evaluation_setting_changes_the_backtest(field):
-    settings = QUICK | {"epochs": 1, "deterministic": True}
+    settings = QUICK | {"epochs": 1, "deterministic": True, "skip": "none"}
     frame = frame_of("a")
     before = forecaster.backtest(frame, **settings).folds.to_frame()
     after = forecaster.backtest(frame, **settings | CHANGES[field]).folds.to_frame()

@@ -10,7 +10,7 @@ from forecaster.series import prepare
 
 SETTINGS = [
     {"transform": "auto", "scaler": "standard"},
-    {"transform": "log", "scaler": "minmax", "calendar_features": True},
+    {"transform": "log", "scaler": "minmax", "calendar_features": True, "fallback": "baseline"},
     {"transform": "diff", "scaler": "robust", "normalise": "revin"},
     {"transform": "none", "scaler": "none", "covariates": ("rain",)},
 ]
@@ -50,6 +50,7 @@ def test_rows_after_the_cutoff_change_nothing(settings):
     assert clean.config == dirty.config
     assert clean.graph == dirty.graph
     np.testing.assert_array_equal(clean.conformal.scores, dirty.conformal.scores)
+    assert (clean.fallback and clean.fallback.chosen) == (dirty.fallback and dirty.fallback.chosen)
     # The rows of the gap may be seen by a context, so the forecasts compare from the cutoff on.
     dirty_panel = prepare(poisoned(made(), cutoff + 1), clean.config.data)
     cutoffs = splits.test_cutoffs(clean_panel, parts, 16, 4, step=1, folds=1)

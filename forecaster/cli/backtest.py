@@ -28,7 +28,7 @@ def backtest(ids: tuple[str, ...], output: str | None, **flags: Any) -> int:
         raise click.BadParameter("name a file: stdout has the scores.", param_hint="--output")
     from forecaster.cli.output import emit, notice, progress
     from forecaster.cli.session import current
-    from forecaster.cli.tables import epochs, judgement_text, selection_text
+    from forecaster.cli.tables import backtest_text, epochs
     from forecaster.jobs import backtest as run
 
     workspace = current().workspace()
@@ -38,6 +38,5 @@ def backtest(ids: tuple[str, ...], output: str | None, **flags: Any) -> int:
         )
     for line in result.notices:
         notice(line)
-    text = selection_text(result.selection) + judgement_text(result.judgement)
-    emit(result.to_dict(), text)
+    emit(result.to_dict(), backtest_text(result))
     return result.exit_code

@@ -194,6 +194,13 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
             "Diebold-Mariano p below 0.05.",
             "off",
         ),
+        Flag(
+            "fallback",
+            ("none", "baseline"),
+            "Forecast a series by the best of naive, seasonal naive and drift where the network "
+            "does not beat it on validation.",
+            "none",
+        ),
     ),
     "bounds": (
         Flag("min", float, "Smallest value that is forecast; else any."),

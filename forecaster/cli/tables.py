@@ -11,7 +11,7 @@ from forecaster.cli.output import table
 from forecaster.words import counted
 
 if TYPE_CHECKING:
-    from forecaster.jobs import PredictResult, TrainResult
+    from forecaster.jobs import BacktestResult, PredictResult, TrainResult
     from forecaster.judging import Judgement
     from forecaster.model import Trained
     from forecaster.selecting import Selection
@@ -72,6 +72,16 @@ def selection_text(selection: Selection | None) -> str:
         for each in selection.candidates
     )
     return f"Chosen on validation: start from the {selection.chosen.name} (MASE there: {scores}).\n"
+
+
+def backtest_text(result: BacktestResult) -> str:
+    """Say how good the model is, and which series are left to baselines."""
+    from forecaster.fallback import fallback_text
+
+    text = selection_text(result.selection) + judgement_text(result.judgement)
+    if result.fallback is None:
+        return text
+    return f"{text}\n{fallback_text(result.fallback.values(), result.series)}"
 
 
 def judgement_text(judgement: Judgement) -> str:

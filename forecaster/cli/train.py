@@ -29,7 +29,7 @@ def train(ids: tuple[str, ...], name: str, **flags: Any) -> int:
     """
     from forecaster.cli.output import emit, notice, progress
     from forecaster.cli.session import current
-    from forecaster.cli.tables import epochs, judgement_text, training_text
+    from forecaster.cli.tables import backtest_text, epochs, training_text
     from forecaster.jobs import train as run
 
     workspace = current().workspace()
@@ -37,5 +37,5 @@ def train(ids: tuple[str, ...], name: str, **flags: Any) -> int:
         result = run(workspace, ids, name, flags, on_epoch=epochs(advance))
     for line in result.notices:
         notice(line)
-    emit(result.to_dict(), f"{training_text(result)}\n\n{judgement_text(result.judgement)}")
+    emit(result.to_dict(), f"{training_text(result)}\n\n{backtest_text(result)}")
     return result.exit_code

@@ -50,8 +50,10 @@ def plot_forecasts(panel: Panel, frame: pd.DataFrame, path: Path) -> None:
                 ahead["ds"], low, high, color="#1f77b4", alpha=alpha, lw=0, label=f"{match[2]}%"
             )
         joined = [panel.ds[end - 1], *ahead["ds"]], [panel.y[end - 1], *ahead[name]]
-        axes.plot(*joined, color="#1f77b4", lw=1.6, label=name)
+        mixed = "model" in ahead  # a baseline may stand in for the network
+        axes.plot(*joined, color="#1f77b4", lw=1.6, label="forecast" if mixed else name)
         title = uid if len(uid) <= TITLE_LENGTH else f"{uid[: TITLE_LENGTH - 3]}..."
+        title += f" ({ahead['model'].iloc[0]})" if mixed else ""
         axes.set_title(title, loc="left", fontsize=10, parse_math=False)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
