@@ -239,11 +239,15 @@ def evaluate(frame: pd.DataFrame, config: Config, on_epoch: OnEpoch = _silent) -
 
     panel = series.prepare(frame, config.data)
     resolved = presets.resolve(config, panel)
-    panel = _with_notices(_long_enough(panel, resolved), resolved)
+    panel = _with_notices(_long_enough(panel, resolved), config, resolved)
     fit = partial(training.fit, on_epoch=on_epoch)
     selection = select(panel, config, resolved, fit)
     chosen = resolved if selection is None else selection.config
-    return Evaluated(panel, chosen, run(panel, chosen, fit), selection)
+    backtest = run(panel, chosen, fit)
+    state = backtest.models[-1].scaling.align(panel, chosen.scaling)
+    notices = state.notices(panel, asked=chosen.scaling.transform == "log")
+    panel = replace(panel, notices=(*panel.notices, *notices))
+    return Evaluated(panel, chosen, backtest, selection)
 
 
 def _long_enough(panel: Panel, config: Config) -> Panel:
@@ -256,10 +260,24 @@ def _long_enough(panel: Panel, config: Config) -> Panel:
     return series.without_short(panel, needed, what, config.data.too_short)
 
 
-def _with_notices(panel: Panel, config: Config) -> Panel:
-    """Say what training will do about series that are unlike the others, or unlike the settings."""
+def _with_notices(panel: Panel, asked: Config, config: Config) -> Panel:
+    """Say what training will do about series and settings that do not go together."""
     notices = outside_notice(config.bounds, panel.ids, panel.y, panel.offsets)
     notices += unknown_notice(config.bounds, {*panel.ids, *panel.skipped})
+    val_size = asked.training.val_size
+    if val_size is not None and val_size != config.training.val_size:
+        notices.append(
+            f"val_size {val_size} holds no window of horizon {config.network.horizon}: "
+            f"{config.training.val_size} rows of each series validate."
+        )
+    season = int(config.data.season_length or 1)
+    seen = panel.lengths - int(config.evaluation.test_size or 0)
+    if short := int((seen < season).sum()):
+        notices.append(
+            f"The season of {season} steps is longer than what {short} of {len(panel.ids)} series "
+            "have before the rows held out: there, seasonal_naive is the naive forecast and the "
+            "network sees no season. Fetch more history, or give --season-length."
+        )
     ends = panel.ds[panel.offsets[1:] - 1]
     if not (ends == ends[0]).all():
         notices.append(

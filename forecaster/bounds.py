@@ -9,8 +9,7 @@ import numpy as np
 
 from forecaster.arrays import Flags, Floats, Ints
 from forecaster.config import BoundsSpec
-
-NAMED = 3  # series that a notice names
+from forecaster.words import listed
 
 
 @dataclass(frozen=True)
@@ -72,15 +71,11 @@ def outside_notice(spec: BoundsSpec, ids: Sequence[str], y: Floats, offsets: Int
         return []
     return [
         f"{len(outside)} of {len(ids)} series have values outside their own bounds (min, max, "
-        f"whole): {_named([ids[row] for row in outside.tolist()])}. Their forecasts keep the bounds."
+        f"whole): {listed([ids[row] for row in outside.tolist()])}. Their forecasts keep the bounds."
     ]
 
 
 def unknown_notice(spec: BoundsSpec, known: Collection[str]) -> list[str]:
     """Say which bounds are of no series that is known, if any."""
     unknown = sorted(set(spec.per_series) - set(known))
-    return [f"Bounds of no series here are left unused: {_named(unknown)}."] if unknown else []
-
-
-def _named(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:NAMED])) + (" ..." if len(names) > NAMED else "")
+    return [f"Bounds of no series here are left unused: {listed(unknown)}."] if unknown else []

@@ -100,7 +100,7 @@ def fallback_text(chosen: Collection[str], series: int) -> str:
         series: Number of all series.
 
     >>> fallback_text(["naive", "drift", "naive"], 5)
-    'Fallback: 3 of 5 series are forecast by a baseline that the network did not beat on validation (naive 2, drift 1).'
+    'Fallback: a baseline that the network did not beat on validation forecasts 3 of 5 series (naive 2, drift 1).'
     >>> fallback_text([], 1)
     'Fallback: no series needs a baseline; the network beat them all on validation.'
     """
@@ -108,6 +108,6 @@ def fallback_text(chosen: Collection[str], series: int) -> str:
         return "Fallback: no series needs a baseline; the network beat them all on validation."
     which = ", ".join(f"{name} {count}" for name, count in Counter(chosen).most_common())
     return (
-        f"Fallback: {len(chosen)} of {series} series are forecast by a baseline that the "
-        f"network did not beat on validation ({which})."
+        "Fallback: a baseline that the network did not beat on validation forecasts "
+        f"{len(chosen)} of {series} series ({which})."
     )

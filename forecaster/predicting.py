@@ -138,6 +138,7 @@ def _notices(model: Model, panel: Panel, forecast: Forecast, level: tuple[float,
             f"Intervals at {', '.join(f'{percent:g}' for percent in far)}% need more than "
             f"{counted(fewest.windows, 'calibration window')}: the largest error seen stands in."
         )
+    notices += forecast.scaling.notices(panel, asked=False)
     if model.fallback is not None:
         chosen = [source for source in forecast.sources.tolist() if source != NETWORK]
         notices += [fallback_text(chosen, len(panel.ids))] if chosen else []

@@ -31,7 +31,8 @@ def resolve(config: Config, panel: Panel) -> Config:
     horizon = config.network.horizon or max(1, min(default_horizon(panel.frequency), rows // 6))
     evaluation = _evaluation(config, rows, horizon)
     left = max(0, rows - int(evaluation["test_size"] or 0) - 2 * config.evaluation.gap)
-    val_size = config.training.val_size or max(horizon, min(max(2 * horizon, left // 7), left // 3))
+    usual = min(max(2 * horizon, left // 7), left // 3)
+    val_size = max(horizon, config.training.val_size or usual)  # a shorter tail holds no window
     network = _network(config, left - val_size, horizon, season)
     resolved = config.replace(
         season_length=season,
@@ -144,10 +145,4 @@ def check(config: Config) -> None:
         raise InvalidInputError(
             "The loss smape needs levels, but --transform diff forecasts their differences.",
             "Choose another --loss or another --transform.",
-        )
-    if int(config.training.val_size or 0) < int(network.horizon or 0):
-        raise InvalidInputError(
-            f"val_size {config.training.val_size} is less than horizon {network.horizon}: "
-            "no validation window fits.",
-            "Raise --val-size or lower --horizon.",
         )

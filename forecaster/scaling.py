@@ -16,11 +16,13 @@ from forecaster.config import ScalingSpec
 from forecaster.errors import InvalidInputError
 from forecaster.metrics import mean_change, own_size
 from forecaster.series import Panel
+from forecaster.words import listed
 
 CELLS_AT_ONCE = 4_000_000  # of the padded matrix in which series are scaled together
 LARGEST_VALUE = 1e100  # squares and sums of squares stay finite
 LARGEST_INPUT = 1e15  # in float32 with room for the squares that training takes
 LARGEST_LOG = float(np.log(LARGEST_VALUE))  # forecasts and bounds end where values do
+FAR = 4.0  # scales below the centre: where a value without a logarithm counts
 FEWEST_BLOCKS = 4
 ROUNDING = 1e-9  # a logarithm may be computed a little differently each time
 LOG_SLOPE = 0.5  # spread grows with at least this power of the level: a power below 1/2, so log
@@ -76,17 +78,34 @@ class Scaling:
     def levels(self, panel: Panel) -> Floats:
         """Return the levels of a panel that this state is aligned with `(row,)`.
 
-        Raises:
-            InvalidInputError: A series that is forecast as a logarithm has values of zero or less.
+        A value that has no logarithm counts as one far below the rows trained on.
         """
-        log = np.repeat(self.log, panel.lengths)
-        if (bad := log & (panel.y <= 0)).any():
-            raise InvalidInputError(
-                f"{_row(panel, bad)} is forecast as a logarithm, which needs values above 0.",
-                "Use --transform none.",
-            )
         _require_size(panel)
-        return np.where(log, np.log(np.where(log, panel.y, 1.0)), panel.y)
+        log, positive = np.repeat(self.log, panel.lengths), panel.y > 0
+        far_below = np.repeat(self.center - FAR * self.scale, panel.lengths)
+        logs = np.where(positive, np.log(np.where(positive, panel.y, 1.0)), far_below)
+        return np.where(log, logs, panel.y)
+
+    def notices(self, panel: Panel, asked: bool) -> list[str]:
+        """Say which series of a panel, aligned with this state, do not suit the logarithm.
+
+        Args:
+            panel: All rows.
+            asked: Whether the logarithm was asked for, for every series.
+        """
+        odd = _any_row(panel, panel.y <= 0)
+        lines = []
+        if asked and (plain := odd & ~self.log).any():
+            lines.append(
+                f"{_series(panel, plain)} have values of zero or less and are forecast without "
+                "the logarithm."
+            )
+        if (late := odd & self.log).any():
+            lines.append(
+                f"{_series(panel, late)} are forecast as logarithms, which their values of zero or "
+                "less do not have: they count as far below the rest. Consider --transform none."
+            )
+        return lines
 
     def inputs(self, panel: Panel) -> Floats:
         """Return target and covariates as a network sees them `(row, 1 + covariate)`, float32."""
@@ -160,8 +179,10 @@ ARRAYS = ("log", "center", "scale", "error_unit", "covariate_center", "covariate
 def fit(panel: Panel, spec: ScalingSpec) -> Scaling:
     """Fit transform and scaler on every row of `panel`: hand over train rows only.
 
+    A series with values of zero or less, or without a change, is never forecast as a logarithm.
+
     Raises:
-        InvalidInputError: `log` was asked for and a series has values of zero or less.
+        InvalidInputError: A value that is too large to be squared.
     """
     _require_size(panel)
     log = _choose_log(panel, spec.transform)
@@ -223,8 +244,11 @@ def _units(matrix: Floats) -> Floats:
 
 def _choose_log(panel: Panel, transform: str) -> Flags:
     """Tell which series are forecast as logarithms."""
+    if transform == "log":
+        changes = mean_change(panel.y, panel.offsets, 1) > 0
+        return np.asarray(changes & ~_any_row(panel, panel.y <= 0))
     if transform != "auto":
-        return np.full(len(panel.ids), transform == "log")
+        return np.zeros(len(panel.ids), dtype=bool)
     chosen = np.zeros(len(panel.ids), dtype=bool)
     for series, rows in _chunks(panel):
         matrix = _padded(panel.y, panel, series, rows)
@@ -273,6 +297,18 @@ def _require_size(panel: Panel) -> None:
             f"{_row(panel, bad)} is larger than can be forecast ({LARGEST_VALUE:g}).",
             "Repair the value, or store it in a larger unit.",
         )
+
+
+def _any_row(panel: Panel, rows: Flags) -> Flags:
+    """Tell which series have any of some rows `(series,)`."""
+    series = np.repeat(np.arange(len(panel.ids)), panel.lengths)
+    return np.bincount(series, rows, minlength=len(panel.ids)) > 0
+
+
+def _series(panel: Panel, some: Flags) -> str:
+    """Count some series and name the first ones."""
+    names = [panel.ids[row] for row in np.flatnonzero(some).tolist()]
+    return f"{len(names)} of {len(panel.ids)} series ({listed(names)})"
 
 
 def _row(panel: Panel, bad: Flags) -> str:

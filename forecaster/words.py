@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+NAMED = 3
+
 
 def counted(count: int, what: str) -> str:
     """Count things in words.
@@ -10,3 +14,12 @@ def counted(count: int, what: str) -> str:
     ('1 row', '2 rows')
     """
     return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Name the first few of many.
+
+    >>> listed(["a", "b", "c", "d"])
+    "'a', 'b', 'c' ..."
+    """
+    return ", ".join(map(repr, names[:NAMED])) + (" ..." if len(names) > NAMED else "")

@@ -295,7 +295,6 @@ def test_little_data_gets_a_window_that_fits(rows):
     [
         ({"lookback": 10, "segment": 4, "horizon": 4}, "segment 4 does not divide lookback 10"),
         ({"lookback": 12, "segment": 4, "horizon": 6}, "segment 4 does not divide horizon 6"),
-        ({"horizon": 8, "val_size": 4}, "val_size 4 is less than horizon 8"),
         ({"horizon": 8, "test_size": 4}, "--test-size needs at least the horizon"),
         ({"folds": 2, "test_size": 20}, "Both --folds 2 and --test-size 20"),
         ({"lookback": 200, "horizon": 8, "segment": 4}, "needs at least .* but has 160"),

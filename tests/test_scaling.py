@@ -142,9 +142,26 @@ def test_a_constant_series_stays_finite():
     assert (state.error_unit > 0).all()
 
 
-def test_log_of_zero_names_the_series_and_the_row():
-    with pytest.raises(InvalidInputError, match=r"'s0', 0 at 1, .* above 0"):
-        scaling.fit(panel_from([1.0, 0.0, 2.0]), ScalingSpec(transform="log"))
+def test_without_a_logarithm_a_series_is_forecast_as_it_is():
+    panel = panel_from([1.0, 0.0, 2.0], [3.0] * 3, [1.0, 2.0, 3.0], [-1.0] * 3)
+    state = scaling.fit(panel, ScalingSpec(transform="log"))
+    assert state.log.tolist() == [False, False, True, False]
+    (said,) = state.notices(panel, asked=True)
+    assert said.startswith("2 of 4 series ('s0', 's3') have values of zero or less and are")
+    assert state.notices(panel, asked=False) == []
+
+
+@pytest.mark.parametrize("scaler", SCALERS)
+def test_a_later_value_without_a_logarithm_counts_as_far_below(scaler):
+    random = np.random.default_rng(0)
+    trained = panel_from(np.exp(random.normal(3, 0.5, 50)))
+    state = scaling.fit(trained, ScalingSpec(transform="log", scaler=scaler))
+    since = panel_from([20.0, 0.0, -3.0, 25.0])
+    inputs = state.inputs(since)[:, 0]
+    assert inputs[1] == inputs[2] == pytest.approx(-scaling.FAR)
+    assert (inputs[[0, 3]] > -scaling.FAR).all()
+    (said,) = state.notices(since, asked=False)
+    assert said.startswith("1 of 1 series ('s0') are forecast as logarithms")
 
 
 def test_values_that_no_float_can_square_are_refused():

@@ -44,7 +44,6 @@ def training_text(result: TrainResult) -> str:
         f"{network.horizon}, segment {network.segment}, {fit.parameters:,} weights.\n"
         f"Data: {result.series} series, {result.rows:,} rows; {fit.windows:,} training and "
         f"{fit.val_windows:,} validation windows.\n"
-        f"{selection_text(result.selection)}"
         f"Training: {_fit_text(fit)} on {fit.device}{', XLA' if fit.compiled else ''}."
     )
     if again is fit:
