@@ -26,13 +26,13 @@ def order(rows: Rows, spec: DataSpec) -> None:
     rows.take(_by_series(rows.codes))
     moments = _moments(rows)
     backward = rows.inner & (np.diff(moments, prepend=moments[:1]) < 0)
-    if rows.settle(backward, spec.unsorted, "rows earlier than the row before", "unsorted"):
+    if rows.settle(backward, spec.unsorted, "row{s} earlier than the row before", "unsorted"):
         series = np.unique(rows.codes[backward])
         rows.take(np.lexsort((moments, rows.codes)))  # stable: of equal times the last stays last
         rows.notices.append(f"Sorted the rows of {len(series)} series ({named(rows.ids[series])}).")
     moments = _moments(rows)  # anew: rows may have moved or gone
     repeated = rows.inner & (np.diff(moments, prepend=moments[:1]) == 0)
-    what = "repeated timestamps"
+    what = "repeated timestamp"
     summary = rows.describe(repeated, what) if repeated.any() else ""
     if rows.settle(repeated, spec.duplicates, what, "duplicates"):
         # A row that the next one repeats gives way to it: later rows are corrections.
@@ -60,11 +60,11 @@ def mend_values(rows: Rows, spec: DataSpec) -> None:
     Raises:
         InvalidInputError: There are such values, and the policy is `error`.
     """
-    _settle_cells(rows, np.isnan, spec.missing_values, "empty values", "missing_values")
-    _settle_cells(rows, np.isinf, spec.infinite_values, "infinite values", "infinite_values")
+    _settle_cells(rows, np.isnan, spec.missing_values, "empty value", "missing_values")
+    _settle_cells(rows, np.isinf, spec.infinite_values, "infinite value", "infinite_values")
     leading = _carry_forward(rows)
     if leading.any():
-        summary = rows.describe(leading, "rows before the first with a value in every column")
+        summary = rows.describe(leading, "row{s} before the first with a value in every column")
         rows.notices.append(f"Left out {summary}.")
         rows.take(~leading)
 

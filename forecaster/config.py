@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -234,7 +234,9 @@ class TrainSpec(Spec):
     seed: int = Field(1, ge=0, le=2**32 - 1, description="Start of every random number.")
     deterministic: bool = Field(False, description="The same weights on every run, a bit slower.")
     time_budget: Duration | None = Field(
-        None, description="Stop training after this long, such as 90s, 10m, 1h30m."
+        None,
+        description="For the epochs of training, such as 90s, 10m, 1h30m; compiling, judging and "
+        "writing come on top.",
     )
     device: Literal["auto", "cpu", "gpu"] = Field("auto", description="Where training runs.")
 
@@ -364,9 +366,11 @@ class Config(Spec):
         sections: dict[str, dict[str, Any]] = {}
         for key, value in settings.items():
             if key not in SECTION_OF:
-                raise InvalidInputError(
-                    f"There is no setting {key!r}.", f"The settings are: {', '.join(SECTION_OF)}."
+                near = get_close_matches(key, SECTION_OF, n=1)
+                hint = (
+                    f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(SECTION_OF)}."
                 )
+                raise InvalidInputError(f"There is no setting {key!r}.", hint)
             sections.setdefault(SECTION_OF[key], {})[key] = value
         return validated(sections)
 
@@ -379,6 +383,15 @@ class Config(Spec):
         return {
             key: value for section in self.model_dump().values() for key, value in section.items()
         }
+
+
+def policies(option: str) -> tuple[str, ...]:
+    """Return what a setting of the data may be.
+
+    >>> policies("duplicates")
+    ('error', 'drop', 'skip-series')
+    """
+    return get_args(DataSpec.model_fields[option].annotation)
 
 
 SECTIONS: dict[str, type[Spec]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from forecaster.predicting import predict as forecast
 from forecaster.registry import Registry
 from forecaster.reports.plots import plot_forecasts, require_plot
 from forecaster.store import Store
+from forecaster.words import listed
 from forecaster.workspace import Workspace, load_config
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class TrainResult(BacktestResult):
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for `--json`."""
-        fits = {"judged": vars(self.judged), "published": vars(self.published)}
+        fits = {"judged": asdict(self.judged), "published": asdict(self.published)}
         return {"name": self.name, "version": self.version, **fits} | super().to_dict()
 
 
@@ -250,13 +251,22 @@ def _rows(
         gone = [] if ids else [uid for uid in known if uid not in stored]
         wanted = list(ids) or [uid for uid in known if uid in stored]
         frame = store.read(wanted or list(known))
-        return frame, (), dict.fromkeys(gone, "it is not stored any more")
+        new = [] if ids else sorted(stored - set(known))
+        notices = (
+            ()
+            if not new
+            else (
+                f"Not forecast, because the model {name!r} was trained without them: {listed(new)}. "
+                "Train again, or give them with --data.",
+            )
+        )
+        return frame, notices, dict.fromkeys(gone, "it is not stored any more")
     from forecaster.sources.files import read_file
 
-    frame, notices = read_file(file, columns)
+    frame, said = read_file(file, columns)
     if missing := sorted(set(ids) - set(frame["unique_id"])):
         raise NotFoundError(
             f"'{file}' has no series {missing[0]!r}; it has "
             f"{', '.join(map(repr, frame['unique_id'].unique()[:5]))}."
         )
-    return (frame[frame["unique_id"].isin(ids)] if ids else frame), tuple(notices), {}
+    return (frame[frame["unique_id"].isin(ids)] if ids else frame), tuple(said), {}

@@ -161,7 +161,7 @@ def _require_fresh(panel: Panel, max_age: float, now: datetime) -> None:
         raise QualityGateError(
             f"The data is too old to forecast from: series {panel.ids[oldest]!r} ends at "
             f"{lasts[oldest].isoformat()}, {ages[oldest] / DAY:.1f} days ago; --max-age allows "
-            f"{max_age / DAY:.1f} ({int((ages > max_age).sum())} of {len(ages)} series are older).",
+            f"{max_age / DAY:.1f} days ({int((ages > max_age).sum())} of {len(ages)} series are older).",
             "Fetch newer data first.",
         )
 

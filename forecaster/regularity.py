@@ -18,6 +18,7 @@ from forecaster.guessing import (
 )
 from forecaster.rows import Rows, named
 from forecaster.sessions import days_a_week
+from forecaster.words import counted
 
 # Series of so few rows can look like a finer or coarser grid than theirs: Monday to Friday may be
 # daily or business-daily. They have no say when longer series have one.
@@ -142,7 +143,7 @@ def _keep_consecutive(rows: Rows, found: np.ndarray, parsed: Frequency, closed: 
         if weekend.mean() > WEEKEND_SHARE:
             raise _off_grid(rows, weekend, parsed.alias)
         if weekend.any():
-            rows.notices.append(f"Kept {rows.describe(weekend, 'rows on weekends')}.")
+            rows.notices.append(f"Kept {rows.describe(weekend, 'row{s} on weekends')}.")
     gaps = np.where(rows.inner, np.diff(found, prepend=0) - 1, 0).clip(min=0)
     if not gaps.any():
         return
@@ -192,7 +193,7 @@ def _gaps(
         raise _off_grid(rows, ~regular, step)
     gaps = np.where(rows.inner, np.diff(steps, prepend=0) - 1, 0)
     total, present = int(gaps.sum()), len(rows)
-    what = "gaps in time"
+    what = "gap{s} in time"
     if not rows.settle(gaps > 0, spec.missing_timestamps, what, "missing_timestamps", "before"):
         return None
     if total > MOST_FILLED * present:
@@ -202,7 +203,7 @@ def _gaps(
             "Pass the frequency that the rows have with --frequency.",
         )
     rows.notices.append(
-        f"Filled {rows.describe(gaps > 0, what, 'before')}: {total} missing timestamps of step "
+        f"Filled {rows.describe(gaps > 0, what, 'before')}: {counted(total, 'missing timestamp')} of step "
         f"{step}, with the values before."
     )
     return gaps
@@ -227,7 +228,7 @@ def _blank(rows: Rows, new: np.ndarray) -> None:
 
 def _off_grid(rows: Rows, found: np.ndarray, step: str) -> InvalidInputError:
     return InvalidInputError(
-        f"The data has {rows.describe(found, f'timestamps off the grid of {step}')}.",
+        f"The data has {rows.describe(found, f'timestamp{{s}} off the grid of {step}')}.",
         "Remove or round them, convert them to their local time zone, or pass another --frequency "
         "or --calendar.",
     )

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from forecaster.config import policies
 from forecaster.errors import InvalidInputError
+from forecaster.words import counted
 
 
 @dataclass
@@ -81,13 +83,13 @@ class Rows:
 
         Args:
             found: (row,) bool.
-            what: In the plural, such as "missing values".
+            what: In the singular, as `words.counted` takes it.
             where: How the first row stands to it.
         """
         row = int(found.argmax())
         series = np.unique(self.codes[found])
         return (
-            f"{int(found.sum())} {what} in {len(series)} series ({named(self.ids[series])}), "
+            f"{counted(int(found.sum()), what)} in {len(series)} series ({named(self.ids[series])}), "
             f"the first in {str(self.ids[self.codes[row]])!r} {where} "
             f"{str(self.ds[row]).removesuffix(' 00:00:00')}"
         )
@@ -100,7 +102,7 @@ class Rows:
         Args:
             found: (row,) bool, where the defect is.
             policy: `error` and `skip-series` are dealt with here.
-            what: The defect in words.
+            what: The defect in words, in the singular.
             option: The setting whose policy this is.
             where: How the row stands to the defect.
 
@@ -116,12 +118,13 @@ class Rows:
         if policy == "error":
             raise InvalidInputError(
                 f"The data has {summary}.",
-                f"Repair it, or choose another --{option.replace('_', '-')} than error.",
+                f"Repair it, or say what to do: --{option.replace('_', '-')} "
+                f"{' or '.join(other for other in policies(option) if other != 'error')}.",
             )
         if policy != "skip-series":
             return True
         series, counts = np.unique(self.codes[found], return_counts=True)
-        self.skip(series, [f"{count} {what}" for count in counts.tolist()])
+        self.skip(series, [counted(count, what) for count in counts.tolist()])
         self.notices.append(f"Skipped {len(series)} series for {summary}.")
         return False
 

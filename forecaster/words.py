@@ -8,12 +8,13 @@ NAMED = 3
 
 
 def counted(count: int, what: str) -> str:
-    """Count things in words.
+    """Count things in words; `{s}` marks where the plural's letter goes when not at the end.
 
-    >>> counted(1, "row"), counted(2, "row")
-    ('1 row', '2 rows')
+    >>> counted(1, "row"), counted(2, "row"), counted(2, "gap{s} in time")
+    ('1 row', '2 rows', '2 gaps in time')
     """
-    return f"{count} {what}{'' if count == 1 else 's'}"
+    ending = "" if count == 1 else "s"
+    return f"{count:,} {what.replace('{s}', ending) if '{s}' in what else what + ending}"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -91,8 +91,12 @@ def test_allowed_values_are_listed():
 
 
 def test_an_unknown_setting_is_an_error():
-    with pytest.raises(InvalidInputError, match="no setting 'epoch'"):
+    with pytest.raises(InvalidInputError, match="no setting 'epoch'") as raised:
         Config.of(epoch=3)
+    assert raised.value.hint == "Did you mean 'epochs'?"
+    with pytest.raises(InvalidInputError, match="no setting 'xyz'") as raised:
+        Config.of(xyz=3)
+    assert "horizon" in raised.value.hint
 
 
 @pytest.mark.parametrize(

@@ -222,7 +222,7 @@ def test_integers_are_steps():
     assert panel.ds.tolist() == [10, 20, 30, 40, 50]
     assert panel.y.tolist() == [1, 2, 2, 4, 5]
     assert panel.frequency == "10"
-    assert "1 missing timestamps of step 10" in notice(panel, "Filled")
+    assert "1 missing timestamp of step 10" in notice(panel, "Filled")
     with pytest.raises(InvalidInputError, match=r"off the grid of 10 .* at 45"):
         prepare(data.assign(ds=[10, 20, 30, 45]), DataSpec())
     with pytest.raises(InvalidInputError, match="need dates"):
@@ -282,7 +282,7 @@ def test_duplicates():
         prepare(REPEATED, DataSpec())
     assert str(error.value) == (
         "The data has 2 repeated timestamps in 1 series (b), the first in 'b' at 2024-01-02. "
-        "Repair it, or choose another --duplicates than error."
+        "Repair it, or say what to do: --duplicates drop or skip-series."
     )
     panel = prepare(REPEATED, DataSpec(duplicates="drop"))
     assert panel.select(["b"]).y.tolist() == [1, 9, 9]  # the later row wins
@@ -307,7 +307,7 @@ def test_missing_timestamps():
         "Filled 2 gaps in time in 1 series (good), the first in 'good' before 2024-01-05: "
         "3 missing timestamps of step D, with the values before."
     )
-    with pytest.raises(InvalidInputError, match=r"2 gaps in time.*--missing-timestamps than error"):
+    with pytest.raises(InvalidInputError, match=r"2 gaps in time.*--missing-timestamps fill or skip-series"):
         prepare(GAPPY, DataSpec(missing_timestamps="error"))
     panel = prepare(GAPPY, DataSpec(missing_timestamps="skip-series"))
     assert panel.ids == ("b",)
@@ -335,7 +335,7 @@ def test_rows_off_the_grid_are_an_error():
     data = joined(GOOD, frame(np.arange(20.0), "b"))
     data.loc[12, "ds"] += pd.Timedelta("7h")
     with pytest.raises(
-        InvalidInputError, match=r"1 timestamps off the grid of D.* 'b' at .*05 07:00"
+        InvalidInputError, match=r"1 timestamp off the grid of D.* 'b' at .*05 07:00"
     ):
         prepare(data, DataSpec())
 
@@ -355,7 +355,7 @@ def test_a_rare_weekend_session_is_kept_and_told():
     data = pd.DataFrame({"unique_id": "a", "ds": sessions, "y": np.arange(61.0)})
     panel = prepare(data, DataSpec())
     assert len(panel.y) == 61
-    assert "Kept 1 rows on weekends" in notice(panel, "weekends")
+    assert "Kept 1 row on weekends" in notice(panel, "weekends")
     with pytest.raises(InvalidInputError, match="4 timestamps off the grid of B"):
         prepare(frame(np.arange(14.0)), DataSpec(frequency="B"))
 
@@ -483,7 +483,7 @@ def test_infinite_values():
 
 def test_covariates_are_mended_like_values():
     data = GOOD.assign(price=[np.nan, 1, np.nan, 3, 4, 5, np.inf, 7])
-    with pytest.raises(InvalidInputError, match="1 infinite values"):
+    with pytest.raises(InvalidInputError, match="1 infinite value in"):
         prepare(data, DataSpec(covariates=("price",)))
     panel = prepare(data, DataSpec(covariates=("price",), infinite_values="fill"))
     assert panel.covariates[:, 0].tolist() == [1, 1, 3, 4, 5, 5, 7]

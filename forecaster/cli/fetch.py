@@ -129,7 +129,9 @@ def _check_symbols(symbols: tuple[str, ...]) -> None:
         path = Path(name)
         # A file "AAPL" without a suffix must not stand in the way of the symbol.
         if name.lower().endswith(FILES) or (path.is_file() and (path.suffix or path.parent.name)):
-            raise click.UsageError(f"{name!r} is a file. Say: forecast fetch --csv {quote(name)}")
+            raise click.UsageError(
+                f"{name!r} is a file, not a symbol. Say: forecast fetch --csv {quote(name)}."
+            )
 
 
 def _flag(name: str) -> str:

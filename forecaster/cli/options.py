@@ -173,7 +173,12 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         ),
         Flag("seed", int, "Start of every random number.", "1"),
         Flag("deterministic", bool, "The same weights on every run, a bit slower.", "off"),
-        Flag("time_budget", "DURATION", "Stop training after this long, such as 90s, 10m, 1h30m."),
+        Flag(
+            "time_budget",
+            "DURATION",
+            "For the epochs of training, such as 90s, 10m, 1h30m; compiling, judging and writing "
+            "come on top.",
+        ),
         Flag("device", ("auto", "cpu", "gpu"), "Where training runs.", "auto"),
     ),
     "evaluation": (
