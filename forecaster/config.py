@@ -203,6 +203,13 @@ class NetworkSpec(Spec):
         False, description="Hour, weekday, month ... as features known ahead."
     )
 
+    @field_validator("quantiles")
+    @classmethod
+    def _beside_the_point(cls, quantiles: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if quantiles and (0.5 in quantiles or len(set(quantiles)) < len(quantiles)):
+            raise ValueError("different quantiles are needed; 0.5 is the point's and always there")
+        return quantiles
+
 
 class TrainSpec(Spec):
     """One fit."""

@@ -24,7 +24,8 @@ from forecaster.arrays import Floats, Ints
 
 KEPT = 1000  # order statistics kept for each step: levels in tenths of a percent
 OWN_SPANS = 10.0  # horizons of calibration rows after which a series' own scores count half
-NARROWEST = 1e-3  # of a series' error unit: what a z of 1 reaches at least
+LEAST_OF_MEAN = 0.5  # of the mean reach: no side is left with less
+LEAST_OF_UNIT = 0.1  # of a series' error unit: what a deviate of 1 reaches at least
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,10 @@ class Distribution:
     ) -> Distribution:
         """Make one from a point, quantiles and the unit of errors.
 
-        Quantiles on the wrong side of the point or of each other are moved out, and a sliver of
-        the unit keeps all apart; without any, a deviate of 1 is one unit.
+        What a deviate of 1 reaches is kept from vanishing, on either side: it is at least half of
+        the mean over all quantiles, and a tenth of the unit. Quantiles that lie on the point or
+        across it, as those of a network hardly trained, would make scores without bounds, which
+        then blow up the other side and the other windows. Without quantiles it is the unit.
 
         Args:
             point: `(window, horizon)`.
@@ -60,14 +63,17 @@ class Distribution:
             return cls(deviates, middle + deviates * unit[:, None, None])
         order = np.argsort(shares)
         deviates = ndtri(np.asarray(shares)[order])
-        ranked = quantiles[:, :, order]
-        sliver = NARROWEST * unit[:, None, None] * np.abs(deviates)
-        above, below = deviates > 0, deviates < 0
-        up = np.maximum(ranked[:, :, above] - middle, 0)
-        down = np.maximum(middle - ranked[:, :, below], 0)
-        up = np.maximum.accumulate(up, axis=2) + sliver[:, :, above]
-        down = np.maximum.accumulate(down[:, :, ::-1], axis=2)[:, :, ::-1] + sliver[:, :, below]
-        levels = np.concatenate([middle - down, middle, middle + up], axis=2)
+        gaps = np.maximum((quantiles[:, :, order] - middle) * np.sign(deviates), 0)
+        mean = np.mean(gaps / np.abs(deviates), axis=2, keepdims=True)
+        least = (LEAST_OF_MEAN * mean + LEAST_OF_UNIT * unit[:, None, None]) * np.abs(deviates)
+        gaps = np.maximum(gaps, least)
+        below, above = deviates < 0, deviates > 0
+        down = np.maximum.accumulate(gaps[:, :, below][:, :, ::-1], axis=2)[:, :, ::-1]
+        up = np.maximum.accumulate(gaps[:, :, above], axis=2)
+        apart = LEAST_OF_UNIT * unit[:, None, None] * np.abs(deviates)  # of equal ones beyond
+        levels = np.concatenate(
+            [middle - down - apart[:, :, below], middle, middle + up + apart[:, :, above]], axis=2
+        )
         return cls(np.concatenate([deviates[below], [0.0], deviates[above]]), levels)
 
     def at(self, deviate: Floats) -> Floats:

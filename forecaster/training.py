@@ -185,6 +185,8 @@ def _compiled(rows: Rows, config: Config, plan: _Search | _Replay, xla: bool) ->
         jit_compile=xla,
         steps_per_execution=_steps_at_once(len(plan.train) // int(spec.batch_size or 32)),
     )
+    # Variables that are made inside a TensorFlow function have it traced twice.
+    windowed.optimizer.build(windowed.trainable_variables)
     return windowed
 
 

@@ -84,7 +84,7 @@ def test_without_quantiles_a_deviate_is_counted_in_the_unit_of_errors():
     np.testing.assert_allclose(plain.deviate_of(np.array([[1.5, 1.0]])), [[1.0, -2.0]])
 
 
-@pytest.mark.parametrize("shares", [(0.1, 0.9), (0.9, 0.05, 0.5, 0.25), (0.2,)])
+@pytest.mark.parametrize("shares", [(0.1, 0.9), (0.9, 0.05, 0.25), (0.2,), (0.8, 0.9)])
 def test_deviates_and_levels_are_inverse_and_ascend_whatever_the_network_says(shares):
     random = np.random.default_rng(0)
     point = random.normal(size=(7, 3))
@@ -96,6 +96,15 @@ def test_deviates_and_levels_are_inverse_and_ascend_whatever_the_network_says(sh
     again = np.stack([spread.deviate_of(level) for level in levels])
     np.testing.assert_allclose(again, deviates, atol=1e-6)
     np.testing.assert_allclose(spread.at(np.zeros((7, 3))), point)
+
+
+def test_a_quantile_on_the_point_leaves_its_side_a_share_of_the_other():
+    """Else the scores of one side have no bounds, and blow up the other side with them."""
+    point, quantiles = np.zeros((1, 1)), np.array([[[0.0, 12.8]]])
+    spread = Distribution.of(point, quantiles, (0.1, 0.9), np.array([0.01]))
+    low, high = (float(spread.at(np.full((1, 1), z))[0, 0]) for z in (-1, 1))
+    assert -low > high / 5
+    assert abs(float(spread.deviate_of(np.full((1, 1), -12.8))[0, 0])) < 6
 
 
 def test_higher_levels_contain_lower_ones(fitted):

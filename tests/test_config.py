@@ -90,6 +90,12 @@ def test_allowed_values_are_listed():
         Config.of(cell="transformer")
 
 
+@pytest.mark.parametrize("quantiles", [(0.5,), (0.1, 0.1, 0.9), (0.1, 0.5)])
+def test_quantiles_are_different_and_beside_the_point(quantiles):
+    with pytest.raises(InvalidInputError, match="quantiles: different quantiles are needed"):
+        Config.of(quantiles=quantiles)
+
+
 def test_an_unknown_setting_is_an_error():
     with pytest.raises(InvalidInputError, match="no setting 'epoch'") as raised:
         Config.of(epoch=3)

@@ -87,6 +87,7 @@ def test_fetch_train_predict(workspace):
 
 def test_training_prints_a_table_and_a_verdict(trained):
     document = json.loads(done(trained, *TRAIN, "--name", "other", "--json").stdout)
+    assert document["judged"]["members"][0]["epochs"] == 2
     judgement = document["judgement"]
     assert list(judgement["scores"]) == ["gru", "naive", "seasonal_naive", "drift", "theta", "ets"]
     assert judgement["scores"]["gru"].keys() == {"mae", "rmse", "mase", "smape"}

@@ -307,7 +307,9 @@ def test_missing_timestamps():
         "Filled 2 gaps in time in 1 series (good), the first in 'good' before 2024-01-05: "
         "3 missing timestamps of step D, with the values before."
     )
-    with pytest.raises(InvalidInputError, match=r"2 gaps in time.*--missing-timestamps fill or skip-series"):
+    with pytest.raises(
+        InvalidInputError, match=r"2 gaps in time.*--missing-timestamps fill or skip-series"
+    ):
         prepare(GAPPY, DataSpec(missing_timestamps="error"))
     panel = prepare(GAPPY, DataSpec(missing_timestamps="skip-series"))
     assert panel.ids == ("b",)
