@@ -59,11 +59,11 @@ def test_the_candidate_of_the_lowest_validation_score_is_chosen():
 
 
 def test_no_row_of_the_test_folds_is_looked_at():
-    clean = panel_of("a")
-    _, full = resolved(clean)
+    clean, two = panel_of("a"), {"skip": "season"}  # two candidates are left
+    _, full = resolved(clean, **two)
     begin = int(splits.of_config(clean, full).val_stop[0])
     poisoned = dataclasses.replace(clean, y=np.where(np.arange(160) < begin, clean.y, 1e6))
-    first, second = selection_of(clean), selection_of(poisoned)
+    first, second = selection_of(clean, **two), selection_of(poisoned, **two)
     assert [each.score for each in first.candidates] == [each.score for each in second.candidates]
 
 
@@ -90,7 +90,7 @@ def test_trying_takes_a_share_of_the_time_budget():
     assert selection.config.training.time_budget == pytest.approx(18)
 
 
-def test_the_choice_is_trained_told_and_kept(tmp_path):
-    evaluated = evaluate(frame_of("a"), Config.of(**AUTO))
+def test_the_choice_is_what_is_trained():
+    evaluated = evaluate(frame_of("a"), Config.of(**AUTO, normalise="last"))
     assert evaluated.selection.chosen.settings["skip"] == evaluated.config.network.skip
     assert evaluated.backtest.models[-1].config.network.skip == evaluated.config.network.skip

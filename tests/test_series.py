@@ -587,7 +587,7 @@ def test_a_panel_is_finite_regular_and_stays_as_it_is(data):
 
 
 @given(messy(), st.integers(3, 28), st.lists(cell, min_size=1, max_size=10))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_no_row_depends_on_a_later_one(data, day, values):
     """Whatever happens after a day, every row up to that day is the same."""
     cutoff = pd.Timestamp("2024-01-01") + pd.Timedelta(days=day)
