@@ -65,14 +65,19 @@ class Distribution:
         deviates = ndtri(np.asarray(shares)[order])
         gaps = np.maximum((quantiles[:, :, order] - middle) * np.sign(deviates), 0)
         mean = np.mean(gaps / np.abs(deviates), axis=2, keepdims=True)
-        least = (LEAST_OF_MEAN * mean + LEAST_OF_UNIT * unit[:, None, None]) * np.abs(deviates)
-        gaps = np.maximum(gaps, least)
+        apart = LEAST_OF_UNIT * unit[:, None, None] * np.abs(deviates)
+        beyond = np.maximum(gaps, LEAST_OF_MEAN * mean * np.abs(deviates)) - apart
+        beyond = np.maximum(beyond, 0)
         below, above = deviates < 0, deviates > 0
-        down = np.maximum.accumulate(gaps[:, :, below][:, :, ::-1], axis=2)[:, :, ::-1]
-        up = np.maximum.accumulate(gaps[:, :, above], axis=2)
-        apart = LEAST_OF_UNIT * unit[:, None, None] * np.abs(deviates)  # of equal ones beyond
+        down = np.maximum.accumulate(beyond[:, :, below][:, :, ::-1], axis=2)[:, :, ::-1]
+        up = np.maximum.accumulate(beyond[:, :, above], axis=2)
         levels = np.concatenate(
-            [middle - down - apart[:, :, below], middle, middle + up + apart[:, :, above]], axis=2
+            [
+                middle - down - apart[:, :, below],
+                middle,
+                middle + up + apart[:, :, above],
+            ],
+            axis=2,
         )
         return cls(np.concatenate([deviates[below], [0.0], deviates[above]]), levels)
 

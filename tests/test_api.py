@@ -495,7 +495,7 @@ def test_a_forecaster_is_fitted_again_from_what_was_asked(tmp_path):
     first = forecaster.fit(frame_of("a", rows=60)).config.network.lookback
     assert forecaster.fit(frame_of("a", rows=400)).config.network.lookback > first
     forecaster.save(tmp_path / "model")
-    Forecaster.load(tmp_path / "model").fit(frame_of("a", rows=60))
+    Forecaster.load(tmp_path / "model").fit(frame_of("a", rows=400))
 
 
 def test_integer_times_have_no_calendar_features():
