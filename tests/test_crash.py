@@ -15,6 +15,8 @@ from forecaster.api import Forecaster
 from forecaster.errors import NotFoundError
 from forecaster.registry import Registry
 
+ONCE = [*TRAIN, "--no-refit-all"]  # one fit is enough: the moments of saving are the same
+
 # Python tells this hook of every open and rename before it is done: the moment is certain.
 HOOK = """
 import fnmatch, os, signal, sys
@@ -115,13 +117,13 @@ def test_a_fetch_that_is_killed_leaves_the_old_data(tmp_path, crashing, moment):
 def test_a_training_that_is_killed_while_it_saves_leaves_the_old_model(tmp_path, crashing):
     moment = "os.rename */champion"
     done(tmp_path, "fetch", "--sample", "air-passengers")
-    assert forecast(tmp_path, *TRAIN, env=crashing(moment)).returncode == -signal.SIGKILL
+    assert forecast(tmp_path, *ONCE, env=crashing(moment)).returncode == -signal.SIGKILL
     done(tmp_path, "predict", "--name", "air", code=4)
-    done(tmp_path, *TRAIN)
+    done(tmp_path, *ONCE)
     before = done(tmp_path, "predict", "--name", "air").stdout
-    assert forecast(tmp_path, *TRAIN, env=crashing(moment)).returncode == -signal.SIGKILL
+    assert forecast(tmp_path, *ONCE, env=crashing(moment)).returncode == -signal.SIGKILL
     assert done(tmp_path, "predict", "--name", "air").stdout == before
-    done(tmp_path, *TRAIN)
+    done(tmp_path, *ONCE)
     assert done(tmp_path, "predict", "--name", "air").stdout != before
     assert leftovers(tmp_path / "models") == []
 
@@ -129,10 +131,10 @@ def test_a_training_that_is_killed_while_it_saves_leaves_the_old_model(tmp_path,
 @pytest.mark.slow
 def test_predictions_during_two_trainings_are_each_of_one_whole_version(tmp_path):
     done(tmp_path, "fetch", "--sample", "air-passengers")
-    done(tmp_path, *TRAIN)
+    done(tmp_path, *ONCE)
     trainings = [
         subprocess.Popen(
-            [sys.executable, "-m", "forecaster", *TRAIN, "--seed", str(seed), "--quiet"],
+            [sys.executable, "-m", "forecaster", *ONCE, "--seed", str(seed), "--quiet"],
             cwd=tmp_path,
             stdout=subprocess.DEVNULL,
         )
@@ -152,7 +154,7 @@ def test_predictions_during_two_trainings_are_each_of_one_whole_version(tmp_path
 def test_a_models_folder_that_cannot_be_written_is_told_before_training(tmp_path):
     done(tmp_path, "fetch", "--sample", "air-passengers")
     (tmp_path / "models").write_text("a file")
-    run = forecast(tmp_path, "--json", *TRAIN)
+    run = forecast(tmp_path, "--json", *ONCE)
     error = json.loads(run.stdout)["error"]
     assert (run.returncode, error["code"]) == (1, 1)
     assert "models' cannot be written" in error["message"]
