@@ -194,6 +194,7 @@ def predict(
         level=config.prediction.level,
         version=version,
         bounds=config.bounds,
+        too_short=config.data.too_short,
         max_age=config.prediction.max_age,
     )
     skipped = missing | prediction.skipped

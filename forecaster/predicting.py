@@ -49,6 +49,7 @@ def predict(
     level: tuple[float, ...] = (80.0, 95.0),
     version: str = "",
     bounds: BoundsSpec | None = None,
+    too_short: str | None = None,
     max_age: float | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Prediction:
@@ -62,13 +63,14 @@ def predict(
         level: Interval levels in percent.
         version: Written into the column `model_version`.
         bounds: What forecasts keep within; the model's own bounds when None.
+        too_short: Policy for series without the rows of a context; the model's own when None.
         max_age: Seconds since a series' last row after which its forecast is refused.
         now: The clock that `max_age` is measured by.
 
     Raises:
         QualityGateError: A series is older than `max_age`.
         InvalidInputError: No series has the rows that a context needs, or one has not and the
-            model's settings refuse it.
+            policy refuses it.
     """
     horizon = model.horizon if horizon is None else horizon
     if horizon < 1:
@@ -80,7 +82,8 @@ def predict(
         )
     if max_age is not None:
         _require_fresh(panel, max_age, now())
-    panel = without_short(panel, model.lookback, "lookback", model.config.data.too_short)
+    policy = too_short or model.config.data.too_short
+    panel = without_short(panel, model.lookback, "lookback", policy)
     ends = panel.offsets[1:] - 1
     ds = future(panel.ds[ends], horizon, panel.frequency, panel.calendar)
     known = known_ahead(ds, panel.frequency, model.config)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from series_made import frame_of
 
 QUICK = [
     "--preset",
@@ -173,6 +174,14 @@ def test_a_series_that_is_not_stored_any_more_is_skipped_and_named(workspace):
     assert "the model 'two' was trained without them: 'AMZN'" in run.stderr
     assert "AAPL,2023" in run.stdout
     assert "META" not in run.stdout
+
+
+def test_a_short_series_at_predict_follows_the_policy_of_the_day(trained, tmp_path):
+    frame = pd.concat([frame_of("long", frequency="MS"), frame_of("short", rows=9, frequency="MS")])
+    frame.to_csv(tmp_path / "new.csv", index=False)
+    words = ["predict", "--name", "air", "--data", tmp_path / "new.csv"]
+    assert "Skipped 'short'" in done(trained, *words, code=7).stderr
+    assert "'short' needs" in refused(trained, *words, "--too-short", "error", code=5)
 
 
 def test_without_the_skill_required_nothing_is_put_into_service(workspace, tmp_path):
