@@ -25,7 +25,7 @@ class Sizes(NamedTuple):
         scale: `input * scale + center` is the level, in any unit.
         center: See scale.
         log: 1 where levels are logarithms of the values, else 0.
-        unit: Mean absolute change from season to season, in inputs.
+        unit: Mean absolute change from row to row, in inputs.
     """
 
     scale: Any
@@ -52,7 +52,7 @@ def huber(y: Any, forecast: Any, _: Sizes) -> Any:
 
 
 def mase(y: Any, forecast: Any, sizes: Sizes) -> Any:
-    """Absolute error in units of the series' seasonal change, so that hard series count less."""
+    """Absolute error in units of the series' change from row to row: MASE with a season of 1."""
     return ops.abs(y - forecast) / sizes.unit
 
 
