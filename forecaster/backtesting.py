@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,11 +13,9 @@ from forecaster.config import Config
 from forecaster.errors import InvalidInputError
 from forecaster.judging import Folds, Judgement
 from forecaster.metrics import mase_scales
-from forecaster.model import Model, known_in_panel
+from forecaster.model import Fit, Model, known_in_panel
 from forecaster.series import Panel
 from forecaster.windows import rows_after
-
-Fit = Callable[[Panel, Config, splits.Split], Model]
 
 
 @dataclass(frozen=True)

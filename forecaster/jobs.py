@@ -253,15 +253,11 @@ def _rows(
         wanted = list(ids) or [uid for uid in known if uid in stored]
         frame = store.read(wanted or list(known))
         new = [] if ids else sorted(stored - set(known))
-        notices = (
-            ()
-            if not new
-            else (
-                f"Not forecast, because the model {name!r} was trained without them: {listed(new)}. "
-                "Train again, or give them with --data.",
-            )
+        strangers = (
+            f"Not forecast, because the model {name!r} was trained without them: {listed(new)}. "
+            "Train again, or give them with --data.",
         )
-        return frame, notices, dict.fromkeys(gone, "it is not stored any more")
+        return frame, strangers if new else (), dict.fromkeys(gone, "it is not stored any more")
     from forecaster.sources.files import read_file
 
     frame, said = read_file(file, columns)

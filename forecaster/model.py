@@ -6,7 +6,7 @@ same numbers. It needs neither TensorFlow nor Keras.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -25,6 +25,7 @@ from forecaster.intervals import Conformal, Distribution, calibrate
 from forecaster.runtime import Network
 from forecaster.scaling import Scaling
 from forecaster.series import Panel
+from forecaster.splits import Split
 from forecaster.windows import rows_after, rows_before
 
 WINDOWS_AT_ONCE = 4096  # contexts gathered together: bounds memory, whatever the number of cutoffs
@@ -204,9 +205,8 @@ class Model:
         seen = scaling.levels(panel)
         levels = scaling.outputs_to_levels(outputs, seen[cutoffs], series)
         still = scaling.never_changed(seen, panel.offsets, cutoffs, series)
-        levels[still] = seen[
-            cutoffs[still], None, None
-        ]  # a network is near a constant, never at it
+        # A network is near a constant, never at it.
+        levels[still] = seen[cutoffs[still], None, None]
         return Forecast(
             series,
             levels,
@@ -307,6 +307,9 @@ class Model:
     def record(self) -> dict[str, Any]:
         """Return the record of the fit for the manifest."""
         return asdict(self.trained)
+
+
+Fit = Callable[[Panel, Config, Split], Model]  # `training.fit`, or the same with progress shown
 
 
 def input_features(panel: Panel, scaling: Scaling, config: Config) -> Floats:

@@ -7,7 +7,6 @@ epochs and scored on the validation windows. Rows held out for the test are cut 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,9 +15,9 @@ import numpy as np
 from forecaster import metrics, splits
 from forecaster.config import Config
 from forecaster.errors import ForecasterError
-from forecaster.model import Model, known_in_panel
+from forecaster.model import Fit, known_in_panel
 from forecaster.series import Panel
-from forecaster.windows import rows_after
+from forecaster.windows import rows_after, spread
 
 TRYING_EPOCHS = 12
 TRYING_PATIENCE = 3
@@ -35,8 +34,6 @@ SEASONLESS: dict[str, dict[str, Any]] = {
     "last value": {"layers": (128,), "dropout": 0.1},
     "last value, small network": {"layers": (32,), "dropout": 0.3},
 }
-
-Fit = Callable[[Panel, Config, splits.Split], Model]
 
 
 @dataclass(frozen=True)
@@ -104,6 +101,7 @@ def select(panel: Panel, asked: Config, resolved: Config, fit: Fit) -> Selection
         epochs=min(TRYING_EPOCHS, resolved.training.epochs),
         patience=min(TRYING_PATIENCE, resolved.training.patience),
         refit_all=False,
+        fallback="none",  # the networks are compared, not the baselines that may stand in
         time_budget=None if budget is None else budget * TRYING_SHARE / len(options),
     )
     tried = []
@@ -125,7 +123,7 @@ def _score(panel: Panel, config: Config, parts: splits.Split, fit: Fit) -> float
     windows = splits.val_cutoffs(panel, parts, model.lookback, model.horizon)
     if not len(windows):
         return None
-    some = windows[np.linspace(0, len(windows) - 1, min(len(windows), SCORED_WINDOWS)).astype(int)]
+    some = spread(windows, SCORED_WINDOWS)
     forecast = model.forecast(panel, some, known=known_in_panel(panel, some, config))
     truth = panel.y[rows_after(some, model.horizon)]
     train = panel.head(parts.train_stop)

@@ -23,6 +23,7 @@ from forecaster.networks.builder import build
 from forecaster.networks.onnx_graph import to_onnx
 from forecaster.networks.windowed import Rows, Shuffled, Windowed
 from forecaster.series import Panel
+from forecaster.windows import spread
 
 keras = backend.import_keras()
 KerasCallback: Any = keras.callbacks.Callback
@@ -264,7 +265,7 @@ def _run(windowed: Windowed, config: Config, plan: _Search | _Replay, seed: int)
     """
     val_batch = _val_batch(len(plan.val))
     validation = _whole_batches(plan.val, val_batch)
-    start = {name: layer.get_weights() for name, layer in _linear(windowed.network).items()}
+    start = _weights(windowed.network)
     begin = time.monotonic()
     plan.watch.begin()
     windowed.fit(
@@ -286,7 +287,7 @@ def _run(windowed: Windowed, config: Config, plan: _Search | _Replay, seed: int)
     shrinkage = plan.shrinkage
     if shrinkage is None:
         shrinkage = _best_share(windowed, start, plan.val) if len(plan.val) else 1.0
-    _keep(windowed.network, start, _learnt(windowed.network), shrinkage)
+    _keep(windowed.network, start, _weights(windowed.network), shrinkage)
     best = int(np.argmin(history[plan.monitor]))
     return Member(
         seed=seed,
@@ -309,7 +310,7 @@ def _linear(network: Any) -> dict[str, Any]:
     }
 
 
-def _learnt(network: Any) -> Weights:
+def _weights(network: Any) -> Weights:
     return {name: layer.get_weights() for name, layer in _linear(network).items()}
 
 
@@ -318,8 +319,8 @@ def _best_share(windowed: Windowed, start: Weights, val: Ints) -> float:
 
     It only ever sees the windows that early stopping has seen.
     """
-    some = val[np.linspace(0, len(val) - 1, min(len(val), SHARE_WINDOWS)).astype(int)]
-    learnt = _learnt(windowed.network)
+    some = spread(val, SHARE_WINDOWS)
+    learnt = _weights(windowed.network)
     whole = _forecasts(windowed, some)
     _keep(windowed.network, start, learnt, 0.0)
     shift = whole - _forecasts(windowed, some)  # what was learnt, for the point and as much for all

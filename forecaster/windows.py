@@ -34,6 +34,16 @@ def cutoffs_between(starts: Ints, first: Ints, stop: Ints, step: int = 1) -> Int
     )
 
 
+def spread(cutoffs: Ints, most: int) -> Ints:
+    """Take at most so many windows, spread evenly.
+
+    >>> spread(np.arange(10), 4).tolist()
+    [0, 3, 6, 9]
+    """
+    places = np.linspace(0, len(cutoffs) - 1, min(len(cutoffs), most)).astype(int)
+    return cutoffs[places]
+
+
 def rows_before(cutoffs: Ints, lookback: int) -> Ints:
     """Rows of each context `(window, lookback)`."""
     return cutoffs[:, None] + np.arange(1 - lookback, 1, dtype=cutoffs.dtype)

@@ -78,6 +78,18 @@ def test_a_candidate_that_fails_is_left_out_and_said():
     assert selection.chosen.name == "last season"
 
 
+def test_the_networks_are_compared_without_the_baselines_that_may_stand_in():
+    asked = []
+
+    def fit(panel, config, parts):
+        asked.append(config.evaluation.fallback)
+        raise ForecasterError("enough")
+
+    selection = selection_of(panel_of("a"), fit, fallback="baseline")
+    assert asked == ["none"] * 3
+    assert selection.config.evaluation.fallback == "baseline"
+
+
 def test_trying_takes_a_share_of_the_time_budget():
     budgets = []
 
