@@ -17,6 +17,7 @@ import pandas as pd
 from forecaster import judging, presets, series, splits
 from forecaster.bounds import outside_notice, unknown_notice
 from forecaster.config import Config
+from forecaster.continuing import Earlier, Judged
 from forecaster.errors import InvalidInputError
 from forecaster.model import Model
 from forecaster.predicting import Prediction, predict
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 ABOUT = (
     "selection",
+    "warm_start",
     "data",
     "fitted",
     "judged",
@@ -60,7 +62,9 @@ class Forecaster:
         self.settings = Config.of(**settings)
         self._model: Model | None = None
         self._evaluated: Evaluated | None = None
+        self._judged: Judged | None = None
         self._about: dict[str, Any] = {}
+        self._version = "(not saved)"
 
     @classmethod
     def of(cls, settings: Config) -> Forecaster:
@@ -90,26 +94,43 @@ class Forecaster:
             raise InvalidInputError("There is no trained model yet.", "Call fit(frame) first.")
         return self._model
 
-    def fit(self, frame: pd.DataFrame, on_epoch: OnEpoch = _silent) -> Self:
+    def fit(
+        self,
+        frame: pd.DataFrame,
+        on_epoch: OnEpoch = _silent,
+        *,
+        warm_start: Forecaster | str | Path | None = None,
+    ) -> Self:
         """Train on a long frame and judge the model on its last folds, which it has not seen.
 
         Args:
             frame: Columns `unique_id, ds, y` and any covariates.
             on_epoch: Called after each epoch.
+            warm_start: A fitted or saved model to continue from: its weights, its scalers and all
+                settings of its network.
 
         Raises:
-            InvalidInputError: Data or settings that cannot be used.
+            InvalidInputError: Data or settings that cannot be used; rows held out that the model
+                to continue has seen.
             QualityGateError: Skill is required and there is none; `evaluated` says why.
         """
-        self._evaluated = evaluate(frame, self.settings.replace(refit="never"), on_epoch)
-        self._model, self._about = None, {}
+        earlier = None if warm_start is None else _earlier(warm_start)
+        settings = self.settings if earlier is None else earlier.settings(self.settings)
+        self._evaluated = evaluate(frame, settings.replace(refit="never"), on_epoch, earlier)
+        self._model, self._judged, self._about = None, None, {}
         if self.settings.evaluation.require_skill:
             judging.require_skill(self._evaluated.backtest.judgement)
         judged = self._evaluated.backtest.models[-1]
         again = self.settings.training.refit_all
         self._model = _refitted(self._evaluated, judged, on_epoch) if again else judged
+        self._judged = _judged(self._evaluated)
         self._about = _about(self._evaluated)
         return self
+
+    @property
+    def judged(self) -> Judged | None:
+        """The judged model, which a warm start continues from; None when it was not stored."""
+        return self._judged
 
     @property
     def evaluated(self) -> Evaluated:
@@ -171,7 +192,7 @@ class Forecaster:
         """Write the model as a folder, which must not exist yet."""
         from forecaster import artifacts
 
-        artifacts.save(self.model, Path(path), self.about)
+        artifacts.save(self.model, Path(path), self.about, self.judged)
 
     @property
     def about(self) -> dict[str, Any]:
@@ -190,7 +211,8 @@ class Forecaster:
 
         model, manifest = artifacts.load(Path(path)), artifacts.read_manifest(Path(path))
         forecaster = cls.of(model.config.replace(test_size=None))
-        forecaster._model = model
+        forecaster._model, forecaster._judged = model, artifacts.load_judged(Path(path))
+        forecaster._version = str(manifest.get("version", Path(path).name))
         forecaster._about = {key: manifest[key] for key in ABOUT if key in manifest}
         return forecaster
 
@@ -203,6 +225,7 @@ class Evaluated:
     config: Config
     backtest: Backtest
     selection: Selection | None = None
+    earlier: Earlier | None = None
 
 
 def backtest(frame: pd.DataFrame, *, on_epoch: OnEpoch = _silent, **settings: Any) -> Backtest:
@@ -227,11 +250,17 @@ def backtest(frame: pd.DataFrame, *, on_epoch: OnEpoch = _silent, **settings: An
     return found
 
 
-def evaluate(frame: pd.DataFrame, config: Config, on_epoch: OnEpoch = _silent) -> Evaluated:
+def evaluate(
+    frame: pd.DataFrame,
+    config: Config,
+    on_epoch: OnEpoch = _silent,
+    earlier: Earlier | None = None,
+) -> Evaluated:
     """Make a long frame regular, resolve the settings for it, and judge them on its last folds.
 
     Series without room for one training window and the rows held out are skipped and listed, or
-    refused, as the settings say.
+    refused, as the settings say. With an earlier version to continue from, nothing is compared: the
+    settings are its own.
     """
     from forecaster import training
     from forecaster.backtesting import backtest as run
@@ -240,14 +269,38 @@ def evaluate(frame: pd.DataFrame, config: Config, on_epoch: OnEpoch = _silent) -
     panel = series.prepare(frame, config.data)
     resolved = presets.resolve(config, panel)
     panel = _with_notices(_long_enough(panel, resolved), config, resolved)
-    fit = partial(training.fit, on_epoch=on_epoch)
-    selection = select(panel, config, resolved, fit)
+    start = None
+    if earlier is not None:
+        earlier.require_unseen(panel, splits.of_config(panel, resolved))
+        start = earlier.judged.start
+    fit = partial(training.fit, on_epoch=on_epoch, start=start)
+    selection = None if earlier else select(panel, config, resolved, fit)
     chosen = resolved if selection is None else selection.config
     backtest = run(panel, chosen, fit)
     state = backtest.models[-1].scaling.align(panel, chosen.scaling)
     notices = state.notices(panel, asked=chosen.scaling.transform == "log")
     panel = replace(panel, notices=(*panel.notices, *notices))
-    return Evaluated(panel, chosen, backtest, selection)
+    return Evaluated(panel, chosen, backtest, selection, earlier)
+
+
+def _earlier(warm_start: Forecaster | str | Path) -> Earlier:
+    """Return the model to continue from with what its judgement leaves unseen."""
+    found = warm_start if isinstance(warm_start, Forecaster) else Forecaster.load(warm_start)
+    if found.judged is None:
+        raise InvalidInputError(
+            f"--warm-start needs the judged weights of version {found._version!r}, which an older "
+            "version of forecast did not store.",
+            "Train it again once without --warm-start.",
+        )
+    return Earlier(found._version, found.model, found.judged)
+
+
+def _judged(evaluated: Evaluated) -> Judged:
+    panel, earlier = evaluated.panel, evaluated.earlier
+    parts = splits.of_config(panel, evaluated.config)
+    return Judged.of(
+        evaluated.backtest.models[-1], panel, parts, None if earlier is None else earlier.judged
+    )
 
 
 def _long_enough(panel: Panel, config: Config) -> Panel:
@@ -293,7 +346,8 @@ def _refitted(evaluated: Evaluated, judged: Model, on_epoch: OnEpoch) -> Model:
     panel, config = evaluated.panel, evaluated.config
     parts = splits.of_config(panel, config)
     unseen = splits.held_out_cutoffs(panel, parts, judged.lookback, judged.horizon)
-    return training.refit(panel, judged.calibrated(panel, unseen), on_epoch)
+    start = None if evaluated.earlier is None else evaluated.earlier.published
+    return training.refit(panel, judged.calibrated(panel, unseen), on_epoch, start)
 
 
 def _digest(panel: Panel) -> str:
@@ -310,9 +364,10 @@ def _about(evaluated: Evaluated) -> dict[str, Any]:
     fitted = panel
     if not config.training.refit_all:
         fitted = panel.head(splits.of_config(panel, config).train_stop)
-    selection = evaluated.selection
+    selection, earlier = evaluated.selection, evaluated.earlier
     return {
         "selection": None if selection is None else selection.to_dict(),
+        "warm_start": None if earlier is None else earlier.to_dict(panel),
         "data": {
             "series": len(panel.ids),
             "rows": len(panel.y),

@@ -6,6 +6,8 @@ network.weights.h5   weights only: the network is built again from config.toml
 network.onnx         for prediction
 scaling.json  intervals.json
 fallback.json        with --fallback baseline: what forecasts each series
+judged.weights.h5    for a warm start: the model that was judged, its scalers and what it has seen
+judged.json
 golden.npz           an input and its output, computed again on load
 """
 
@@ -27,6 +29,7 @@ from forecaster.arrays import Floats
 from forecaster.atomic import new_folder
 from forecaster.baselines import BASELINES
 from forecaster.config import Config, validated
+from forecaster.continuing import Judged, Start
 from forecaster.errors import DamagedError, InvalidInputError, NotFoundError
 from forecaster.fallback import NETWORK, Fallback
 from forecaster.intervals import KEPT, Conformal
@@ -44,19 +47,21 @@ FILES = (
     "golden.npz",
 )
 FALLBACK = "fallback.json"  # only where the settings ask for one
+JUDGED, JUDGED_WEIGHTS = "judged.json", "judged.weights.h5"
 GOLDEN_WINDOWS = 2
 GOLDEN_TOLERANCE = 1e-4  # ONNX Runtime versions round differently; damage is far larger
 HDF5 = b"\x89HDF\r\n\x1a\n"
 AGAIN = "Train it again, or restore the folder from a backup."
 
 
-def save(model: Model, folder: Path, about: dict[str, Any]) -> None:
+def save(model: Model, folder: Path, about: dict[str, Any], judged: Judged | None = None) -> None:
     """Write a version; `folder` appears whole or not at all.
 
     Args:
         model: What is saved.
         folder: The version's folder, which must not exist.
         about: What the manifest says besides: origin, data, scores.
+        judged: What a warm start needs to know of the model that was judged.
 
     Raises:
         InvalidInputError: The folder exists.
@@ -73,6 +78,9 @@ def save(model: Model, folder: Path, about: dict[str, Any]) -> None:
     }
     if model.fallback is not None:
         contents[FALLBACK] = _json(_fallback_to_dict(model.fallback))
+    if judged is not None:
+        contents[JUDGED_WEIGHTS] = judged.start.weights
+        contents[JUDGED] = _json(_judged_to_dict(judged))
     manifest = {
         "format": FORMAT,
         **about,
@@ -124,6 +132,28 @@ def load(folder: Path) -> Model:
             AGAIN,
         )
     return model
+
+
+def load_judged(folder: Path) -> Judged | None:
+    """Read what a warm start needs of a version; None when it holds nothing for one.
+
+    Raises:
+        DamagedError: A file is not what was written, or cannot be used.
+    """
+    digests = read_manifest(folder)["files"]
+    if JUDGED not in digests or JUDGED_WEIGHTS not in digests:
+        return None
+    weights, content, settings = (
+        _checked(folder / name, digests[name]) for name in (JUDGED_WEIGHTS, JUDGED, "config.toml")
+    )
+    with _reading(folder / JUDGED_WEIGHTS):
+        _weights(weights)
+    with _reading(folder / JUDGED):
+        found = json.loads(content)
+        _require_keys(found, {"scaling", "fitted", "seen"})
+        covariates = len(_config(settings).data.covariates)
+        times = {name: _integers(found[name]) for name in ("fitted", "seen")}
+        return Judged(Start(weights, _scaling(found["scaling"], covariates)), **times)
 
 
 @contextmanager
@@ -289,6 +319,17 @@ def _fallback(content: bytes | None, config: Config, series: int) -> Fallback | 
     if not all(scores.windows for scores in conformal.values()):
         raise ValueError("a baseline has no windows")
     return Fallback(chosen, conformal)
+
+
+def _judged_to_dict(judged: Judged) -> dict[str, Any]:
+    scaling = _scaling_to_dict(judged.start.scaling)
+    return {"scaling": scaling, "fitted": judged.fitted, "seen": judged.seen}
+
+
+def _integers(content: Any) -> dict[str, int]:
+    if not isinstance(content, dict) or not all(type(time) is int for time in content.values()):
+        raise TypeError("a time is no whole number")
+    return content
 
 
 def _require_keys(content: Any, needed: set[str]) -> None:

@@ -55,6 +55,7 @@ class BacktestResult(Result):
     judgement: Judgement
     config: Config
     selection: Selection | None
+    warm_start: dict[str, Any] | None
     series: int
     rows: int
     fallback: dict[str, str] | None  # what forecasts each series that the network does not
@@ -68,6 +69,7 @@ class BacktestResult(Result):
             "notices": self.notices,
             "config": self.config.model_dump(),
             "selection": None if self.selection is None else self.selection.to_dict(),
+            "warm_start": self.warm_start,
             "judgement": self.judgement.to_dict(),
             "fallback": self.fallback,
             "output": self.output,
@@ -112,14 +114,16 @@ def train(
     name: str,
     flags: Mapping[str, Any],
     on_epoch: OnEpoch,
+    warm_start: str | None = None,
 ) -> TrainResult:
-    """Train on stored series, save the version and put it into service."""
+    """Train on stored series, from a version's weights when asked; put the result into service."""
     registry = Registry(workspace.models)
     registry.require_writable(name)
     config, _ = load_config(workspace, flags)
     forecaster = api.Forecaster.of(config)
-    forecaster.fit(Store(workspace.data).read(list(ids) or None), on_epoch)
-    version = registry.save(name, forecaster.model, forecaster.about)
+    start = None if warm_start is None else registry.find(name, warm_start)
+    forecaster.fit(Store(workspace.data).read(list(ids) or None), on_epoch, warm_start=start)
+    version = registry.save(name, forecaster.model, forecaster.about, forecaster.judged)
     return TrainResult(
         **_outcome(forecaster.evaluated),
         name=name,
@@ -149,11 +153,12 @@ def backtest(
 
 
 def _outcome(evaluated: api.Evaluated) -> dict[str, Any]:
-    model = evaluated.backtest.models[-1]
+    model, earlier = evaluated.backtest.models[-1], evaluated.earlier
     return {
         "judgement": evaluated.backtest.judgement,
         "config": evaluated.config,
         "selection": evaluated.selection,
+        "warm_start": None if earlier is None else earlier.to_dict(evaluated.panel),
         "series": len(evaluated.panel.ids),
         "rows": len(evaluated.panel.y),
         "fallback": model.fallback and model.fallback.by_series(model.scaling.ids),

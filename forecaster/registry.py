@@ -15,6 +15,7 @@ from forecaster.errors import DamagedError, ForecasterError, InvalidInputError, 
 from forecaster.locking import writing
 
 if TYPE_CHECKING:
+    from forecaster.continuing import Judged
     from forecaster.model import Model
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -71,6 +72,22 @@ class Registry:
         """Return where a version lies."""
         return self._model(name) / "versions" / version
 
+    def find(self, name: str, version: str) -> Path:
+        """Return the folder of a version of a model; `champion` is the one in service.
+
+        Raises:
+            NotFoundError: There is no such model or version; those there are are named.
+        """
+        champion = self.champion(name)
+        known = self.versions(name)
+        if version not in {"champion", *known}:
+            near = get_close_matches(version, known, n=3) or known[-3:]
+            raise NotFoundError(
+                f"The model {name!r} has no version {version!r}.",
+                f"Its versions: champion (the one in service), {', '.join(near)}.",
+            )
+        return self.version_folder(name, champion if version == "champion" else version)
+
     def load(self, name: str) -> tuple[Model, str]:
         """Load the version in service, checked, and say which it is."""
         from forecaster import artifacts
@@ -101,7 +118,9 @@ class Registry:
                 "Check its permissions and its disk, or use another --workspace.",
             )
 
-    def save(self, name: str, model: Model, about: dict[str, Any]) -> str:
+    def save(
+        self, name: str, model: Model, about: dict[str, Any], judged: Judged | None = None
+    ) -> str:
         """Write a new version, put it into service and return its name.
 
         Raises:
@@ -118,7 +137,7 @@ class Registry:
             sweep(folder)
             sweep(folder / "versions")
             about = {"name": name, "version": version, "created": now.isoformat(), **about}
-            artifacts.save(model, folder / "versions" / version, about)
+            artifacts.save(model, folder / "versions" / version, about, judged)
             replace_file(folder / "champion", lambda file: file.write(f"{version}\n".encode()))
         return version
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from forecaster import backend, scaling, splits
 from forecaster.arrays import Ints
 from forecaster.config import Config
+from forecaster.continuing import Start
 from forecaster.errors import DamagedError, ForecasterError
 from forecaster.intervals import uncalibrated
 from forecaster.losses import Sizes
@@ -57,7 +59,11 @@ OnEpoch = Callable[[Progress], None]
 
 
 def fit(
-    panel: Panel, config: Config, parts: splits.Split, on_epoch: OnEpoch = lambda _: None
+    panel: Panel,
+    config: Config,
+    parts: splits.Split,
+    on_epoch: OnEpoch = lambda _: None,
+    start: Start | None = None,
 ) -> Model:
     """Train one network on the train rows of a panel.
 
@@ -66,6 +72,7 @@ def fit(
         config: Resolved settings (`presets.resolve`).
         parts: What is train and what validation.
         on_epoch: Called after each epoch.
+        start: What to continue from; random weights and fresh scalers when None.
 
     Raises:
         InvalidInputError: No training window fits.
@@ -75,20 +82,25 @@ def fit(
     lookback, horizon = int(config.network.lookback or 0), int(config.network.horizon or 0)
     splits.require_windows(panel, parts, lookback, horizon)
     panel = panel.head(parts.val_stop)
-    state = scaling.fit(panel.head(parts.train_stop), config.scaling)
+    state = _state(panel.head(parts.train_stop), config, start)
     train = splits.train_cutoffs(panel, parts, lookback, horizon)
     val = splits.val_cutoffs(panel, parts, lookback, horizon)
     plans = [
         _Search(train, val, config, partial(_numbered, on_epoch, number))
         for number in range(1, config.training.ensemble + 1)
     ]
-    model = _train(panel, config, state, plans)
+    model = _train(panel, config, state, plans, start)
     if config.evaluation.fallback == "baseline":
         model = model.with_fallback(panel, val)
     return model.calibrated(panel, val)
 
 
-def refit(panel: Panel, judged: Model, on_epoch: OnEpoch = lambda _: None) -> Model:
+def refit(
+    panel: Panel,
+    judged: Model,
+    on_epoch: OnEpoch = lambda _: None,
+    start: Start | None = None,
+) -> Model:
     """Train again on every row, for the epochs that early stopping found best on fewer rows.
 
     The learning rates of those epochs are repeated, and as much of what is learnt is kept. The
@@ -98,16 +110,17 @@ def refit(panel: Panel, judged: Model, on_epoch: OnEpoch = lambda _: None) -> Mo
         panel: Regular series, all rows.
         judged: The model that early stopping chose.
         on_epoch: Called after each epoch.
+        start: What to continue from; random weights and fresh scalers when None.
     """
     config = judged.config
     parts = splits.split(panel, val_size=0, test_size=0, gap=0)
     train = splits.train_cutoffs(panel, parts, judged.lookback, judged.horizon)
-    state = scaling.fit(panel, config.scaling)
+    state = _state(panel, config, start)
     plans = [
         _Replay(train, member, config, partial(_numbered, on_epoch, number))
         for number, member in enumerate(judged.trained.members, 1)
     ]
-    model = _train(panel, config, state, plans)
+    model = _train(panel, config, state, plans, start)
     return replace(model, conformal=judged.conformal, fallback=judged.fallback)
 
 
@@ -116,8 +129,19 @@ def _numbered(on_epoch: OnEpoch, number: int, progress: Progress) -> None:
     on_epoch(replace(progress, network=number))
 
 
+def _state(train: Panel, config: Config, start: Start | None) -> scaling.Scaling:
+    """Fit the scalers on train rows; those that training starts with stay as they are."""
+    if start is None:
+        return scaling.fit(train, config.scaling)
+    return start.scaling.align(train, config.scaling)
+
+
 def _train(
-    panel: Panel, config: Config, state: scaling.Scaling, plans: Sequence[_Search | _Replay]
+    panel: Panel,
+    config: Config,
+    state: scaling.Scaling,
+    plans: Sequence[_Search | _Replay],
+    start: Start | None,
 ) -> Model:
     """Train a network by each plan and put them into a model without intervals.
 
@@ -137,8 +161,11 @@ def _train(
                 seed = spec.seed + number
                 backend.seed(seed, spec.deterministic)
                 network = _build(rows, config)
+                untrained = _weights(network)
+                if start is not None:
+                    _continue(network, start, number, state)
                 _start_anew(windowed, network, spec.learning_rate)
-                members.append(_run(windowed, config, plan, seed))
+                members.append(_run(windowed, config, plan, seed, untrained))
                 network.set_weights(windowed.network.get_weights())
                 networks.append(network)
         trained = Trained(
@@ -189,6 +216,20 @@ def _compiled(rows: Rows, config: Config, plan: _Search | _Replay, xla: bool) ->
     # Variables that are made inside a TensorFlow function have it traced twice.
     windowed.optimizer.build(windowed.trainable_variables)
     return windowed
+
+
+def _continue(network: Any, start: Start, member: int, state: scaling.Scaling) -> None:
+    """Give a network the weights of a member to start from; vectors of new series stay random."""
+    places = start.scaling.rows_of(state.ids)
+    known = places >= 0
+    with _fitting():
+        weights = stored_weights(start.weights)[member]
+        for number, weight in enumerate(network.weights):
+            if weight.path.startswith("series_vectors/"):
+                vectors = np.array(keras.ops.convert_to_numpy(weight))
+                vectors[known] = weights[number][places[known]]
+                weights[number] = vectors
+        network.set_weights(weights)
 
 
 def _start_anew(windowed: Windowed, network: Any, learning_rate: float) -> None:
@@ -257,15 +298,23 @@ class _Replay:
         return self.watch.stopped_by or "epochs"
 
 
-def _run(windowed: Windowed, config: Config, plan: _Search | _Replay, seed: int) -> Member:
+def _run(
+    windowed: Windowed, config: Config, plan: _Search | _Replay, seed: int, untrained: Weights
+) -> Member:
     """Train one network by a plan and return the record.
+
+    Args:
+        windowed: The compiled network.
+        config: Resolved settings.
+        plan: How long, and at what learning rates.
+        seed: Of the order of windows.
+        untrained: What the forecast is pulled towards.
 
     Raises:
         ForecasterError: The loss is not a number any more.
     """
     val_batch = _val_batch(len(plan.val))
     validation = _whole_batches(plan.val, val_batch)
-    start = _weights(windowed.network)
     begin = time.monotonic()
     plan.watch.begin()
     windowed.fit(
@@ -286,8 +335,8 @@ def _run(windowed: Windowed, config: Config, plan: _Search | _Replay, seed: int)
         )
     shrinkage = plan.shrinkage
     if shrinkage is None:
-        shrinkage = _best_share(windowed, start, plan.val) if len(plan.val) else 1.0
-    _keep(windowed.network, start, _weights(windowed.network), shrinkage)
+        shrinkage = _best_share(windowed, untrained, plan.val) if len(plan.val) else 1.0
+    _keep(windowed.network, untrained, _weights(windowed.network), shrinkage)
     best = int(np.argmin(history[plan.monitor]))
     return Member(
         seed=seed,
@@ -425,6 +474,14 @@ def weights_of(networks: Sequence[Any]) -> bytes:
     return buffer.getvalue()
 
 
+def stored_weights(content: bytes) -> list[list[Any]]:
+    """Read what `weights_of` wrote: the arrays of each network."""
+    with h5py.File(io.BytesIO(content), "r") as file:
+        return [
+            [file[member][name][()] for name in sorted(file[member])] for member in sorted(file)
+        ]
+
+
 def networks_of(model: Model) -> list[Any]:
     """Build a model's Keras networks again from its own settings and read their weights.
 
@@ -434,14 +491,20 @@ def networks_of(model: Model) -> list[Any]:
     runtime = model.network
     series = len(model.scaling.ids) if runtime.knows_series else 0
     networks = []
-    try:
-        with h5py.File(io.BytesIO(model.weights), "r") as file:
-            for member in sorted(file):
-                network = build(
-                    model.config.network, runtime.context_shape[1], runtime.future_features, series
-                )
-                network.set_weights([file[member][name][()] for name in sorted(file[member])])
-                networks.append(network)
-    except (ValueError, OSError) as error:
-        raise DamagedError(f"The stored weights do not fit the network: {error}.") from error
+    with _fitting():
+        for weights in stored_weights(model.weights):
+            network = build(
+                model.config.network, runtime.context_shape[1], runtime.future_features, series
+            )
+            network.set_weights(weights)
+            networks.append(network)
     return networks
+
+
+@contextmanager
+def _fitting() -> Iterator[None]:
+    """Say of stored weights that they belong to another network than the one they are given to."""
+    try:
+        yield
+    except (ValueError, IndexError, OSError) as error:
+        raise DamagedError(f"The stored weights do not fit the network: {error}.") from error

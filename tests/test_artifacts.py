@@ -22,6 +22,8 @@ FILES = [
     "scaling.json",
     "intervals.json",
     "golden.npz",
+    "judged.weights.h5",
+    "judged.json",
 ]
 
 
@@ -125,6 +127,10 @@ EDITS = {
         lambda content: changed(content, covariate_scale=[[1.0], [1.0]]),
         lambda content: changed(content, more=1),
     ],
+    "judged.json": [
+        lambda content: changed(content, seen={"a": "yesterday"}),
+        lambda content: changed(content, fitted=[]),
+    ],
     "intervals.json": [
         lambda content: changed(content, windows=5, scores=[]),
         lambda content: changed(content, windows="x"),
@@ -144,10 +150,11 @@ EDITS = {
 @pytest.mark.parametrize("name", FILES[1:])
 def test_an_edited_file_whose_digest_matches_is_told(saved, name):
     good = (saved / name).read_bytes()
+    load = artifacts.load_judged if name.startswith("judged") else artifacts.load
     for edit in [*ANY.values(), *EDITS.get(name, [])]:
         change(saved, name, edit(good))
         with pytest.raises(DamagedError, match=name.replace(".", r"\.")) as raised:
-            artifacts.load(saved)
+            load(saved)
         assert raised.value.exit_code == 5
         assert "Train it again" in raised.value.hint
     change(saved, name, good)

@@ -46,9 +46,22 @@ def training_text(result: TrainResult) -> str:
         f"{fit.val_windows:,} validation windows.\n"
         f"Training: {_fit_text(fit)} on {fit.device}{', XLA' if fit.compiled else ''}."
     )
+    if result.warm_start is not None:
+        text += f"\n{_warm_start_text(result.warm_start)}"
     if again is fit:
         return f"{text}\nIn service is the judged model; the rows held out were not used."
     return f"{text}\nIn service is the same trained again on all rows: {_fit_text(again)}."
+
+
+def _warm_start_text(start: dict[str, Any]) -> str:
+    """Say what was continued and how far it had looked."""
+    new, until = start["new_series"], start["seen_until"]
+    return (
+        f"Warm start: continued from version {start['version']}, with its network settings and "
+        "scalers; no candidates were compared."
+        + (f" What is judged had seen rows up to {until}: none that is tested." if until else "")
+        + (f" New to it: {new} series, scaled by their own train rows." if new else "")
+    )
 
 
 def _fit_text(fit: Trained) -> str:
