@@ -99,4 +99,5 @@ def _forecast(
         bounds={level: forecast.bounds(level) for level in config.prediction.level},
         scale=mase_scales(seen.y, seen.offsets, season),
         step_size=step,
+        sources=None if model.fallback is None else forecast.named_sources(name),
     )

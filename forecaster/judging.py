@@ -37,6 +37,7 @@ class Folds:
         bounds: Lower and upper bound by level, each `(window, horizon)`.
         scale: Denominator of MASE for each series `(series,)`.
         step_size: Rows between cutoffs.
+        sources: With a fallback, what forecasts each window in the model's column `(window,)`.
         notes: What to say of baselines that are left out, or could not be fitted.
     """
 
@@ -51,10 +52,14 @@ class Folds:
     bounds: dict[float, tuple[Floats, Floats]]
     scale: Floats
     step_size: int
+    sources: np.ndarray | None = None
     notes: tuple[str, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row for each forecast step: unique_id, ds, cutoff, y, the model, the rest."""
+        """Return one row for each forecast step: unique_id, ds, cutoff, y, the model, the rest.
+
+        With a fallback, `model` says what forecast the row, as in the table of `predict`.
+        """
         horizon = self.y.shape[1]
         columns: dict[str, Any] = {
             "unique_id": np.repeat(np.asarray(self.ids, dtype=object)[self.series], horizon),
@@ -66,6 +71,8 @@ class Folds:
         for level, (low, high) in self.bounds.items():
             columns[f"{self.name}-lo-{level:g}"] = low.ravel()
             columns[f"{self.name}-hi-{level:g}"] = high.ravel()
+        if self.sources is not None:
+            columns["model"] = self.sources.repeat(horizon)
         for name in self.baselines:
             columns[name] = self.forecasts[name].ravel()
         return pd.DataFrame(columns)
@@ -152,6 +159,9 @@ def joined(pieces: Sequence[Folds]) -> Folds:
             )
             for level in first.bounds
         },
+        sources=None
+        if first.sources is None
+        else together([piece.sources for piece in pieces if piece.sources is not None]),
     )
 
 

@@ -111,6 +111,10 @@ class Forecast:
         """Calibrated scores of the sources that these windows have."""
         return {source: self.conformal[source] for source in dict.fromkeys(self.sources.tolist())}
 
+    def named_sources(self, network: str) -> np.ndarray:
+        """Name what forecasts each window, the network by the name given `(window,)`."""
+        return np.where(self.sources == NETWORK, network, self.sources)
+
     def bounds(self, level: float) -> tuple[Floats, Floats]:
         """Lower and upper bound at a level in percent, each `(window, horizon)`."""
         horizon = self.levels.shape[1]

@@ -119,8 +119,7 @@ def _table(
             columns[f"{name}-lo-{percent:g}"] = low.ravel()
             columns[f"{name}-hi-{percent:g}"] = high.ravel()
     if model.fallback is not None:
-        sources = np.where(forecast.sources == NETWORK, name, forecast.sources)
-        columns["model"] = sources.repeat(horizon)
+        columns["model"] = forecast.named_sources(name).repeat(horizon)
     columns["model_version"] = np.full(len(ds), version, dtype=object)
     return pd.DataFrame(columns)
 

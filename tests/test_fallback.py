@@ -13,6 +13,7 @@ from forecaster.baselines import forecast as baseline
 from forecaster.errors import DamagedError
 from forecaster.fallback import NETWORK, choose, levels_of
 from forecaster.intervals import Distribution
+from forecaster.judging import joined
 from forecaster.reports.plots import plot_forecasts
 
 
@@ -75,10 +76,16 @@ def test_the_plot_names_what_forecast_each_series(fitted, tmp_path):
     assert "wave (gru)" in drawn
 
 
-def test_the_backtest_judges_what_is_published(fitted):
+def test_the_backtest_judges_what_is_published_and_says_what_forecast_each_row(fitted, sources):
     folds = fitted.evaluated.backtest.folds.to_frame()
+    by_series = folds.groupby("unique_id")["model"].unique().str.join(",").to_dict()
+    assert by_series == {uid: name or "gru" for uid, name in sources.items()}
     line = folds[folds["unique_id"] == "line"]
     np.testing.assert_allclose(line["gru"], line["drift"])
+    whole = fitted.evaluated.backtest.folds
+    pd.testing.assert_frame_equal(
+        joined([whole, whole]).to_frame(), pd.concat([folds] * 2, ignore_index=True)
+    )
     wave = folds[folds["unique_id"] == "wave"]
     assert not np.allclose(wave["gru"], wave["drift"])
 

@@ -18,7 +18,8 @@ def backtest(ids: tuple[str, ...], output: str | None, **flags: Any) -> int:
     """Forecast the stored series (all, or IDS) from past cutoffs and compare with what came.
 
     Nothing is put into service. The file of --output has one row for each step forecast
-    (unique_id, ds, cutoff, y, the model, the baselines), so that anyone can score it again.
+    (unique_id, ds, cutoff, y, the model, the baselines), so that anyone can score it again. With a
+    fallback, its column `model` says what forecast the row.
 
     \b
     Example:
