@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 
-from forecaster import judging, presets, series, splits
+from forecaster import judging, presets, series, splits, statistical
 from forecaster.bounds import outside_notice, unknown_notice
 from forecaster.config import Config
 from forecaster.continuing import Earlier, Judged
@@ -324,6 +324,7 @@ def _with_notices(panel: Panel, asked: Config, config: Config) -> Panel:
             f"{config.training.val_size} rows of each series validate."
         )
     season = int(config.data.season_length or 1)
+    notices += _fallback_notice(panel, config, season)
     seen = panel.lengths - int(config.evaluation.test_size or 0)
     if short := int((seen < season).sum()):
         notices.append(
@@ -337,6 +338,17 @@ def _with_notices(panel: Panel, asked: Config, config: Config) -> Panel:
             "Series end at different times: each is judged on the rows before its own end."
         )
     return replace(panel, notices=(*panel.notices, *notices))
+
+
+def _fallback_notice(panel: Panel, config: Config, season: int) -> list[str]:
+    """Say that Theta and ETS cannot stand in for the network, when that is so."""
+    if config.evaluation.fallback == "none":
+        return []
+    lookback, horizon = int(config.network.lookback or 0), int(config.network.horizon or 0)
+    windows = splits.val_cutoffs(panel, splits.of_config(panel, config), lookback, horizon)
+    starts = panel.offsets[np.searchsorted(panel.offsets, windows, side="right") - 1]
+    note = statistical.left_out(starts, windows, season)
+    return [f"Fallback: {note}"] if note else []
 
 
 def _refitted(evaluated: Evaluated, judged: Model, on_epoch: OnEpoch) -> Model:

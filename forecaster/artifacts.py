@@ -36,6 +36,7 @@ from forecaster.intervals import KEPT, Conformal
 from forecaster.model import Model, Trained
 from forecaster.runtime import Network
 from forecaster.scaling import ARRAYS, Scaling
+from forecaster.statistical import STATISTICAL
 
 FORMAT = 1
 FILES = (
@@ -311,8 +312,9 @@ def _fallback(content: bytes | None, config: Config, series: int) -> Fallback | 
     found = json.loads(content)
     _require_keys(found, {"chosen", "conformal"})
     chosen = tuple(found["chosen"])
-    if len(chosen) != series or not set(chosen) <= {NETWORK, *BASELINES}:
-        raise ValueError(f"it needs a baseline of {', '.join(BASELINES)} for {series} series")
+    known = (*BASELINES, *STATISTICAL)
+    if len(chosen) != series or not set(chosen) <= {NETWORK, *known}:
+        raise ValueError(f"it needs a baseline of {', '.join(known)} for {series} series")
     _require_keys(found["conformal"], set(chosen) - {NETWORK})
     horizon = config.network.horizon
     conformal = {name: _conformal(it, horizon, series) for name, it in found["conformal"].items()}

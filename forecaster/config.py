@@ -267,8 +267,8 @@ class EvaluationSpec(Spec):
     )
     fallback: Literal["none", "baseline"] = Field(
         "none",
-        description="Forecast a series by the best of naive, seasonal naive and drift where the "
-        "network does not beat it on validation.",
+        description="Forecast a series by the best of naive, seasonal naive, drift, Theta and ETS "
+        "where the network does not beat it on validation.",
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forecaster import baselines, fallback
+from forecaster import baselines, fallback, statistical
 from forecaster.arrays import Floats, Ints
 from forecaster.bounds import Bounds
 from forecaster.calendars import calendar_features
@@ -82,6 +82,7 @@ class Forecast:
         sources: What forecasts each window: a baseline by its name, or `NETWORK` `(window,)`.
         conformal: Calibrated scores of each source.
         within: What values and intervals of the panel's series keep within.
+        notes: What to say of baselines that could not be fitted.
     """
 
     series: Ints
@@ -92,6 +93,7 @@ class Forecast:
     sources: np.ndarray
     conformal: dict[str, Conformal]
     within: Bounds
+    notes: tuple[str, ...] = ()
 
     @property
     def values(self) -> Floats:
@@ -228,25 +230,33 @@ class Model:
         """Put the baselines' forecasts in place of the network's, where they were chosen."""
         sources = chosen.of(forecast.places)
         levels, horizon = forecast.levels.copy(), forecast.levels.shape[1]
-        for name in set(sources.tolist()) - {NETWORK}:
+        notes = []
+        for name in sorted(set(sources.tolist()) - {NETWORK}):
             windows = np.flatnonzero(sources == name)
             series, ends = forecast.series[windows], cutoffs[windows]
+            values, note = self._baseline(name, panel, series, ends, horizon)
+            notes += [note] if note else []
             levels[windows] = fallback.levels_of(
-                self._baseline(name, panel, series, ends, horizon),
+                values,
                 panel.y[ends],
                 forecast.scaling.log[series],
                 forecast.scaling.error_unit[series],
                 forecast.quantiles,
             )
         conformal = chosen.conformal | forecast.conformal
-        return replace(forecast, levels=levels, sources=sources, conformal=conformal)
+        return replace(
+            forecast, levels=levels, sources=sources, conformal=conformal, notes=tuple(notes)
+        )
 
     def _baseline(
         self, name: str, panel: Panel, series: Ints, cutoffs: Ints, horizon: int
-    ) -> Floats:
+    ) -> tuple[Floats, str]:
+        """Forecast windows by a baseline, and say which it could not be fitted to."""
         season = int(self.config.data.season_length or 1)
-        starts = panel.offsets[series]
-        return baselines.forecast(name, panel.y, starts, cutoffs, horizon, season)
+        asked = panel.y, panel.offsets[series], cutoffs, horizon, season
+        if name in statistical.STATISTICAL:
+            return statistical.forecast(name, *asked)
+        return baselines.forecast(name, *asked), ""
 
     def _rolled(self, context: Floats, known: Floats | None, places: Ints, horizon: int) -> Floats:
         """Forecast in blocks of the trained horizon, each block the next one's latest context."""
@@ -293,6 +303,8 @@ class Model:
     def with_fallback(self, panel: Panel, cutoffs: Ints) -> Model:
         """Return the model with each series left to a baseline that the network does not beat.
 
+        Theta and ETS are among the baselines where these windows are not too many.
+
         Args:
             panel: Regular series.
             cutoffs: Validation windows: neither trained on nor tested `(window,)`.
@@ -300,8 +312,12 @@ class Model:
         known = known_in_panel(panel, cutoffs, self.config)
         forecast = self._by_network(panel, cutoffs, self.horizon, known)
         candidates = {NETWORK: forecast.values}
-        for name in baselines.of_season(int(self.config.data.season_length or 1)):
-            values = self._baseline(name, panel, forecast.series, cutoffs, self.horizon)
+        season = int(self.config.data.season_length or 1)
+        names = baselines.of_season(season)
+        if not statistical.left_out(panel.offsets[forecast.series], cutoffs, season):
+            names += statistical.STATISTICAL
+        for name in names:
+            values, _ = self._baseline(name, panel, forecast.series, cutoffs, self.horizon)
             candidates[name] = forecast.within.points(values, forecast.series)
         truth = panel.y[rows_after(cutoffs, self.horizon)]
         errors = {name: np.abs(found - truth).mean(axis=1) for name, found in candidates.items()}

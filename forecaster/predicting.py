@@ -144,6 +144,7 @@ def _notices(model: Model, panel: Panel, forecast: Forecast, level: tuple[float,
     if model.fallback is not None:
         chosen = [source for source in forecast.sources.tolist() if source != NETWORK]
         notices += [fallback_text(chosen, len(panel.ids))] if chosen else []
+        notices += forecast.notes
     if new := int((model.scaling.rows_of(panel.ids) < 0).sum()):
         notices.append(f"{new} series the model has never seen: scaled by their own rows.")
     return notices

@@ -1,19 +1,20 @@
 """`--fallback baseline`: chosen on validation, calibrated, stored, judged, and said in the table."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from series_made import QUICK, frame_of
 
-from forecaster import Forecaster, splits
-from forecaster.artifacts import load
+from forecaster import Forecaster, artifacts, splits, statistical
 from forecaster.baselines import forecast as baseline
 from forecaster.errors import DamagedError
 from forecaster.fallback import NETWORK, choose, levels_of
 from forecaster.intervals import Distribution
 from forecaster.judging import joined
+from forecaster.predicting import predict
 from forecaster.reports.plots import plot_forecasts
 
 
@@ -26,8 +27,16 @@ def made():
     return frame
 
 
+@pytest.fixture(scope="module", autouse=True)
+def simple():
+    """Leave Theta and ETS out, which take a second each time, where no test is about them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistical, "MOST_WINDOWS", 0)
+        yield
+
+
 @pytest.fixture(scope="module")
-def fitted():
+def fitted(simple):
     settings = QUICK | {"epochs": 20, "learning_rate": 0.01, "skip": "none"}
     return Forecaster(**settings, fallback="baseline").fit(made())
 
@@ -67,6 +76,36 @@ def test_the_table_says_what_forecast_each_row(fitted, sources):
     for level in ("80", "95"):
         assert (table[f"gru-lo-{level}"] <= table["gru"]).all()
         assert (table["gru"] <= table[f"gru-hi-{level}"]).all()
+
+
+def test_theta_stands_in_where_it_is_best_and_forecasts_what_comes(fitted, tmp_path, monkeypatch):
+    """A series that grows as a stub of Theta says, which takes it for ten windows at most."""
+    growth = 50 * 1.01 ** np.arange(164)
+    panel, config = fitted.evaluated.panel, fitted.config
+    rows = panel.y.copy()
+    rows[panel.offsets[1] : panel.offsets[2]] = growth[:160]
+    panel = replace(panel, y=rows)
+    val = splits.val_cutoffs(panel, splits.of_config(panel, config), 16, 4)
+    some = np.concatenate([part[-3:] for part in np.array_split(val, 3)])  # of each series
+    monkeypatch.setattr(statistical, "_ets", lambda seen, horizon, season: None)
+    monkeypatch.setattr(
+        statistical, "_theta", lambda seen, horizon, season: seen[-1] * growth[1 : horizon + 1] / 50
+    )
+    judged = fitted.evaluated.backtest.models[-1]
+    place = panel.ids.index("walk")
+    assert judged.with_fallback(panel, some).fallback.chosen[place] != "theta"
+    assert any("theta and ets are left out" in line for line in fitted.evaluated.panel.notices)
+    monkeypatch.setattr(statistical, "MOST_WINDOWS", 10)
+    model = judged.with_fallback(panel, some).calibrated(panel, some)
+    assert model.fallback.chosen[place] == "theta"
+    artifacts.save(model, tmp_path / "m", {})
+    found = predict(artifacts.load(tmp_path / "m"), panel).frame
+    walk = found[found["unique_id"] == "walk"]
+    assert set(walk["model"]) == {"theta"}
+    np.testing.assert_allclose(walk["gru"], growth[160:])
+    monkeypatch.setattr(statistical, "_theta", lambda seen, horizon, season: None)
+    notices = predict(model, panel).notices
+    assert "theta is the last value in 1 window that it could not fit." in notices
 
 
 def test_the_plot_names_what_forecast_each_series(fitted, tmp_path):
@@ -138,7 +177,7 @@ def test_a_damaged_choice_is_told(fitted, tmp_path, edit, message):
     about["files"]["fallback.json"] = sha256(path.read_bytes()).hexdigest()
     manifest.write_text(json.dumps(about))
     with pytest.raises(DamagedError, match=message):
-        load(tmp_path / "m")
+        artifacts.load(tmp_path / "m")
 
 
 def test_a_choice_that_is_missing_is_told(fitted, tmp_path):
@@ -148,7 +187,7 @@ def test_a_choice_that_is_missing_is_told(fitted, tmp_path):
     del about["files"]["fallback.json"]
     manifest.write_text(json.dumps(about))
     with pytest.raises(DamagedError, match="the fallback 'baseline'"):
-        load(tmp_path / "m")
+        artifacts.load(tmp_path / "m")
 
 
 def test_a_falling_series_of_logarithms_stays_above_zero():

@@ -112,6 +112,7 @@ import sys
 from forecaster.cli.app import run
 code = run(sys.argv[1:])
 heavy = {"tensorflow", "keras", "jax", "torch", "sklearn", "onnx", "yfinance", "matplotlib"}
+heavy |= {"statsmodels"}
 print(code, sorted(heavy & sys.modules.keys()), file=sys.stderr)
 """
 

@@ -202,8 +202,8 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag(
             "fallback",
             ("none", "baseline"),
-            "Forecast a series by the best of naive, seasonal naive and drift where the network "
-            "does not beat it on validation.",
+            "Forecast a series by the best of naive, seasonal naive, drift, Theta and ETS where the "
+            "network does not beat it on validation.",
             "none",
         ),
     ),
