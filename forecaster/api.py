@@ -21,6 +21,7 @@ from forecaster.continuing import Earlier, Judged
 from forecaster.errors import InvalidInputError
 from forecaster.model import Model
 from forecaster.predicting import Prediction, predict
+from forecaster.statistical import OnWindow
 
 if TYPE_CHECKING:
     from forecaster.backtesting import Backtest
@@ -99,6 +100,7 @@ class Forecaster:
         frame: pd.DataFrame,
         on_epoch: OnEpoch = _silent,
         *,
+        on_window: OnWindow = statistical.silent,
         warm_start: Forecaster | str | Path | None = None,
     ) -> Self:
         """Train on a long frame and judge the model on its last folds, which it has not seen.
@@ -106,6 +108,7 @@ class Forecaster:
         Args:
             frame: Columns `unique_id, ds, y` and any covariates.
             on_epoch: Called after each epoch.
+            on_window: Called after each window that Theta or ETS is fitted to.
             warm_start: A fitted or saved model to continue from: its weights, its scalers and all
                 settings of its network.
 
@@ -116,7 +119,9 @@ class Forecaster:
         """
         earlier = None if warm_start is None else _earlier(warm_start)
         settings = self.settings if earlier is None else earlier.settings(self.settings)
-        self._evaluated = evaluate(frame, settings.replace(refit="never"), on_epoch, earlier)
+        self._evaluated = evaluate(
+            frame, settings.replace(refit="never"), on_epoch, on_window, earlier
+        )
         self._model, self._judged, self._about = None, None, {}
         if self.settings.evaluation.require_skill:
             judging.require_skill(self._evaluated.backtest.judgement)
@@ -254,6 +259,7 @@ def evaluate(
     frame: pd.DataFrame,
     config: Config,
     on_epoch: OnEpoch = _silent,
+    on_window: OnWindow = statistical.silent,
     earlier: Earlier | None = None,
 ) -> Evaluated:
     """Make a long frame regular, resolve the settings for it, and judge them on its last folds.
@@ -273,10 +279,10 @@ def evaluate(
     if earlier is not None:
         earlier.require_unseen(panel, splits.of_config(panel, resolved))
         start = earlier.judged.start
-    fit = partial(training.fit, on_epoch=on_epoch, start=start)
+    fit = partial(training.fit, on_epoch=on_epoch, start=start, on_window=on_window)
     selection = None if earlier else select(panel, config, resolved, fit)
     chosen = resolved if selection is None else selection.config
-    backtest = run(panel, chosen, fit)
+    backtest = run(panel, chosen, fit, on_window)
     state = backtest.models[-1].scaling.align(panel, chosen.scaling)
     notices = state.notices(panel, asked=chosen.scaling.transform == "log")
     panel = replace(panel, notices=(*panel.notices, *notices))

@@ -15,6 +15,7 @@ from forecaster.judging import Folds, Judgement
 from forecaster.metrics import mase_scales
 from forecaster.model import Fit, Model, known_in_panel
 from forecaster.series import Panel
+from forecaster.statistical import OnWindow, silent
 from forecaster.windows import rows_after
 
 
@@ -33,13 +34,14 @@ class Backtest:
     models: tuple[Model, ...]
 
 
-def backtest(panel: Panel, config: Config, fit: Fit) -> Backtest:
+def backtest(panel: Panel, config: Config, fit: Fit, on_window: OnWindow = silent) -> Backtest:
     """Fit and forecast over the folds of a resolved configuration.
 
     Args:
         panel: Regular series.
         config: Resolved settings; `refit` tells whether each fold trains anew.
         fit: `training.fit`, or the same with progress shown.
+        on_window: Called after each window that Theta or ETS is fitted to.
 
     Raises:
         InvalidInputError: No series is long enough for a training window and a fold.
@@ -58,7 +60,7 @@ def backtest(panel: Panel, config: Config, fit: Fit) -> Backtest:
         pieces.append(_forecast(model, panel, config, parts, first, cutoffs[-1]))
     season = int(config.data.season_length or 1)
     rows = np.concatenate(cutoffs)
-    whole = judging.with_baselines(judging.joined(pieces), panel, rows, season)
+    whole = judging.with_baselines(judging.joined(pieces), panel, rows, season, on_window)
     within = Bounds.of(config.bounds, panel.ids)  # known to all: the baselines keep them too
     kept = {name: within.points(values, whole.series) for name, values in whole.forecasts.items()}
     whole = replace(whole, forecasts=kept)

@@ -17,6 +17,7 @@ from forecaster.predicting import export, require_folder, require_format
 from forecaster.predicting import predict as forecast
 from forecaster.registry import Registry
 from forecaster.reports.plots import plot_forecasts, require_plot
+from forecaster.statistical import OnWindow, silent
 from forecaster.store import Store
 from forecaster.words import listed
 from forecaster.workspace import Workspace, load_config
@@ -114,6 +115,7 @@ def train(
     name: str,
     flags: Mapping[str, Any],
     on_epoch: OnEpoch,
+    on_window: OnWindow = silent,
     warm_start: str | None = None,
 ) -> TrainResult:
     """Train on stored series, from a version's weights when asked; put the result into service."""
@@ -122,7 +124,8 @@ def train(
     config, _ = load_config(workspace, flags)
     forecaster = api.Forecaster.of(config)
     start = None if warm_start is None else registry.find(name, warm_start)
-    forecaster.fit(Store(workspace.data).read(list(ids) or None), on_epoch, warm_start=start)
+    frame = Store(workspace.data).read(list(ids) or None)
+    forecaster.fit(frame, on_epoch, on_window=on_window, warm_start=start)
     version = registry.save(name, forecaster.model, forecaster.about, forecaster.judged)
     return TrainResult(
         **_outcome(forecaster.evaluated),
@@ -139,12 +142,14 @@ def backtest(
     flags: Mapping[str, Any],
     output: Path | None,
     on_epoch: OnEpoch,
+    on_window: OnWindow = silent,
 ) -> BacktestResult:
     """Judge settings on stored series; write every forecast when asked, skill or not."""
     require_folder(output)
     require_format(output)
     config, _ = load_config(workspace, {**flags, "refit_all": False})
-    evaluated = api.evaluate(Store(workspace.data).read(list(ids) or None), config, on_epoch)
+    frame = Store(workspace.data).read(list(ids) or None)
+    evaluated = api.evaluate(frame, config, on_epoch, on_window)
     if output:
         export(evaluated.backtest.folds.to_frame(), output)
     if config.evaluation.require_skill:

@@ -16,6 +16,7 @@ from forecaster.baselines import of_season
 from forecaster.checks import Checks, check, thirds
 from forecaster.errors import QualityGateError
 from forecaster.series import Panel
+from forecaster.statistical import OnWindow, silent
 
 SIGNIFICANCE = 0.05
 READABLE = 1e4  # figures from here on are written with an exponent
@@ -176,7 +177,9 @@ def baselines(
     }
 
 
-def with_baselines(folds: Folds, panel: Panel, cutoffs: Ints, season: int) -> Folds:
+def with_baselines(
+    folds: Folds, panel: Panel, cutoffs: Ints, season: int, on_window: OnWindow = silent
+) -> Folds:
     """Forecast the windows of all folds by every baseline, from the rows up to each cutoff."""
     horizon, starts = folds.y.shape[1], panel.offsets[folds.series]
     found = baselines(panel, cutoffs, folds.series, horizon, season)
@@ -184,7 +187,7 @@ def with_baselines(folds: Folds, panel: Panel, cutoffs: Ints, season: int) -> Fo
     if not notes[0]:
         for name in statistical.STATISTICAL:
             found[name], note = statistical.forecast(
-                name, panel.y, starts, cutoffs, horizon, season
+                name, panel.y, starts, cutoffs, horizon, season, on_window
             )
             notes.append(note)
     kept = tuple(note[:1].upper() + note[1:] for note in notes if note)

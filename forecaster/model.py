@@ -26,6 +26,7 @@ from forecaster.runtime import Network
 from forecaster.scaling import Scaling
 from forecaster.series import Panel
 from forecaster.splits import Split
+from forecaster.statistical import OnWindow, silent
 from forecaster.windows import rows_after, rows_before
 
 WINDOWS_AT_ONCE = 4096  # contexts gathered together: bounds memory, whatever the number of cutoffs
@@ -249,13 +250,19 @@ class Model:
         )
 
     def _baseline(
-        self, name: str, panel: Panel, series: Ints, cutoffs: Ints, horizon: int
+        self,
+        name: str,
+        panel: Panel,
+        series: Ints,
+        cutoffs: Ints,
+        horizon: int,
+        on_window: OnWindow = silent,
     ) -> tuple[Floats, str]:
         """Forecast windows by a baseline, and say which it could not be fitted to."""
         season = int(self.config.data.season_length or 1)
         asked = panel.y, panel.offsets[series], cutoffs, horizon, season
         if name in statistical.STATISTICAL:
-            return statistical.forecast(name, *asked)
+            return statistical.forecast(name, *asked, on_window)
         return baselines.forecast(name, *asked), ""
 
     def _rolled(self, context: Floats, known: Floats | None, places: Ints, horizon: int) -> Floats:
@@ -300,7 +307,7 @@ class Model:
         deviates = mixed.distribution.deviate_of(truth)
         return replace(model, fallback=self.fallback.calibrated(deviates, forecast.places))
 
-    def with_fallback(self, panel: Panel, cutoffs: Ints) -> Model:
+    def with_fallback(self, panel: Panel, cutoffs: Ints, on_window: OnWindow = silent) -> Model:
         """Return the model with each series left to a baseline that the network does not beat.
 
         Theta and ETS are among the baselines where these windows are not too many.
@@ -308,6 +315,7 @@ class Model:
         Args:
             panel: Regular series.
             cutoffs: Validation windows: neither trained on nor tested `(window,)`.
+            on_window: Called after each window that Theta or ETS is fitted to.
         """
         known = known_in_panel(panel, cutoffs, self.config)
         forecast = self._by_network(panel, cutoffs, self.horizon, known)
@@ -317,7 +325,9 @@ class Model:
         if not statistical.left_out(panel.offsets[forecast.series], cutoffs, season):
             names += statistical.STATISTICAL
         for name in names:
-            values, _ = self._baseline(name, panel, forecast.series, cutoffs, self.horizon)
+            values, _ = self._baseline(
+                name, panel, forecast.series, cutoffs, self.horizon, on_window
+            )
             candidates[name] = forecast.within.points(values, forecast.series)
         truth = panel.y[rows_after(cutoffs, self.horizon)]
         errors = {name: np.abs(found - truth).mean(axis=1) for name, found in candidates.items()}

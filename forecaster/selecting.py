@@ -45,12 +45,14 @@ class Candidate:
         settings: What it sets.
         score: Mean absolute error on the validation windows, scaled as MASE is; None if it failed.
         seconds: What trying it took.
+        reason: Why it has no score; empty when it has one.
     """
 
     name: str
     settings: dict[str, Any]
     score: float | None
     seconds: float
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,29 +109,32 @@ def select(panel: Panel, asked: Config, resolved: Config, fit: Fit) -> Selection
     tried = []
     for name, settings in options.items():
         begin = time.monotonic()
-        score = _score(seen, quick.replace(**settings), parts, fit)
-        tried.append(Candidate(name, settings, score, round(time.monotonic() - begin, 2)))
+        score, reason = _score(seen, quick.replace(**settings), parts, fit)
+        seconds = round(time.monotonic() - begin, 2)
+        tried.append(Candidate(name, settings, score, seconds, reason))
     chosen = _best(tried)
     left = None if budget is None else budget * (1 - TRYING_SHARE)
     return Selection(tuple(tried), chosen, resolved.replace(**chosen.settings, time_budget=left))
 
 
-def _score(panel: Panel, config: Config, parts: splits.Split, fit: Fit) -> float | None:
-    """Train a candidate and score it on validation windows, spread evenly over them."""
+def _score(panel: Panel, config: Config, parts: splits.Split, fit: Fit) -> tuple[float | None, str]:
+    """Train a candidate and score it on validation windows, spread evenly; or say why not."""
     try:
         model = fit(panel, config, parts)
-    except ForecasterError:  # it diverged: the others may not
-        return None
+    except ForecasterError as error:  # it diverged: the others may not
+        return None, error.message
     windows = splits.val_cutoffs(panel, parts, model.lookback, model.horizon)
     if not len(windows):
-        return None
+        return None, "No window lies in the validation rows."
     some = spread(windows, SCORED_WINDOWS)
     forecast = model.forecast(panel, some, known=known_in_panel(panel, some, config))
     truth = panel.y[rows_after(some, model.horizon)]
     train = panel.head(parts.train_stop)
     scale = metrics.mase_scales(train.y, train.offsets, int(config.data.season_length or 1))
     score = metrics.mase(truth, forecast.values, scale[forecast.series]).value
-    return score if np.isfinite(score) else None
+    if not np.isfinite(score):
+        return None, "No train rows change, so that MASE has no denominator."
+    return score, ""
 
 
 def _best(tried: list[Candidate]) -> Candidate:

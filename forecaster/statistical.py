@@ -18,6 +18,7 @@ ROWS = 500  # that a fit sees, the last before its cutoff; four seasons when the
 MOST_WINDOWS = 2_000
 MOST_ROWS = 500_000  # over all windows: two minutes of one core, about
 FEWEST_ROWS = 10  # what statsmodels asks for
+OnWindow = Callable[[str, int, int], None]  # name, windows done, windows in all
 FAILURES = (ValueError, ArithmeticError, IndexError)
 
 
@@ -42,8 +43,19 @@ def left_out(starts: Ints, cutoffs: Ints, season_length: int) -> str:
     return ""
 
 
+def silent(name: str, done: int, windows: int) -> None:
+    """Show nothing of the windows that are done."""
+    del name, done, windows
+
+
 def forecast(
-    name: str, y: Floats, starts: Ints, cutoffs: Ints, horizon: int, season_length: int
+    name: str,
+    y: Floats,
+    starts: Ints,
+    cutoffs: Ints,
+    horizon: int,
+    season_length: int,
+    on_window: OnWindow = silent,
 ) -> tuple[Floats, str]:
     """Fit and forecast many windows of many series, each from its own rows alone.
 
@@ -54,6 +66,7 @@ def forecast(
         cutoffs: Row of the last value that each window may see, `(window,)`.
         horizon: Steps to forecast.
         season_length: Steps in a season; with less than two of them there is no season.
+        on_window: Called after each window.
 
     Returns:
         Forecasts `(window, horizon)`, and what to say of the windows that could not be fitted and
@@ -73,6 +86,7 @@ def forecast(
             values = _one(fitted, seen, horizon, season_length)
             failed += values is None
             found[window] = seen[-1] if values is None else values
+            on_window(name, window + 1, len(cutoffs))
     if not failed:
         return found, ""
     return found, f"{name} is the last value in {counted(failed, 'window')} that it could not fit."

@@ -25,6 +25,7 @@ from forecaster.networks.builder import build
 from forecaster.networks.onnx_graph import to_onnx
 from forecaster.networks.windowed import Rows, Shuffled, Windowed
 from forecaster.series import Panel
+from forecaster.statistical import OnWindow, silent
 from forecaster.windows import spread
 
 keras = backend.import_keras()
@@ -64,6 +65,7 @@ def fit(
     parts: splits.Split,
     on_epoch: OnEpoch = lambda _: None,
     start: Start | None = None,
+    on_window: OnWindow = silent,
 ) -> Model:
     """Train one network on the train rows of a panel.
 
@@ -73,6 +75,7 @@ def fit(
         parts: What is train and what validation.
         on_epoch: Called after each epoch.
         start: What to continue from; random weights and fresh scalers when None.
+        on_window: Called after each window that Theta or ETS is fitted to, to be a fallback.
 
     Raises:
         InvalidInputError: No training window fits.
@@ -91,7 +94,7 @@ def fit(
     ]
     model = _train(panel, config, state, plans, start)
     if config.evaluation.fallback == "baseline":
-        model = model.with_fallback(panel, val)
+        model = model.with_fallback(panel, val, on_window)
     return model.calibrated(panel, val)
 
 

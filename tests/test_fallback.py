@@ -96,7 +96,10 @@ def test_theta_stands_in_where_it_is_best_and_forecasts_what_comes(fitted, tmp_p
     assert judged.with_fallback(panel, some).fallback.chosen[place] != "theta"
     assert any("theta and ets are left out" in line for line in fitted.evaluated.panel.notices)
     monkeypatch.setattr(statistical, "MOST_WINDOWS", 10)
-    model = judged.with_fallback(panel, some).calibrated(panel, some)
+    shown = []
+    model = judged.with_fallback(panel, some, lambda *seen: shown.append(seen))
+    assert shown[:1] + shown[-1:] == [("theta", 1, 9), ("ets", 9, 9)]
+    model = model.calibrated(panel, some)
     assert model.fallback.chosen[place] == "theta"
     artifacts.save(model, tmp_path / "m", {})
     found = predict(artifacts.load(tmp_path / "m"), panel).frame

@@ -158,7 +158,7 @@ def test_judged_weights_that_do_not_fit_are_told(parent):
 
 
 def test_the_command_line_names_the_parent(parent, tmp_path):
-    from forecaster.cli.tables import training_text
+    from forecaster.cli.tables import training_text, windows
     from forecaster.jobs import train
     from forecaster.store import Store
     from forecaster.workspace import Workspace
@@ -169,9 +169,13 @@ def test_the_command_line_names_the_parent(parent, tmp_path):
     version = registry.save("m", parent[1].model, parent[1].about, parent[1].judged)
     settings = {"epochs": 1, "learning_rate": 0.02}
     with pytest.raises(NotFoundError, match="no version 'nope'") as raised:
-        train(workspace, (), "m", settings, lambda _: None, "nope")
+        train(workspace, (), "m", settings, lambda _: None, warm_start="nope")
     assert version in raised.value.hint
-    result = train(workspace, (), "m", settings, lambda _: None, "champion")
+    shown = []
+    show = windows(lambda _, label: shown.append(label))
+    result = train(workspace, (), "m", settings, lambda _: None, show, "champion")
+    assert shown[0] == "theta: 1 of 4 windows"  # while the judgement fits it
+    assert shown[-1] == "ets: 4 of 4 windows"
     assert f"continued from version {version}, with its network" in training_text(result)
     manifest = json.loads((registry.find("m", "champion") / "manifest.json").read_text())
     assert manifest["warm_start"]["version"] == version

@@ -29,14 +29,13 @@ def backtest(ids: tuple[str, ...], output: str | None, **flags: Any) -> int:
         raise click.BadParameter("name a file: stdout has the scores.", param_hint="--output")
     from forecaster.cli.output import emit, notice, progress
     from forecaster.cli.session import current
-    from forecaster.cli.tables import backtest_text, epochs
+    from forecaster.cli.tables import backtest_text, epochs, windows
     from forecaster.jobs import backtest as run
 
     workspace = current().workspace()
     with progress("Backtest", total=None) as advance:
-        result = run(
-            workspace, ids, flags, Path(output) if output else None, on_epoch=epochs(advance)
-        )
+        path = Path(output) if output else None
+        result = run(workspace, ids, flags, path, epochs(advance), windows(advance))
     for line in result.notices:
         notice(line)
     emit(result.to_dict(), backtest_text(result))

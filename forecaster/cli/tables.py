@@ -34,6 +34,15 @@ def epochs(advance: Callable[..., None]) -> Callable[[Progress], None]:
     return show
 
 
+def windows(advance: Callable[..., None]) -> Callable[[str, int, int], None]:
+    """Return a callback that shows each window that a baseline is fitted to."""
+
+    def show(name: str, done: int, total: int) -> None:
+        advance(1, f"{name}: {done:,} of {counted(total, 'window')}")
+
+    return show
+
+
 def training_text(result: TrainResult) -> str:
     """Say what was trained, on what, and how it ended."""
     network, fit, again = result.config.network, result.judged, result.published
@@ -83,7 +92,13 @@ def selection_text(selection: Selection | None) -> str:
         f"{each.name} {'failed' if each.score is None else format(each.score, '.4g')}"
         for each in selection.candidates
     )
-    return f"Chosen on validation: start from the {selection.chosen.name} (MASE there: {scores}).\n"
+    failed = "".join(
+        f"The {each.name} failed: {each.reason}\n" for each in selection.candidates if each.reason
+    )
+    return (
+        f"Chosen on validation: start from the {selection.chosen.name} (MASE there: {scores}).\n"
+        f"{failed}"
+    )
 
 
 def backtest_text(result: BacktestResult) -> str:

@@ -37,12 +37,12 @@ def train(ids: tuple[str, ...], name: str, warm_start: str | None, **flags: Any)
     """
     from forecaster.cli.output import emit, notice, progress
     from forecaster.cli.session import current
-    from forecaster.cli.tables import backtest_text, epochs, training_text
+    from forecaster.cli.tables import backtest_text, epochs, training_text, windows
     from forecaster.jobs import train as run
 
     workspace = current().workspace()
     with progress("Training", total=None) as advance:
-        result = run(workspace, ids, name, flags, epochs(advance), warm_start)
+        result = run(workspace, ids, name, flags, epochs(advance), windows(advance), warm_start)
     for line in result.notices:
         notice(line)
     emit(result.to_dict(), f"{training_text(result)}\n\n{backtest_text(result)}")
