@@ -268,8 +268,7 @@ def evaluate(
     refused, as the settings say. With an earlier version to continue from, nothing is compared: the
     settings are its own.
     """
-    from forecaster import training
-    from forecaster.backtesting import backtest as run
+    from forecaster import backtesting, training
     from forecaster.selecting import select
 
     panel = series.prepare(frame, config.data)
@@ -282,7 +281,9 @@ def evaluate(
     fit = partial(training.fit, on_epoch=on_epoch, start=start, on_window=on_window)
     selection = None if earlier else select(panel, config, resolved, fit)
     chosen = resolved if selection is None else selection.config
-    backtest = run(panel, chosen, fit, on_window)
+    left = 1.0 if selection is None else selection.budget_left
+    fit = partial(fit, share=left / len(backtesting.fits_of(chosen)))
+    backtest = backtesting.backtest(panel, chosen, fit, on_window)
     state = backtest.models[-1].scaling.align(panel, chosen.scaling)
     notices = state.notices(panel, asked=chosen.scaling.transform == "log")
     panel = replace(panel, notices=(*panel.notices, *notices))
@@ -365,7 +366,8 @@ def _refitted(evaluated: Evaluated, judged: Model, on_epoch: OnEpoch) -> Model:
     parts = splits.of_config(panel, config)
     unseen = splits.held_out_cutoffs(panel, parts, judged.lookback, judged.horizon)
     start = None if evaluated.earlier is None else evaluated.earlier.published
-    return training.refit(panel, judged.calibrated(panel, unseen), on_epoch, start)
+    left = 1.0 if evaluated.selection is None else evaluated.selection.budget_left
+    return training.refit(panel, judged.calibrated(panel, unseen), on_epoch, start, left)
 
 
 def _digest(panel: Panel) -> str:

@@ -46,13 +46,8 @@ def backtest(panel: Panel, config: Config, fit: Fit, on_window: OnWindow = silen
     Raises:
         InvalidInputError: No series is long enough for a training window and a fold.
     """
-    spec = config.evaluation
-    count = int(spec.folds or 1)
-    refits = [(0, count)] if spec.refit == "never" else [(number, 1) for number in range(count)]
-    if config.training.time_budget:
-        config = config.replace(time_budget=config.training.time_budget / len(refits))
     models, pieces, cutoffs = [], [], []
-    for first, folds in refits:
+    for first, folds in fits_of(config):
         parts = splits.of_config(panel, config, first)
         model = fit(panel, config, parts)
         models.append(model)
@@ -65,6 +60,18 @@ def backtest(panel: Panel, config: Config, fit: Fit, on_window: OnWindow = silen
     kept = {name: within.points(values, whole.series) for name, values in whole.forecasts.items()}
     whole = replace(whole, forecasts=kept)
     return Backtest(whole, judging.judge(whole), tuple(models))
+
+
+def fits_of(config: Config) -> list[tuple[int, int]]:
+    """List what is fitted anew: the first fold of each fit, and how many it forecasts.
+
+    >>> fits_of(Config.of(folds=3)), fits_of(Config.of(folds=3, refit="each"))
+    ([(0, 3)], [(0, 1), (1, 1), (2, 1)])
+    """
+    count = int(config.evaluation.folds or 1)
+    if config.evaluation.refit == "never":
+        return [(0, count)]
+    return [(number, 1) for number in range(count)]
 
 
 def _cutoffs(model: Model, panel: Panel, config: Config, parts: splits.Split, folds: int) -> Ints:

@@ -62,6 +62,7 @@ class Selection:
     candidates: tuple[Candidate, ...]
     chosen: Candidate
     config: Config
+    budget_left: float = 1 - TRYING_SHARE  # of the time budget
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for manifests and `--json`."""
@@ -113,8 +114,7 @@ def select(panel: Panel, asked: Config, resolved: Config, fit: Fit) -> Selection
         seconds = round(time.monotonic() - begin, 2)
         tried.append(Candidate(name, settings, score, seconds, reason))
     chosen = _best(tried)
-    left = None if budget is None else budget * (1 - TRYING_SHARE)
-    return Selection(tuple(tried), chosen, resolved.replace(**chosen.settings, time_budget=left))
+    return Selection(tuple(tried), chosen, resolved.replace(**chosen.settings))
 
 
 def _score(panel: Panel, config: Config, parts: splits.Split, fit: Fit) -> tuple[float | None, str]:

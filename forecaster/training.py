@@ -66,6 +66,7 @@ def fit(
     on_epoch: OnEpoch = lambda _: None,
     start: Start | None = None,
     on_window: OnWindow = silent,
+    share: float = 1.0,
 ) -> Model:
     """Train one network on the train rows of a panel.
 
@@ -76,6 +77,7 @@ def fit(
         on_epoch: Called after each epoch.
         start: What to continue from; random weights and fresh scalers when None.
         on_window: Called after each window that Theta or ETS is fitted to, to be a fallback.
+        share: Of the time budget, that is left for this fit and its refit.
 
     Raises:
         InvalidInputError: No training window fits.
@@ -89,7 +91,7 @@ def fit(
     train = splits.train_cutoffs(panel, parts, lookback, horizon)
     val = splits.val_cutoffs(panel, parts, lookback, horizon)
     plans = [
-        _Search(train, val, config, partial(_numbered, on_epoch, number))
+        _Search(train, val, config, partial(_numbered, on_epoch, number), share)
         for number in range(1, config.training.ensemble + 1)
     ]
     model = _train(panel, config, state, plans, start)
@@ -103,6 +105,7 @@ def refit(
     judged: Model,
     on_epoch: OnEpoch = lambda _: None,
     start: Start | None = None,
+    share: float = 1.0,
 ) -> Model:
     """Train again on every row, for the epochs that early stopping found best on fewer rows.
 
@@ -114,13 +117,14 @@ def refit(
         judged: The model that early stopping chose.
         on_epoch: Called after each epoch.
         start: What to continue from; random weights and fresh scalers when None.
+        share: Of the time budget, as the fit had it.
     """
     config = judged.config
     parts = splits.split(panel, val_size=0, test_size=0, gap=0)
     train = splits.train_cutoffs(panel, parts, judged.lookback, judged.horizon)
     state = _state(panel, config, start)
     plans = [
-        _Replay(train, member, config, partial(_numbered, on_epoch, number))
+        _Replay(train, member, config, partial(_numbered, on_epoch, number), share)
         for number, member in enumerate(judged.trained.members, 1)
     ]
     model = _train(panel, config, state, plans, start)
@@ -249,14 +253,15 @@ Weights = dict[str, list[Any]]
 class _Search:
     """Train until the validation loss stops falling, and keep the best epoch's weights."""
 
-    def __init__(self, train: Ints, val: Ints, config: Config, on_epoch: OnEpoch) -> None:
+    def __init__(
+        self, train: Ints, val: Ints, config: Config, on_epoch: OnEpoch, share: float
+    ) -> None:
         spec = config.training
         self.train, self.val, self.epochs = train, val, spec.epochs
         self.monitor = "val_loss" if len(val) else "loss"
         self.shrinkage = None if spec.shrink else 1.0  # None: found on validation
-        share = (SEARCH_SHARE if spec.refit_all else 1.0) / spec.ensemble
-        budget = None if spec.time_budget is None else spec.time_budget * share
-        self.watch = _Watch(budget, self.epochs, on_epoch)
+        share *= (SEARCH_SHARE if spec.refit_all else 1.0) / spec.ensemble
+        self.watch = _Watch(spec.time_budget, share, self.epochs, on_epoch)
         self.stopper = keras.callbacks.EarlyStopping(
             monitor=self.monitor, patience=spec.patience, restore_best_weights=True
         )
@@ -283,13 +288,14 @@ class _Replay:
 
     monitor = "loss"
 
-    def __init__(self, train: Ints, earlier: Member, config: Config, on_epoch: OnEpoch) -> None:
+    def __init__(
+        self, train: Ints, earlier: Member, config: Config, on_epoch: OnEpoch, share: float
+    ) -> None:
         self.train, self.val, self.epochs = train, train[:0], earlier.best_epoch
         self.shrinkage = earlier.shrinkage
         rates = earlier.history["learning_rate"]
-        budget = config.training.time_budget
-        share = (1 - SEARCH_SHARE) / config.training.ensemble
-        self.watch = _Watch(None if budget is None else budget * share, self.epochs, on_epoch)
+        share *= (1 - SEARCH_SHARE) / config.training.ensemble
+        self.watch = _Watch(config.training.time_budget, share, self.epochs, on_epoch)
         self.schedule = keras.callbacks.LearningRateScheduler(lambda epoch, _: rates[epoch])
 
     @property
@@ -406,9 +412,10 @@ def _keep(network: Any, start: Weights, learnt: Weights, share: float) -> None:
 class _Watch(KerasCallback):  # type: ignore[misc]
     """Reports epochs and stops when the time is up."""
 
-    def __init__(self, budget: float | None, epochs: int, on_epoch: OnEpoch) -> None:
+    def __init__(self, budget: float | None, share: float, epochs: int, on_epoch: OnEpoch) -> None:
         super().__init__()
-        self.budget, self.deadline = budget, float("inf")
+        self.seconds = None if budget is None else budget * share
+        self.deadline = float("inf")
         self.epochs = epochs
         self.on_epoch = on_epoch
         self.stopped_by = ""
@@ -416,8 +423,8 @@ class _Watch(KerasCallback):  # type: ignore[misc]
 
     def begin(self) -> None:
         """Start the clock."""
-        if self.budget is not None:
-            self.deadline = time.monotonic() + self.budget
+        if self.seconds is not None:
+            self.deadline = time.monotonic() + self.seconds
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         del batch, logs

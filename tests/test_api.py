@@ -8,7 +8,7 @@ import pytest
 from series_made import QUICK, frame_of, panel_of
 
 import forecaster
-from forecaster import Forecaster, judging, presets
+from forecaster import Forecaster, judging, presets, training
 from forecaster.config import Config, EvaluationSpec
 from forecaster.errors import ForecasterError, InvalidInputError, QualityGateError
 from forecaster.intervals import KEPT, Distribution, calibrate
@@ -543,12 +543,20 @@ def test_a_baseline_without_error_is_called_exact():
     assert verdict.startswith("No skill: drift is exact")
 
 
-def test_a_time_budget_is_shared_by_the_fits_of_a_backtest():
+def test_a_time_budget_is_shared_by_the_fits_of_a_backtest_and_kept_as_asked(monkeypatch):
+    shares, fit = [], training.fit
+
+    def spy(*args, share, **options):
+        shares.append(share)
+        return fit(*args, share=share, **options)
+
+    monkeypatch.setattr(training, "fit", spy)
     settings = QUICK | {"epochs": 10_000, "patience": 10_000, "learning_rate": 1e-6, "folds": 2}
     result = forecaster.backtest(frame_of("a"), **settings, refit="each", time_budget=2)
     members = [member for model in result.models for member in model.trained.members]
-    assert sum(member.seconds for member in members) < 12  # tracing comes on top
     assert {member.stopped_by for member in members} == {"time budget"}
+    assert shares == [0.5, 0.5]
+    assert {model.config.training.time_budget for model in result.models} == {2}
 
 
 def test_csv_keeps_every_digit():

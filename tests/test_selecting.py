@@ -103,7 +103,8 @@ def test_trying_takes_a_share_of_the_time_budget():
 
     selection = selection_of(panel_of("a"), fit, time_budget=30)
     assert budgets == [pytest.approx(4)] * 3
-    assert selection.config.training.time_budget == pytest.approx(18)
+    assert selection.budget_left == pytest.approx(0.6)
+    assert selection.config.training.time_budget == 30  # as asked: a loaded model has it again
 
 
 def test_the_choice_is_what_is_trained():

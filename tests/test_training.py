@@ -141,6 +141,16 @@ def test_the_time_budget_ends_training():
     assert trained.epochs < 1000
 
 
+def test_a_fit_and_its_refit_keep_to_their_share_of_the_time_budget(monkeypatch):
+    seconds = []
+    monkeypatch.setattr(training._Watch, "begin", lambda watch: seconds.append(watch.seconds))
+    panel = panel_of("a")
+    config = presets.resolve(Config.of(**QUICK | {"epochs": 1, "time_budget": 30}), panel)
+    model = training.fit(panel, config, parts_of(panel, config), share=0.5)
+    training.refit(panel, model, share=0.5)
+    assert seconds == [pytest.approx(9), pytest.approx(6)]
+
+
 def test_divergence_is_an_error_that_says_what_to_do(monkeypatch):
     monkeypatch.setitem(
         __import__("forecaster.networks.windowed", fromlist=["LOSSES"]).LOSSES,
