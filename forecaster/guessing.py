@@ -31,6 +31,7 @@ from forecaster.frequencies import (
 REGULAR_SHARE = 0.5
 # Markets with a rare weekend session (a budget day, a festival) are still business-daily.
 WEEKEND_SHARE = 0.05
+FEWEST_APART = 5  # rows that several weekdays apart may be days of any week
 
 
 def infer_frequency(ds: pd.Index[Any]) -> str | None:
@@ -70,6 +71,13 @@ def cannot_tell(ds: pd.DatetimeIndex, where: str = "") -> InvalidInputError:
     if len(ds) < 2:
         return InvalidInputError(
             f"The frequency {where}needs at least 2 different timestamps but found {len(ds)}.", hint
+        )
+    if (day := int(ds[0].day)) != 1 and (ds.day == day).all() and ds.is_normalized:
+        return InvalidInputError(
+            f"The frequency {where}cannot be told: its {len(ds)} timestamps from {ds[0]} to {ds[-1]} "
+            f"stand on day {day} of a month, and a month is counted from its first or its last day.",
+            f"Write them as months, such as {ds[0]:%Y-%m}, or as month starts, such as "
+            f"{ds[0]:%Y-%m}-01.",
         )
     counts = Counter(np.diff(microseconds(ds)).tolist()).most_common(4)
     found = ", ".join(f"{pd.Timedelta(step, 'us')} ({count}x)" for step, count in counts)
@@ -174,6 +182,7 @@ class _Steps:
                 self._put(found, daily, *self._monthly(place))
             self._put(found, daily, *self._weekly())
             self._put(found, daily, *self._business())
+            self._put(found, daily, *self._business_days_apart())
             step, fits = self.common_step(self.days)
             self._put(found, daily & fits, step, "D")
         if (found == "").any():
@@ -230,6 +239,13 @@ class _Steps:
         single = self.differences(ordinals) <= 1  # a weekend session does not advance
         share = np.add.reduceat(single.astype(np.float64), self.first_step) / (self.lengths - 1)
         return (rare & (days > work) & (share >= REGULAR_SHARE)).astype(np.int64), "B"
+
+    def _business_days_apart(self) -> tuple[np.ndarray, str]:
+        """Every second weekday and the like; of few rows that would be a guess."""
+        step, fits = self.common_step(business_ordinals(self.days))
+        fits &= self.every(weekdays(self.days) < 5) & (self.lengths > FEWEST_APART)
+        last = self.offsets[1:] - 1
+        return np.where(fits & (self.days[last] - self.days[self.starts] > 6), step, 0), "B"
 
     def _majority(self, series: int) -> str:
         """Return what three steps in four agree on; the odd rows are left to the caller."""

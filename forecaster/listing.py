@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from forecaster.store import Store
 
 LAST_ROWS = 5
+FEW = 5  # rows that do not tell a frequency for certain
 
 # What a defect is called, and whether training refuses it by default.
 WORDS = {
@@ -107,6 +109,8 @@ def describe(store: Store, unique_id: str) -> Description:
 def check(store: Store, ids: Sequence[str] = ()) -> list[Problem]:
     """Return every defect of some series (all when none is named), errors first in each.
 
+    Last come the series that cannot be trained together with the others.
+
     Everything is read and compared with the digests taken when it was stored.
 
     Raises:
@@ -123,7 +127,31 @@ def check(store: Store, ids: Sequence[str] = ()) -> list[Problem]:
         if uid in damaged:
             found.append(Problem(uid, "damaged", True, damaged[uid]))
         found.extend(problems_of(uid, entries[uid]))
-    return found
+    return found + _apart({uid: entries[uid] for uid in ids or entries})
+
+
+def _apart(entries: Mapping[str, Entry]) -> list[Problem]:
+    """Name the series that cannot be trained with the others, because their frequency differs.
+
+    Those of few rows are left out: training lets the longer ones decide for them.
+    """
+    kinds = {
+        uid: str(entry.frequency)
+        for uid, entry in sorted(entries.items())
+        if entry.frequency is not None and entry.rows > FEW
+    }
+    ((usual, count),) = Counter(kinds.values()).most_common(1) or [("", 0)]
+    return [
+        Problem(
+            uid,
+            "frequency",
+            False,
+            f"its frequency is {kind}, but {usual} that of {count} others: `train` refuses them "
+            "together; name the series of one frequency",
+        )
+        for uid, kind in kinds.items()
+        if kind != usual
+    ]
 
 
 def problems_of(unique_id: str, entry: Entry) -> list[Problem]:

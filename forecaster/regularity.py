@@ -54,7 +54,7 @@ def regularise(rows: Rows, spec: DataSpec) -> tuple[str | None, str | None]:
     if integer_step(spec.frequency):
         raise InvalidInputError(
             f"Steps of {spec.frequency} need integers, but the column ds holds dates.",
-            "Pass a pandas alias such as h, D, B or MS as --frequency, or give integers.",
+            "Give integers, or train with a pandas alias such as h, D, B or MS as --frequency.",
         )
     frequency = parse(spec.frequency).alias if spec.frequency else _agreed(rows, ds)
     calendar = spec.calendar
@@ -200,7 +200,7 @@ def _gaps(
         raise InvalidInputError(
             f"With steps of {step}, {total} of {total + present} timestamps have no row: "
             f"{rows.describe(gaps > 0, what, 'before')}.",
-            "Pass the frequency that the rows have with --frequency.",
+            "Train with the --frequency that the rows have.",
         )
     rows.notices.append(
         f"Filled {rows.describe(gaps > 0, what, 'before')}: {counted(total, 'missing timestamp')} of step "
@@ -229,6 +229,6 @@ def _blank(rows: Rows, new: np.ndarray) -> None:
 def _off_grid(rows: Rows, found: np.ndarray, step: str) -> InvalidInputError:
     return InvalidInputError(
         f"The data has {rows.describe(found, f'timestamp{{s}} off the grid of {step}')}.",
-        "Remove or round them, convert them to their local time zone, or pass another --frequency "
-        "or --calendar.",
+        "Remove or round them, convert them to their local time zone, or train with another "
+        "--frequency or --calendar.",
     )

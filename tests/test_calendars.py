@@ -326,8 +326,21 @@ def test_irregular_times_are_told_with_their_differences():
     with pytest.raises(InvalidInputError, match=r"irregular, most often .*Pass --frequency"):
         infer_frequency(pd.DatetimeIndex(times))
     fifteenth = pd.DatetimeIndex(["2024-01-15", "2024-02-15", "2024-03-15", "2024-04-15"])
-    with pytest.raises(InvalidInputError, match=r"31 days 00:00:00 \(2x\)"):
+    with pytest.raises(InvalidInputError, match=r"on day 15 of a month.*such as 2024-01-01\."):
         infer_frequency(fifteenth)
+
+
+@pytest.mark.parametrize("frequency", ["2B", "3B"])
+def test_weekdays_apart_are_counted_in_weekdays(frequency):
+    line = pd.date_range("2024-01-01", periods=12, freq=frequency)
+    assert infer_frequency(line) == frequency
+    assert infer_frequency(line.delete(5)) == frequency
+    found, regular = positions(line, np.zeros(12, dtype=int), frequency)
+    assert regular.all()
+    np.testing.assert_array_equal(found, np.arange(12))
+    np.testing.assert_array_equal(
+        future(line[-1], 3, frequency), pd.date_range(line[-1], periods=4, freq=frequency)[1:]
+    )
 
 
 def test_one_row_is_not_enough():
