@@ -25,9 +25,9 @@ from forecaster.statistical import OnWindow
 
 if TYPE_CHECKING:
     from forecaster.backtesting import Backtest
+    from forecaster.planning import OnEpoch, Progress
     from forecaster.selecting import Selection
     from forecaster.series import Panel
-    from forecaster.training import OnEpoch, Progress
 
 
 ABOUT = (
@@ -189,7 +189,7 @@ class Forecaster:
 
     def keras_networks(self) -> list[Any]:
         """Build the `keras.Model` of each network of the ensemble again, with its weights."""
-        from forecaster.training import networks_of
+        from forecaster.weights import networks_of
 
         return networks_of(self.model)
 

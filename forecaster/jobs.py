@@ -24,9 +24,9 @@ from forecaster.workspace import Workspace, load_config
 
 if TYPE_CHECKING:
     from forecaster.judging import Judgement
+    from forecaster.planning import OnEpoch
     from forecaster.selecting import Selection
     from forecaster.sources.layout import Columns
-    from forecaster.training import OnEpoch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import io
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import h5py
 import numpy as np
 
 from forecaster import backend, scaling, splits
 from forecaster.arrays import Ints
 from forecaster.config import Config
 from forecaster.continuing import Start
-from forecaster.errors import DamagedError, ForecasterError
+from forecaster.errors import ForecasterError
 from forecaster.intervals import uncalibrated
 from forecaster.losses import Sizes
 from forecaster.model import Member, Model, Trained, input_features, known_ahead
 from forecaster.networks.builder import build
 from forecaster.networks.onnx_graph import to_onnx
-from forecaster.networks.windowed import Rows, Shuffled, Windowed
+from forecaster.networks.windowed import VAL_BATCH, Rows, Shuffled, Windowed
+from forecaster.planning import OnEpoch, Plan, Progress, Replay, Search
 from forecaster.series import Panel
+from forecaster.shrinking import Weights, best_share, keep, linear_weights
 from forecaster.statistical import OnWindow, silent
-from forecaster.windows import spread
+from forecaster.weights import continue_from, weights_of
 
 keras = backend.import_keras()
-KerasCallback: Any = keras.callbacks.Callback
 
 XLA_PAYS = (
     1.2e6  # recurrent steps x windows in a run, under which compiling costs more than it saves
@@ -37,26 +35,7 @@ XLA_PAYS = (
 USUAL_EPOCHS = 20
 EPOCH_WINDOWS = 2**16  # validation comes at least so often; an epoch of more is cut into several
 STEPS_AT_ONCE = 16
-SEARCH_SHARE = 0.6  # of the time budget, when a refit on all rows follows
-VAL_BATCH = 1024
-MIN_LEARNING_RATE = 1e-5
-SHARES = np.linspace(0, 1, 11)  # of what was learnt, tried on validation
-SHARE_WINDOWS = 4 * VAL_BATCH
 SMALLEST_UNIT = 0.1  # of the usual unit: no series counts more than ten times in a scaled loss
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a caller may show after each epoch."""
-
-    network: int
-    epoch: int
-    epochs: int
-    loss: float
-    val_loss: float | None
-
-
-OnEpoch = Callable[[Progress], None]
 
 
 def fit(
@@ -91,7 +70,7 @@ def fit(
     train = splits.train_cutoffs(panel, parts, lookback, horizon)
     val = splits.val_cutoffs(panel, parts, lookback, horizon)
     plans = [
-        _Search(train, val, config, partial(_numbered, on_epoch, number), share)
+        Search(train, val, config, partial(_numbered, on_epoch, number), share)
         for number in range(1, config.training.ensemble + 1)
     ]
     model = _train(panel, config, state, plans, start)
@@ -124,7 +103,7 @@ def refit(
     train = splits.train_cutoffs(panel, parts, judged.lookback, judged.horizon)
     state = _state(panel, config, start)
     plans = [
-        _Replay(train, member, config, partial(_numbered, on_epoch, number), share)
+        Replay(train, member, config, partial(_numbered, on_epoch, number), share)
         for number, member in enumerate(judged.trained.members, 1)
     ]
     model = _train(panel, config, state, plans, start)
@@ -147,7 +126,7 @@ def _train(
     panel: Panel,
     config: Config,
     state: scaling.Scaling,
-    plans: Sequence[_Search | _Replay],
+    plans: Sequence[Plan],
     start: Start | None,
 ) -> Model:
     """Train a network by each plan and put them into a model without intervals.
@@ -168,9 +147,9 @@ def _train(
                 seed = spec.seed + number
                 backend.seed(seed, spec.deterministic)
                 network = _build(rows, config)
-                untrained = _weights(network)
+                untrained = linear_weights(network)
                 if start is not None:
-                    _continue(network, start, number, state)
+                    continue_from(network, start, number, state)
                 _start_anew(windowed, network, spec.learning_rate)
                 members.append(_run(windowed, config, plan, seed, untrained))
                 network.set_weights(windowed.network.get_weights())
@@ -211,7 +190,7 @@ def _build(rows: Rows, config: Config) -> Any:
     return build(config.network, rows.features.shape[1], known, series)
 
 
-def _compiled(rows: Rows, config: Config, plan: _Search | _Replay, xla: bool) -> Windowed:
+def _compiled(rows: Rows, config: Config, plan: Plan, xla: bool) -> Windowed:
     """Wrap a network and compile it; on a GPU cuDNN's kernels beat what XLA compiles."""
     spec = config.training
     windowed = Windowed(_build(rows, config), rows, config)
@@ -225,20 +204,6 @@ def _compiled(rows: Rows, config: Config, plan: _Search | _Replay, xla: bool) ->
     return windowed
 
 
-def _continue(network: Any, start: Start, member: int, state: scaling.Scaling) -> None:
-    """Give a network the weights of a member to start from; vectors of new series stay random."""
-    places = start.scaling.rows_of(state.ids)
-    known = places >= 0
-    with _fitting():
-        weights = stored_weights(start.weights)[member]
-        for number, weight in enumerate(network.weights):
-            if weight.path.startswith("series_vectors/"):
-                vectors = np.array(keras.ops.convert_to_numpy(weight))
-                vectors[known] = weights[number][places[known]]
-                weights[number] = vectors
-        network.set_weights(weights)
-
-
 def _start_anew(windowed: Windowed, network: Any, learning_rate: float) -> None:
     """Give the compiled network another one's first weights, and its optimiser a blank memory."""
     windowed.network.set_weights(network.get_weights())
@@ -247,69 +212,7 @@ def _start_anew(windowed: Windowed, network: Any, learning_rate: float) -> None:
     windowed.optimizer.learning_rate = learning_rate
 
 
-Weights = dict[str, list[Any]]
-
-
-class _Search:
-    """Train until the validation loss stops falling, and keep the best epoch's weights."""
-
-    def __init__(
-        self, train: Ints, val: Ints, config: Config, on_epoch: OnEpoch, share: float
-    ) -> None:
-        spec = config.training
-        self.train, self.val, self.epochs = train, val, spec.epochs
-        self.monitor = "val_loss" if len(val) else "loss"
-        self.shrinkage = None if spec.shrink else 1.0  # None: found on validation
-        share *= (SEARCH_SHARE if spec.refit_all else 1.0) / spec.ensemble
-        self.watch = _Watch(spec.time_budget, share, self.epochs, on_epoch)
-        self.stopper = keras.callbacks.EarlyStopping(
-            monitor=self.monitor, patience=spec.patience, restore_best_weights=True
-        )
-        self.slower = keras.callbacks.ReduceLROnPlateau(
-            monitor=self.monitor,
-            factor=0.5,
-            patience=max(1, spec.patience // 3),
-            min_lr=MIN_LEARNING_RATE,
-        )
-
-    @property
-    def callbacks(self) -> list[Any]:
-        return [self.stopper, self.slower, self.watch]
-
-    @property
-    def stopped_by(self) -> str:
-        return self.watch.stopped_by or (
-            "early stopping" if self.stopper.stopped_epoch else "epochs"
-        )
-
-
-class _Replay:
-    """Train for a known number of epochs at known learning rates."""
-
-    monitor = "loss"
-
-    def __init__(
-        self, train: Ints, earlier: Member, config: Config, on_epoch: OnEpoch, share: float
-    ) -> None:
-        self.train, self.val, self.epochs = train, train[:0], earlier.best_epoch
-        self.shrinkage = earlier.shrinkage
-        rates = earlier.history["learning_rate"]
-        share *= (1 - SEARCH_SHARE) / config.training.ensemble
-        self.watch = _Watch(config.training.time_budget, share, self.epochs, on_epoch)
-        self.schedule = keras.callbacks.LearningRateScheduler(lambda epoch, _: rates[epoch])
-
-    @property
-    def callbacks(self) -> list[Any]:
-        return [self.schedule, self.watch]
-
-    @property
-    def stopped_by(self) -> str:
-        return self.watch.stopped_by or "epochs"
-
-
-def _run(
-    windowed: Windowed, config: Config, plan: _Search | _Replay, seed: int, untrained: Weights
-) -> Member:
+def _run(windowed: Windowed, config: Config, plan: Plan, seed: int, untrained: Weights) -> Member:
     """Train one network by a plan and return the record.
 
     Args:
@@ -344,8 +247,8 @@ def _run(
         )
     shrinkage = plan.shrinkage
     if shrinkage is None:
-        shrinkage = _best_share(windowed, untrained, plan.val) if len(plan.val) else 1.0
-    _keep(windowed.network, untrained, _weights(windowed.network), shrinkage)
+        shrinkage = best_share(windowed, untrained, plan.val) if len(plan.val) else 1.0
+    keep(windowed.network, untrained, linear_weights(windowed.network), shrinkage)
     best = int(np.argmin(history[plan.monitor]))
     return Member(
         seed=seed,
@@ -357,87 +260,6 @@ def _run(
         shrinkage=shrinkage,
         history=history,
     )
-
-
-def _linear(network: Any) -> dict[str, Any]:
-    """Return the layers in whose weights a forecast is linear: the head, and a learnt skip."""
-    return {
-        layer.name: layer
-        for layer in network.layers
-        if layer.name in {"head", "skip"} and layer.get_weights()
-    }
-
-
-def _weights(network: Any) -> Weights:
-    return {name: layer.get_weights() for name, layer in _linear(network).items()}
-
-
-def _best_share(windowed: Windowed, start: Weights, val: Ints) -> float:
-    """Return the share of what was learnt that validation likes best, the smaller of equals.
-
-    It only ever sees the windows that early stopping has seen.
-    """
-    some = spread(val, SHARE_WINDOWS)
-    learnt = _weights(windowed.network)
-    whole = _forecasts(windowed, some)
-    _keep(windowed.network, start, learnt, 0.0)
-    shift = whole - _forecasts(windowed, some)  # what was learnt, for the point and as much for all
-    _keep(windowed.network, start, learnt, 1.0)
-    losses = [
-        float(windowed.compute_loss(some, y_pred=whole - (1 - share) * shift)) for share in SHARES
-    ]
-    return float(SHARES[int(np.argmin(losses))])
-
-
-def _forecasts(windowed: Windowed, cutoffs: Ints) -> Any:
-    """Forecast windows without tracing a function for it."""
-    parts = np.array_split(cutoffs, -(-len(cutoffs) // VAL_BATCH))
-    return np.concatenate([keras.ops.convert_to_numpy(windowed(part)) for part in parts])
-
-
-def _keep(network: Any, start: Weights, learnt: Weights, share: float) -> None:
-    """Keep a share of what the point forecast learnt; the quantiles keep their distance to it."""
-    outputs = network.output_shape[-1]
-    for name, layer in _linear(network).items():
-        weights = []
-        for first, last in zip(start[name], learnt[name], strict=True):
-            gap = last - first
-            if name == "head":  # its last axis is (step, output): the point is every first output
-                points = gap.reshape(*gap.shape[:-1], -1, outputs)[..., :1]
-                gap = np.repeat(points, outputs, axis=-1).reshape(gap.shape)
-            weights.append(last - (1 - share) * gap)
-        layer.set_weights(weights)
-
-
-class _Watch(KerasCallback):  # type: ignore[misc]
-    """Reports epochs and stops when the time is up."""
-
-    def __init__(self, budget: float | None, share: float, epochs: int, on_epoch: OnEpoch) -> None:
-        super().__init__()
-        self.seconds = None if budget is None else budget * share
-        self.deadline = float("inf")
-        self.epochs = epochs
-        self.on_epoch = on_epoch
-        self.stopped_by = ""
-        self.history: dict[str, list[float]] = {"loss": [], "val_loss": [], "learning_rate": []}
-
-    def begin(self) -> None:
-        """Start the clock."""
-        if self.seconds is not None:
-            self.deadline = time.monotonic() + self.seconds
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        del batch, logs
-        if time.monotonic() > self.deadline:
-            self.stopped_by = "time budget"
-            self.model.stop_training = True
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        logs = logs or {}
-        val_loss = logs.get("val_loss")
-        for name in self.history.keys() & logs.keys():
-            self.history[name].append(float(logs[name]))
-        self.on_epoch(Progress(1, epoch + 1, self.epochs, float(logs["loss"]), val_loss))
 
 
 def _xla_pays(config: Config, windows: int) -> bool:
@@ -468,53 +290,3 @@ def _whole_batches(cutoffs: Ints, batch: int) -> Ints:
         return cutoffs
     repeated = cutoffs[np.linspace(0, len(cutoffs) - 1, missing).astype(int)]
     return np.concatenate([cutoffs, repeated])
-
-
-def weights_of(networks: Sequence[Any]) -> bytes:
-    """Return the networks' weights as an HDF5 file: arrays in the order of the layers, no code.
-
-    It is made in memory, because the HDF5 library crashes when the disk under it is full.
-    """
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
-        for member, network in enumerate(networks):
-            for number, weight in enumerate(network.weights):
-                dataset = file.create_dataset(f"{member:03d}/{number:03d}", data=np.asarray(weight))
-                dataset.attrs["name"] = weight.path
-    return buffer.getvalue()
-
-
-def stored_weights(content: bytes) -> list[list[Any]]:
-    """Read what `weights_of` wrote: the arrays of each network."""
-    with h5py.File(io.BytesIO(content), "r") as file:
-        return [
-            [file[member][name][()] for name in sorted(file[member])] for member in sorted(file)
-        ]
-
-
-def networks_of(model: Model) -> list[Any]:
-    """Build a model's Keras networks again from its own settings and read their weights.
-
-    Raises:
-        DamagedError: The weights do not belong to the network that the settings describe.
-    """
-    runtime = model.network
-    series = len(model.scaling.ids) if runtime.knows_series else 0
-    networks = []
-    with _fitting():
-        for weights in stored_weights(model.weights):
-            network = build(
-                model.config.network, runtime.context_shape[1], runtime.future_features, series
-            )
-            network.set_weights(weights)
-            networks.append(network)
-    return networks
-
-
-@contextmanager
-def _fitting() -> Iterator[None]:
-    """Say of stored weights that they belong to another network than the one they are given to."""
-    try:
-        yield
-    except (ValueError, IndexError, OSError) as error:
-        raise DamagedError(f"The stored weights do not fit the network: {error}.") from error

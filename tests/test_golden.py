@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from series_made import frame_of
 
-from forecaster import Forecaster, training
+from forecaster import Forecaster
+from forecaster.weights import networks_of
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -26,7 +27,7 @@ def test_a_saved_model_forecasts_as_it_did(cell):
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_its_network_is_built_again_from_settings_and_weights(cell):
     model = Forecaster.load(GOLDEN / cell).model
-    (network,) = training.networks_of(model)
+    (network,) = networks_of(model)
     random = np.random.default_rng(0)
     shapes = [(3, 16, model.network.context_shape[1]), (3, 4, model.network.future_features)]
     arrays = [random.normal(size=shape).astype("float32") for shape in shapes if shape[2]]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from series_made import QUICK, panel_of
 
-from forecaster import presets, scaling, splits, training
+from forecaster import planning, presets, scaling, splits, training, weights
 from forecaster.config import Config, TrainSpec
 from forecaster.errors import (
     DamagedError,
@@ -143,7 +143,7 @@ def test_the_time_budget_ends_training():
 
 def test_a_fit_and_its_refit_keep_to_their_share_of_the_time_budget(monkeypatch):
     seconds = []
-    monkeypatch.setattr(training._Watch, "begin", lambda watch: seconds.append(watch.seconds))
+    monkeypatch.setattr(planning._Watch, "begin", lambda watch: seconds.append(watch.seconds))
     panel = panel_of("a")
     config = presets.resolve(Config.of(**QUICK | {"epochs": 1, "time_budget": 30}), panel)
     model = training.fit(panel, config, parts_of(panel, config), share=0.5)
@@ -170,7 +170,7 @@ def test_a_window_that_does_not_fit_is_an_error():
 
 COMPILED = """
 from series_made import QUICK, panel_of
-from forecaster import presets, scaling, splits, training
+from forecaster import planning, presets, scaling, splits, training, weights
 from forecaster.config import Config
 
 panel = panel_of("a", "b")
@@ -208,7 +208,7 @@ def test_calendar_features_and_covariates_become_inputs():
 
 def test_the_keras_networks_are_built_again_from_settings_and_weights():
     model = fitted(epochs=1, ensemble=3, series_vectors=True)
-    networks = training.networks_of(model)
+    networks = weights.networks_of(model)
     context = np.random.default_rng(0).normal(size=(3, 16, 1)).astype("float32")
     places = np.array([0, 1, -1], dtype="int32")
     each = np.stack([np.asarray(network([context, places[:, None]])) for network in networks])
@@ -220,7 +220,7 @@ def test_weights_of_another_network_are_refused():
     model = fitted(epochs=1)
     other = model.config.replace(layers=(9,))
     with pytest.raises(DamagedError, match="do not fit the network"):
-        training.networks_of(dataclasses.replace(model, config=other))
+        weights.networks_of(dataclasses.replace(model, config=other))
 
 
 def test_the_members_of_an_ensemble_differ_and_the_first_is_the_single_network():

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from series_made import QUICK, frame_of
 
-from forecaster import Forecaster, artifacts, scaling, splits, training
+from forecaster import Forecaster, artifacts, scaling, splits
 from forecaster.config import DataSpec
 from forecaster.continuing import Earlier, Judged, Start
 from forecaster.errors import DamagedError, InvalidInputError, NotFoundError
 from forecaster.registry import Registry
 from forecaster.series import prepare
-from forecaster.training import networks_of, weights_of
+from forecaster.weights import continue_from, networks_of, weights_of
 
 LEARNT = {"epochs": 4, "learning_rate": 0.02, "shrink": False}
 STILL = {"epochs": 1, "learning_rate": 1e-12, "shrink": False, "preset": "auto"}
@@ -154,7 +154,7 @@ def test_judged_weights_that_do_not_fit_are_told(parent):
     (network, _) = networks_of(model)
     start = Start(weights_of([network]), model.scaling)
     with pytest.raises(DamagedError, match="do not fit"):
-        training._continue(network, start, 1, model.scaling)
+        continue_from(network, start, 1, model.scaling)
 
 
 def test_the_command_line_names_the_parent(parent, tmp_path):

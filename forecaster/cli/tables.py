@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from forecaster.jobs import BacktestResult, PredictResult, TrainResult
     from forecaster.judging import Judgement
     from forecaster.model import Trained
+    from forecaster.planning import Progress
     from forecaster.selecting import Selection
-    from forecaster.training import Progress
 
 SHOWN_ROWS = 5
 SLACK = 10  # points of coverage below the level that are called too narrow

@@ -21,6 +21,8 @@ ops = keras.ops
 KerasModel: Any = keras.Model
 KerasDataset: Any = keras.utils.PyDataset
 
+VAL_BATCH = 1024  # windows that are forecast at once
+
 
 @dataclass(frozen=True)
 class Rows:

@@ -1,0 +1,128 @@
+"""How long a network trains and at what rates: searched on validation, or as a search found best."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from forecaster import backend
+from forecaster.arrays import Ints
+from forecaster.config import Config
+from forecaster.model import Member
+
+keras = backend.import_keras()
+KerasCallback: Any = keras.callbacks.Callback
+
+SEARCH_SHARE = 0.6  # of the time budget, when a refit on all rows follows
+MIN_LEARNING_RATE = 1e-5
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a caller may show after each epoch."""
+
+    network: int
+    epoch: int
+    epochs: int
+    loss: float
+    val_loss: float | None
+
+
+OnEpoch = Callable[[Progress], None]
+
+
+class Search:
+    """Train until the validation loss stops falling, and keep the best epoch's weights."""
+
+    def __init__(
+        self, train: Ints, val: Ints, config: Config, on_epoch: OnEpoch, share: float
+    ) -> None:
+        spec = config.training
+        self.train, self.val, self.epochs = train, val, spec.epochs
+        self.monitor = "val_loss" if len(val) else "loss"
+        self.shrinkage = None if spec.shrink else 1.0  # None: found on validation
+        share *= (SEARCH_SHARE if spec.refit_all else 1.0) / spec.ensemble
+        self.watch = _Watch(spec.time_budget, share, self.epochs, on_epoch)
+        self.stopper = keras.callbacks.EarlyStopping(
+            monitor=self.monitor, patience=spec.patience, restore_best_weights=True
+        )
+        self.slower = keras.callbacks.ReduceLROnPlateau(
+            monitor=self.monitor,
+            factor=0.5,
+            patience=max(1, spec.patience // 3),
+            min_lr=MIN_LEARNING_RATE,
+        )
+
+    @property
+    def callbacks(self) -> list[Any]:
+        """What Keras calls while it fits."""
+        return [self.stopper, self.slower, self.watch]
+
+    @property
+    def stopped_by(self) -> str:
+        """What ended the fit, in words."""
+        return self.watch.stopped_by or (
+            "early stopping" if self.stopper.stopped_epoch else "epochs"
+        )
+
+
+class Replay:
+    """Train for a known number of epochs at known learning rates."""
+
+    monitor = "loss"
+
+    def __init__(
+        self, train: Ints, earlier: Member, config: Config, on_epoch: OnEpoch, share: float
+    ) -> None:
+        self.train, self.val, self.epochs = train, train[:0], earlier.best_epoch
+        self.shrinkage = earlier.shrinkage
+        rates = earlier.history["learning_rate"]
+        share *= (1 - SEARCH_SHARE) / config.training.ensemble
+        self.watch = _Watch(config.training.time_budget, share, self.epochs, on_epoch)
+        self.schedule = keras.callbacks.LearningRateScheduler(lambda epoch, _: rates[epoch])
+
+    @property
+    def callbacks(self) -> list[Any]:
+        """What Keras calls while it fits."""
+        return [self.schedule, self.watch]
+
+    @property
+    def stopped_by(self) -> str:
+        """What ended the fit, in words."""
+        return self.watch.stopped_by or "epochs"
+
+
+Plan = Search | Replay
+
+
+class _Watch(KerasCallback):  # type: ignore[misc]
+    """Reports epochs and stops when the time is up."""
+
+    def __init__(self, budget: float | None, share: float, epochs: int, on_epoch: OnEpoch) -> None:
+        super().__init__()
+        self.seconds = None if budget is None else budget * share
+        self.deadline = float("inf")
+        self.epochs = epochs
+        self.on_epoch = on_epoch
+        self.stopped_by = ""
+        self.history: dict[str, list[float]] = {"loss": [], "val_loss": [], "learning_rate": []}
+
+    def begin(self) -> None:
+        """Start the clock."""
+        if self.seconds is not None:
+            self.deadline = time.monotonic() + self.seconds
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        del batch, logs
+        if time.monotonic() > self.deadline:
+            self.stopped_by = "time budget"
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs = logs or {}
+        val_loss = logs.get("val_loss")
+        for name in self.history.keys() & logs.keys():
+            self.history[name].append(float(logs[name]))
+        self.on_epoch(Progress(1, epoch + 1, self.epochs, float(logs["loss"]), val_loss))

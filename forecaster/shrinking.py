@@ -1,0 +1,70 @@
+"""How much of what a network learnt is kept: the share that validation likes best."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from forecaster import backend
+from forecaster.arrays import Ints
+from forecaster.networks.windowed import VAL_BATCH, Windowed
+from forecaster.windows import spread
+
+keras = backend.import_keras()
+
+SHARES = np.linspace(0, 1, 11)  # of what was learnt, tried on validation
+SHARE_WINDOWS = 4 * VAL_BATCH
+
+Weights = dict[str, list[Any]]
+
+
+def _linear(network: Any) -> dict[str, Any]:
+    """Return the layers in whose weights a forecast is linear: the head, and a learnt skip."""
+    return {
+        layer.name: layer
+        for layer in network.layers
+        if layer.name in {"head", "skip"} and layer.get_weights()
+    }
+
+
+def linear_weights(network: Any) -> Weights:
+    """Return the weights in which a forecast is linear, by layer."""
+    return {name: layer.get_weights() for name, layer in _linear(network).items()}
+
+
+def best_share(windowed: Windowed, start: Weights, val: Ints) -> float:
+    """Return the share of what was learnt that validation likes best, the smaller of equals.
+
+    It only ever sees the windows that early stopping has seen.
+    """
+    some = spread(val, SHARE_WINDOWS)
+    learnt = linear_weights(windowed.network)
+    whole = _forecasts(windowed, some)
+    keep(windowed.network, start, learnt, 0.0)
+    shift = whole - _forecasts(windowed, some)  # what was learnt, for the point and as much for all
+    keep(windowed.network, start, learnt, 1.0)
+    losses = [
+        float(windowed.compute_loss(some, y_pred=whole - (1 - share) * shift)) for share in SHARES
+    ]
+    return float(SHARES[int(np.argmin(losses))])
+
+
+def _forecasts(windowed: Windowed, cutoffs: Ints) -> Any:
+    """Forecast windows without tracing a function for it."""
+    parts = np.array_split(cutoffs, -(-len(cutoffs) // VAL_BATCH))
+    return np.concatenate([keras.ops.convert_to_numpy(windowed(part)) for part in parts])
+
+
+def keep(network: Any, start: Weights, learnt: Weights, share: float) -> None:
+    """Keep a share of what the point forecast learnt; the quantiles keep their distance to it."""
+    outputs = network.output_shape[-1]
+    for name, layer in _linear(network).items():
+        weights = []
+        for first, last in zip(start[name], learnt[name], strict=True):
+            gap = last - first
+            if name == "head":  # its last axis is (step, output): the point is every first output
+                points = gap.reshape(*gap.shape[:-1], -1, outputs)[..., :1]
+                gap = np.repeat(points, outputs, axis=-1).reshape(gap.shape)
+            weights.append(last - (1 - share) * gap)
+        layer.set_weights(weights)
