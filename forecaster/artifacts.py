@@ -152,9 +152,9 @@ def load_judged(folder: Path) -> Judged | None:
     with _reading(folder / JUDGED):
         found = json.loads(content)
         _require_keys(found, {"scaling", "fitted", "seen"})
-        covariates = len(_config(settings).data.covariates)
+        scaling = _scaling(found["scaling"], len(_config(settings).data.covariates))
         times = {name: _integers(found[name]) for name in ("fitted", "seen")}
-        return Judged(Start(weights, _scaling(found["scaling"], covariates)), **times)
+        return Judged(Start(weights, scaling), **times)
 
 
 @contextmanager
