@@ -302,6 +302,7 @@ def _digest(panel: Panel) -> str:
     times = panel.ds.asi8 if isinstance(panel.ds, pd.DatetimeIndex) else panel.ds.to_numpy()
     for array in (panel.offsets, times, panel.y, panel.covariates):
         digest.update(np.ascontiguousarray(array).tobytes())
+    digest.update(str([values.tolist() for values in panel.statics.values()]).encode())
     return digest.hexdigest()
 
 

@@ -216,7 +216,10 @@ def predict(
 def _at_predict(model: Model, workspace: Workspace, flags: Mapping[str, Any]) -> Config:
     """Return the model's settings, with what is asked for today in place of its policies and bounds."""
     asked, origins = load_config(workspace, flags)
-    fixed = {"covariates", "frequency", "season_length"}  # the network was built for these
+    fixed = {
+        *("covariates", "future", "static", "available_after"),
+        *("frequency", "season_length"),
+    }  # the network was built for these
     today = {
         key: value
         for key, value in asked.flat().items()

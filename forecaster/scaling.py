@@ -7,7 +7,7 @@ Three spaces: the *values* as stored; the *levels*, after the logarithm where on
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from forecaster.config import ScalingSpec
 from forecaster.errors import InvalidInputError
 from forecaster.metrics import mean_change, own_size
 from forecaster.series import Panel
+from forecaster.statics import StaticScaling
 from forecaster.words import listed
 
 CELLS_AT_ONCE = 4_000_000  # of the padded matrix in which series are scaled together
@@ -42,6 +43,7 @@ class Scaling:
             different series are pooled `(series,)`.
         covariate_center: `(series, covariate)`.
         covariate_scale: `(series, covariate)`.
+        statics: How static columns become features, for all series.
     """
 
     ids: tuple[str, ...]
@@ -52,6 +54,7 @@ class Scaling:
     error_unit: Floats
     covariate_center: Floats
     covariate_scale: Floats
+    statics: tuple[StaticScaling, ...] = ()
 
     def rows_of(self, ids: Sequence[str]) -> Ints:
         """Return the place of each series, -1 for one it was not fitted on."""
@@ -66,14 +69,14 @@ class Scaling:
         rows = self.rows_of(panel.ids)
         if (rows >= 0).all():
             taken = {name: getattr(self, name)[rows] for name in ARRAYS}
-            return Scaling(ids=panel.ids, difference=self.difference, **taken)
+            return replace(self, ids=panel.ids, **taken)
         known = "diff" if self.difference else "log" if self.log.all() else "none"
         transform = spec.transform if self.log.any() != self.log.all() else known
         fresh = fit(panel, spec.model_copy(update={"transform": transform}))
         seen = rows >= 0
         for name in ARRAYS:
             getattr(fresh, name)[seen] = getattr(self, name)[rows[seen]]
-        return fresh
+        return replace(fresh, statics=self.statics)
 
     def levels(self, panel: Panel) -> Floats:
         """Return the levels of a panel that this state is aligned with `(row,)`.
@@ -123,10 +126,20 @@ class Scaling:
             )
         if not panel.covariate_names:
             return target.astype(np.float32)[:, None]
-        covariates = (
-            panel.covariates - np.repeat(self.covariate_center, panel.lengths, axis=0)
-        ) / np.repeat(self.covariate_scale, panel.lengths, axis=0)
-        return np.column_stack([target, covariates]).astype(np.float32)
+        series = np.repeat(np.arange(len(panel.ids)), panel.lengths)
+        covariates = self.covariates(panel.covariates, series)
+        return np.column_stack([target.astype(np.float32), covariates])
+
+    def covariates(self, values: Floats, series: Ints) -> Floats:
+        """Return the last covariates of some rows as a network sees them `(row, covariate)`, float32.
+
+        Args:
+            values: In the units of the data `(row, covariate)`; all covariates, or the last ones.
+            series: Place of each row's series in this state `(row,)`.
+        """
+        last = slice(self.covariate_center.shape[1] - values.shape[1], None)
+        center, scale = self.covariate_center[:, last], self.covariate_scale[:, last]
+        return np.asarray((values - center[series]) / scale[series], dtype=np.float32)
 
     def never_changed(self, levels: Floats, offsets: Ints, cutoffs: Ints, series: Ints) -> Flags:
         """Tell which windows see a series that has always been the same `(window,)`.
@@ -195,6 +208,7 @@ def fit(panel: Panel, spec: ScalingSpec) -> Scaling:
         error_unit=np.ones(len(panel.ids)),
         covariate_center=np.zeros((len(panel.ids), len(panel.covariate_names))),
         covariate_scale=np.ones((len(panel.ids), len(panel.covariate_names))),
+        statics=tuple(StaticScaling.fit(*column) for column in panel.statics.items()),
     )
     levels = state.levels(panel)
     state.error_unit[:] = _error_units(levels, panel)

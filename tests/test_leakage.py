@@ -54,17 +54,9 @@ def test_rows_after_the_cutoff_change_nothing(settings):
     # The rows of the gap may be seen by a context, so the forecasts compare from the cutoff on.
     dirty_panel = prepare(poisoned(made(), cutoff + 1), clean.config.data)
     cutoffs = splits.test_cutoffs(clean_panel, parts, 16, 4, step=1, folds=1)
-    known = training_known(clean, clean_panel, cutoffs)
     np.testing.assert_array_equal(
-        clean.forecast(clean_panel, cutoffs, known=known).levels,
-        dirty.forecast(dirty_panel, cutoffs, known=known).levels,
+        clean.forecast(clean_panel, cutoffs).levels, dirty.forecast(dirty_panel, cutoffs).levels
     )
-
-
-def training_known(model, panel, cutoffs):
-    from forecaster.model import known_in_panel
-
-    return known_in_panel(panel, cutoffs, model.config)
 
 
 def test_scalers_see_train_rows_only_and_validation_none():

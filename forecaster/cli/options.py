@@ -48,6 +48,23 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("season_length", int, "Steps in a season; else by frequency."),
         Flag("covariates", "NAMES", "Columns used as past features; `all` for every one."),
         Flag(
+            "future",
+            "NAMES",
+            "Columns known ahead: rows after the last value, y left empty, hold those of the "
+            "horizon.",
+        ),
+        Flag(
+            "static",
+            "NAMES",
+            "Columns of numbers or words that are constant within each series.",
+        ),
+        Flag(
+            "available_after",
+            "TABLE",
+            "How long after its date each late covariate is published, as a table such as "
+            'gdp = "45d"; JSON in a flag.',
+        ),
+        Flag(
             "missing_timestamps",
             ("fill", "error", "skip-series"),
             "What to do about steps that are not there.",
@@ -147,6 +164,11 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
             "recurrent_dropout", float, "Share of recurrent state dropped; above 0 no cuDNN.", "0"
         ),
         Flag("calendar_features", bool, "Hour, weekday, month ... as features known ahead.", "off"),
+        Flag(
+            "holidays",
+            "COUNTRY",
+            "Country or part of one, such as US or DE-BY, whose holidays are a feature known ahead.",
+        ),
     ),
     "training": (
         Flag(

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 @click.option("--output", metavar="FILE", help="CSV, or Parquet by suffix; `-` is stdout.")
 @click.option("--plot", metavar="FILE", help="Also draw the forecasts as PNG.")
 @config_options(
-    "data", "bounds", "prediction", without=("covariates", "frequency", "season_length")
+    "data",
+    "bounds",
+    "prediction",
+    without=("covariates", "future", "static", "available_after", "frequency", "season_length"),
 )
 def predict(
     ids: tuple[str, ...],
