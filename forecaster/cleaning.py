@@ -108,6 +108,7 @@ def _settle_cells(
     last[np.unique(rows.codes)] = seen
     after = int((mended & (np.arange(len(rows)) > last[rows.codes])).sum())
     ends = f"; {after} of them at the end of a series" if after else ""
+    ends += ", where --future would take them for the steps to forecast" if after else ""
     rows.notices.append(f"Filled {rows.describe(mended, what)}, with the value before{ends}.")
 
 

@@ -128,6 +128,11 @@ class DataSpec(Spec):
         description="How long after its date each late covariate is published, as a table such as "
         'gdp = "45d"; JSON in a flag.',
     )
+    holidays: str | None = Field(
+        None,
+        description="Country or part of one, such as US or DE-BY, whose holidays are a feature "
+        "known ahead.",
+    )
     missing_timestamps: Literal["fill", "error", "skip-series"] = Field(
         "fill", description="What to do about steps that are not there."
     )
@@ -237,11 +242,6 @@ class NetworkSpec(Spec):
     )
     calendar_features: bool = Field(
         False, description="Hour, weekday, month ... as features known ahead."
-    )
-    holidays: str | None = Field(
-        None,
-        description="Country or part of one, such as US or DE-BY, whose holidays are a feature "
-        "known ahead.",
     )
 
     @field_validator("quantiles")

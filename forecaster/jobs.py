@@ -217,7 +217,7 @@ def _at_predict(model: Model, workspace: Workspace, flags: Mapping[str, Any]) ->
     """Return the model's settings, with what is asked for today in place of its policies and bounds."""
     asked, origins = load_config(workspace, flags)
     fixed = {
-        *("covariates", "future", "static", "available_after"),
+        *("covariates", "future", "static", "available_after", "holidays"),
         *("frequency", "season_length"),
     }  # the network was built for these
     today = {

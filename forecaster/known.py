@@ -61,7 +61,7 @@ def past_the_end(
     """
     block, series = int(config.network.horizon or 1), len(panel.ids)
     steps = -(-horizon // block) * block
-    if not (config.data.future or config.network.calendar_features or config.network.holidays):
+    if not (config.data.future or config.network.calendar_features or config.data.holidays):
         return None, []
     ds = future(panel.ds[panel.offsets[1:] - 1], steps, panel.frequency, panel.calendar)
     parts, notices = [_time_features(ds, panel.frequency, config)], list[str]()
@@ -77,8 +77,8 @@ def _time_features(ds: pd.Index[Any], frequency: str | None, config: Config) -> 
     parts = [np.empty((len(ds), 0), dtype=np.float32)]
     if config.network.calendar_features:
         parts.append(calendar_features(ds, frequency)[0])
-    if config.network.holidays:
-        parts.append(_holidays(ds, frequency, config.network.holidays)[:, None])
+    if config.data.holidays:
+        parts.append(_holidays(ds, frequency, config.data.holidays)[:, None])
     return np.hstack(parts)
 
 

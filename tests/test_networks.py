@@ -153,7 +153,6 @@ CHANGES = {
 NOT_BUILT = {
     "preset",  # only a starting point: resolved into the other fields
     "calendar_features",  # adds input columns: test_training
-    "holidays",  # adds a column of inputs: test_known
     "series_vectors",  # adds an input: test_training
 }
 

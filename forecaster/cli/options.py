@@ -65,6 +65,11 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
             'gdp = "45d"; JSON in a flag.',
         ),
         Flag(
+            "holidays",
+            "COUNTRY",
+            "Country or part of one, such as US or DE-BY, whose holidays are a feature known ahead.",
+        ),
+        Flag(
             "missing_timestamps",
             ("fill", "error", "skip-series"),
             "What to do about steps that are not there.",
@@ -164,11 +169,6 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
             "recurrent_dropout", float, "Share of recurrent state dropped; above 0 no cuDNN.", "0"
         ),
         Flag("calendar_features", bool, "Hour, weekday, month ... as features known ahead.", "off"),
-        Flag(
-            "holidays",
-            "COUNTRY",
-            "Country or part of one, such as US or DE-BY, whose holidays are a feature known ahead.",
-        ),
     ),
     "training": (
         Flag(

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     "data",
     "bounds",
     "prediction",
-    without=("covariates", "future", "static", "available_after", "frequency", "season_length"),
+    without=(
+        *("covariates", "future", "static", "available_after", "holidays"),
+        *("frequency", "season_length"),
+    ),
 )
 def predict(
     ids: tuple[str, ...],
