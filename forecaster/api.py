@@ -94,7 +94,8 @@ class Forecaster:
         """Train on a long frame and judge the model on its last folds, which it has not seen.
 
         Args:
-            frame: Columns `unique_id, ds, y` and any covariates.
+            frame: Columns `unique_id, ds, y` and any covariates; rows after the last value of a
+                series hold what is known ahead (`future`), for `predict`.
             on_epoch: Called after each epoch.
 
         Raises:
@@ -133,7 +134,8 @@ class Forecaster:
 
         Args:
             horizon: Steps; the trained ones when None.
-            frame: Series to forecast, known or new; those of `fit` when None.
+            frame: Series to forecast, known or new; those of `fit` when None. Rows after the last
+                value of a series hold what is known ahead (`future`).
             level: Interval levels in percent.
 
         Returns:

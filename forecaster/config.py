@@ -167,7 +167,7 @@ class DataSpec(Spec):
         roles |= {key: info.data[key] for key in ("covariates", "future") if key in info.data}
         for role, others in roles.items():
             if both := sorted(set(names) & set(others)):
-                raise ValueError(f"a column has one role; {', '.join(both)} is named in {role} too")
+                raise ValueError(f"a column has one role; {', '.join(both)} is among {role} too")
         return tuple(dict.fromkeys(names))
 
     @field_validator("available_after")

@@ -37,7 +37,9 @@ def input_features(panel: Panel, scaling: Scaling, config: Config) -> tuple[Floa
         columns, what is known ahead `(row, known feature)`, or None when that is nothing.
     """
     times = _time_features(panel.ds, panel.frequency, config)
-    rows = np.hstack([scaling.inputs(panel), times])
+    rows = scaling.inputs(panel)
+    if times.shape[1]:
+        rows = np.hstack([rows, times])
     known = len(config.data.future) + times.shape[1]
     return rows, rows[:, rows.shape[1] - known :] if known else None
 

@@ -177,10 +177,10 @@ def test_holes_in_what_is_known_ahead_are_refused_never_filled():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"future": "heat", "covariates": "heat"}, "heat is named in covariates too"),
-        ({"static": "heat", "future": "heat"}, "heat is named in future too"),
-        ({"static": "area", "covariates": "gdp,area"}, "area is named in covariates too"),
-        ({"future": "y"}, "y is named in the keys unique_id, ds and y too"),
+        ({"future": "heat", "covariates": "heat"}, "heat is among covariates too"),
+        ({"static": "heat", "future": "heat"}, "heat is among future too"),
+        ({"static": "area", "covariates": "gdp,area"}, "area is among covariates too"),
+        ({"future": "y"}, "y is among the keys unique_id, ds and y too"),
         ({"available_after": {"gdp": "2d"}}, "only covariates .there are none. can be late"),
         ({"available_after": {"heat": "2d"}, "covariates": "gdp"}, "heat is none"),
         ({"available_after": {"gdp": "soon"}, "covariates": "gdp"}, "a duration such as"),
