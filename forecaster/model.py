@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from forecaster import baselines, fallback, statics
+from forecaster import baselines, fallback
 from forecaster.arrays import Floats, Ints
 from forecaster.bounds import Bounds
 from forecaster.config import Config
@@ -195,7 +195,7 @@ class Model:
         series = np.searchsorted(panel.offsets, cutoffs, side="right") - 1
         places = self.scaling.rows_of(panel.ids)[series]
         features, of_rows = input_features(panel, scaling, self.config)
-        static = statics.features(scaling.statics, panel.statics)
+        static = scaling.static_features(panel)
         if known is None and of_rows is not None:
             _require_rows(panel, cutoffs, series, horizon)
         quantiles = tuple(self.config.network.quantiles or ())

@@ -22,6 +22,9 @@ from forecaster.words import listed
 CELLS_AT_ONCE = 4_000_000  # of the padded matrix in which series are scaled together
 LARGEST_VALUE = 1e100  # squares and sums of squares stay finite
 LARGEST_INPUT = 1e15  # in float32 with room for the squares that training takes
+FAR_OFF = (
+    f"more than {LARGEST_INPUT:g} times as far from the rows trained on as they are from each other"
+)
 LARGEST_LOG = float(np.log(LARGEST_VALUE))  # forecasts and bounds end where values do
 FAR = 4.0  # scales below the centre: where a value without a logarithm counts
 FEWEST_BLOCKS = 4
@@ -120,8 +123,7 @@ class Scaling:
         )
         if (bad := np.abs(target) > LARGEST_INPUT).any():
             raise InvalidInputError(
-                f"{_row(panel, bad)} is more than {LARGEST_INPUT:g} times as far from the rows "
-                "trained on as they are from each other.",
+                f"{_row(panel, bad)} is {FAR_OFF}.",
                 "Repair the value, or train with it among the rows, or with --transform log.",
             )
         if not panel.covariate_names:
@@ -136,10 +138,36 @@ class Scaling:
         Args:
             values: In the units of the data `(row, covariate)`; all covariates, or the last ones.
             series: Place of each row's series in this state `(row,)`.
+
+        Raises:
+            InvalidInputError: A value that no network can take.
         """
         last = slice(self.covariate_center.shape[1] - values.shape[1], None)
         center, scale = self.covariate_center[:, last], self.covariate_scale[:, last]
-        return np.asarray((values - center[series]) / scale[series], dtype=np.float32)
+        scaled = (values - center[series]) / scale[series]
+        return self._finite(scaled, values, series, "covariate")
+
+    def static_features(self, panel: Panel) -> Floats | None:
+        """Return what a network sees of the static columns `(series, feature)`; None without any.
+
+        Raises:
+            InvalidInputError: Words where numbers are needed, or a number that no network can take.
+        """
+        if not self.statics:
+            return None
+        each = [column.features(panel.statics[column.name]) for column in self.statics]
+        found = np.hstack(each).astype(np.float64)
+        return self._finite(found, found, np.arange(len(panel.ids)), "static feature")
+
+    def _finite(self, scaled: Floats, values: Floats, series: Ints, what: str) -> Floats:
+        if (bad := np.abs(scaled) > LARGEST_INPUT).any():
+            row, column = np.argwhere(bad)[0]
+            raise InvalidInputError(
+                f"Series {self.ids[series[row]]!r} has a {what} of {values[row, column]:g}, "
+                f"{FAR_OFF}.",
+                "Repair the value, or train with it among the rows.",
+            )
+        return np.asarray(scaled, dtype=np.float32)
 
     def never_changed(self, levels: Floats, offsets: Ints, cutoffs: Ints, series: Ints) -> Flags:
         """Tell which windows see a series that has always been the same `(window,)`.

@@ -127,14 +127,6 @@ def _words(values: np.ndarray) -> np.ndarray:
     return np.array([_word(value) for value in values.tolist()], dtype=object)
 
 
-def features(scalings: Sequence[StaticScaling], statics: Mapping[str, np.ndarray]) -> Floats | None:
-    """Return the features of all static columns `(series, feature)`, float32; None without any."""
-    if not scalings:
-        return None
-    each = [scaling.features(statics[scaling.name]) for scaling in scalings]
-    return np.hstack(each).astype(np.float32)
-
-
 def unknown_words(
     scalings: Sequence[StaticScaling], statics: Mapping[str, np.ndarray]
 ) -> list[str]:

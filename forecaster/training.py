@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from forecaster import backend, scaling, splits, statics
+from forecaster import backend, scaling, splits
 from forecaster.arrays import Ints
 from forecaster.config import Config
 from forecaster.errors import DamagedError, ForecasterError
@@ -162,7 +162,7 @@ def _rows(panel: Panel, config: Config, state: scaling.Scaling) -> Rows:
     return Rows(
         features=features,
         known=known,
-        static=statics.features(state.statics, panel.statics),
+        static=state.static_features(panel),
         series=np.repeat(np.arange(len(panel.ids)), panel.lengths),
         sizes=Sizes(  # a loss is the same for values of any unit: float32 holds what is left
             scale=np.where(state.log, state.scale, 1.0),

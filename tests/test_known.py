@@ -143,6 +143,13 @@ def test_a_missing_value_within_the_horizon_is_named_by_series_column_and_time(h
     assert "at most" not in caught.value.hint
 
 
+def test_a_value_that_no_network_can_take_is_refused():
+    with pytest.raises(InvalidInputError, match=r"'a' has a covariate of 1e\+300, more than"):
+        fitted().predict(frame=changed(made(), empty(made()), heat=1e300))
+    with pytest.raises(InvalidInputError, match=r"'a' has a static feature of 5e\+299, more than"):
+        fitted().predict(frame=made().assign(area=1e300))
+
+
 def test_steps_beyond_the_trained_horizon_need_rows_too():
     model = fitted()
     assert np.isfinite(forecast(model, made(), 8)).all()

@@ -44,7 +44,8 @@ def predict(
     """Forecast the series that a model was trained on (all, or IDS) from their last row.
 
     The table has unique_id, ds, cutoff, the forecast, its intervals and the model's version. It
-    goes to stdout when no --output is given.
+    goes to stdout when no --output is given. Rows after the last value, stored or in the FILE of
+    --data, hold what the model takes as known ahead (--future of train).
 
     \b
     Example:
