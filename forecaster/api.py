@@ -106,7 +106,8 @@ class Forecaster:
         """Train on a long frame and judge the model on its last folds, which it has not seen.
 
         Args:
-            frame: Columns `unique_id, ds, y` and any covariates.
+            frame: Columns `unique_id, ds, y` and any covariates; rows after the last value of a
+                series hold what is known ahead (`future`), for `predict`.
             on_epoch: Called after each epoch.
             on_window: Called after each window that Theta or ETS is fitted to.
             warm_start: A fitted or saved model to continue from: its weights, its scalers and all
@@ -159,7 +160,8 @@ class Forecaster:
 
         Args:
             horizon: Steps; the trained ones when None.
-            frame: Series to forecast, known or new; those of `fit` when None.
+            frame: Series to forecast, known or new; those of `fit` when None. Rows after the last
+                value of a series hold what is known ahead (`future`).
             level: Interval levels in percent.
 
         Returns:
@@ -376,6 +378,7 @@ def _digest(panel: Panel) -> str:
     times = panel.ds.asi8 if isinstance(panel.ds, pd.DatetimeIndex) else panel.ds.to_numpy()
     for array in (panel.offsets, times, panel.y, panel.covariates):
         digest.update(np.ascontiguousarray(array).tobytes())
+    digest.update(str([values.tolist() for values in panel.statics.values()]).encode())
     return digest.hexdigest()
 
 

@@ -19,7 +19,7 @@ import json
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from forecaster.intervals import KEPT, Conformal
 from forecaster.model import Model, Trained
 from forecaster.runtime import Network
 from forecaster.scaling import ARRAYS, Scaling
+from forecaster.statics import StaticScaling
 from forecaster.statistical import STATISTICAL
 
 FORMAT = 1
@@ -109,7 +110,7 @@ def load(folder: Path) -> Model:
     with _reading(folder / "config.toml"):
         config = _config(contents["config.toml"])
     with _reading(folder / "scaling.json"):
-        scaling = _scaling(json.loads(contents["scaling.json"]), len(config.data.covariates))
+        scaling = _scaling(json.loads(contents["scaling.json"]), config)
     with _reading(folder / "intervals.json"):
         intervals = json.loads(contents["intervals.json"])
         conformal = _conformal(intervals, config.network.horizon, len(scaling.ids))
@@ -152,7 +153,7 @@ def load_judged(folder: Path) -> Judged | None:
     with _reading(folder / JUDGED):
         found = json.loads(content)
         _require_keys(found, {"scaling", "fitted", "seen"})
-        scaling = _scaling(found["scaling"], len(_config(settings).data.covariates))
+        scaling = _scaling(found["scaling"], _config(settings))
         times = {name: _integers(found[name]) for name in ("fitted", "seen")}
         return Judged(Start(weights, scaling), **times)
 
@@ -217,6 +218,9 @@ def _golden(network: Network) -> bytes:
         arrays["future"] = random.normal(size=size).astype(np.float32)
     if network.knows_series:
         arrays["series"] = np.arange(GOLDEN_WINDOWS) - 1
+    if network.static_features:
+        fixed = random.normal(size=(GOLDEN_WINDOWS, network.static_features))
+        arrays["static"] = fixed.astype(np.float32)
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, forecast=network(**arrays), **arrays)
     return buffer.getvalue()
@@ -266,11 +270,17 @@ def _to_toml(config: Config) -> str:
 
 def _scaling_to_dict(scaling: Scaling) -> dict[str, Any]:
     arrays = {name: getattr(scaling, name).tolist() for name in ARRAYS}
-    return {"ids": scaling.ids, "difference": scaling.difference, **arrays}
+    statics = [asdict(column) for column in scaling.statics]
+    return {"ids": scaling.ids, "difference": scaling.difference, "statics": statics, **arrays}
 
 
-def _scaling(content: dict[str, Any], covariates: int) -> Scaling:
+def _scaling(content: dict[str, Any], config: Config) -> Scaling:
+    content.setdefault("statics", [])  # versions of before there were any
     _require_keys(content, {field.name for field in fields(Scaling)})
+    statics = tuple(_static_scaling(column) for column in content["statics"])
+    if tuple(column.name for column in statics) != config.data.static:
+        raise ValueError(f"config.toml has the static columns {config.data.static}")
+    covariates = len(config.data.covariates) + len(config.data.future)
     ids, difference = tuple(content["ids"]), content["difference"]
     if not all(type(uid) is str for uid in ids) or type(difference) is not bool:
         raise TypeError("ids are no texts, or difference is no truth")
@@ -278,7 +288,16 @@ def _scaling(content: dict[str, Any], covariates: int) -> Scaling:
     for name in ARRAYS:
         shape = (len(ids), covariates) if name.startswith("covariate_") else (len(ids),)
         arrays[name] = _array(content[name], np.bool_ if name == "log" else np.float64, shape)
-    return Scaling(ids=ids, difference=difference, **arrays)
+    return Scaling(ids=ids, difference=difference, statics=statics, **arrays)
+
+
+def _static_scaling(content: dict[str, Any]) -> StaticScaling:
+    _require_keys(content, {field.name for field in fields(StaticScaling)})
+    center, scale = _array([content["center"], content["scale"]], np.float64, (2,)).tolist()
+    words = content["words"]
+    if words is not None and not all(type(word) is str for word in words):
+        raise TypeError(f"the words of {content['name']!r} are no texts")
+    return StaticScaling(content["name"], center, scale, None if words is None else tuple(words))
 
 
 def _conformal_to_dict(conformal: Conformal) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from forecaster.config import Config
 from forecaster.errors import InvalidInputError
 from forecaster.judging import Folds, Judgement
 from forecaster.metrics import mase_scales
-from forecaster.model import Fit, Model, known_in_panel
+from forecaster.model import Fit, Model
 from forecaster.series import Panel
 from forecaster.statistical import OnWindow, silent
 from forecaster.windows import rows_after
@@ -92,7 +92,7 @@ def _forecast(
 ) -> Folds:
     """Forecast the test windows of one fit; the baselines come once all fits are together."""
     step, season = int(config.evaluation.step_size or 1), int(config.data.season_length or 1)
-    forecast = model.forecast(panel, cutoffs, known=known_in_panel(panel, cutoffs, config))
+    forecast = model.forecast(panel, cutoffs)
     series, rows = forecast.series, rows_after(cutoffs, model.horizon)
     name = config.network.cell
     seen = panel.head(parts.val_stop)

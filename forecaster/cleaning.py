@@ -58,8 +58,10 @@ def mend_values(rows: Rows, spec: DataSpec) -> None:
     Rows before the first complete one of a series cannot be filled and are left out.
 
     Raises:
-        InvalidInputError: There are such values, and the policy is `error`.
+        InvalidInputError: There are such values, and the policy is `error`; or a column known ahead
+            has an empty one: nothing about the future is filled in.
     """
+    _require_known(rows)
     _settle_cells(rows, np.isnan, spec.missing_values, "empty value", "missing_values")
     _settle_cells(rows, np.isinf, spec.infinite_values, "infinite value", "infinite_values")
     leading = _carry_forward(rows)
@@ -67,6 +69,20 @@ def mend_values(rows: Rows, spec: DataSpec) -> None:
         summary = rows.describe(leading, "row{s} before the first with a value in every column")
         rows.notices.append(f"Left out {summary}.")
         rows.take(~leading)
+
+
+def _require_known(rows: Rows) -> None:
+    """Refuse holes in the columns known ahead; before the first value there may be rows."""
+    for number, name in enumerate(rows.names):
+        if name not in rows.future:
+            continue
+        column = rows.covariates[:, number]
+        holes = np.isnan(column) & ~rows.inserted & ~_unseen(column, first=rows.first)
+        if holes.any():
+            raise InvalidInputError(
+                f"The column {name!r}, known ahead, has {rows.describe(holes, 'empty value')}.",
+                "Fill it in; or name it in --covariates: those are filled from the row before.",
+            )
 
 
 def _settle_cells(
@@ -92,6 +108,7 @@ def _settle_cells(
     last[np.unique(rows.codes)] = seen
     after = int((mended & (np.arange(len(rows)) > last[rows.codes])).sum())
     ends = f"; {after} of them at the end of a series" if after else ""
+    ends += ", where --future would take them for the steps to forecast" if after else ""
     rows.notices.append(f"Filled {rows.describe(mended, what)}, with the value before{ends}.")
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from forecaster.config import DataSpec
 from forecaster.errors import InvalidInputError
 from forecaster.rows import Rows, named
+from forecaster.statics import read_statics
 
 KEYS = ("unique_id", "ds", "y")
 OFFSET = re.compile(r":\d\d(?:\.\d+)?\s*(?:Z|[+-]\d\d:?(?:\d\d)?)$")
@@ -39,11 +40,23 @@ def read_columns(frame: pd.DataFrame, spec: DataSpec) -> Rows:
     ids, codes = _series(frame["unique_id"])
     ds = _times(frame["ds"], spec.mixed_zones, notices)
     y = _numbers(frame["y"])
-    names = _covariates(frame, spec.covariates, notices)
+    names = _covariates(frame, spec, notices)
     covariates = np.empty((len(frame), len(names)))
     for number, name in enumerate(names):
         covariates[:, number] = _numbers(frame[name])
-    return Rows(ids, codes, ds, y, covariates, names, np.zeros(len(y), dtype=bool), notices)
+    inserted = np.zeros(len(y), dtype=bool)
+    return Rows(
+        ids,
+        codes,
+        ds,
+        y,
+        covariates,
+        names,
+        inserted,
+        notices,
+        future=spec.future,
+        statics=read_statics(frame, spec.static, ids.tolist(), codes),
+    )
 
 
 def _series(column: pd.Series[Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -145,23 +158,33 @@ def _is_number(column: pd.Series[Any]) -> bool:
     return types.is_numeric_dtype(column.dtype) and not types.is_complex_dtype(column.dtype)
 
 
-def _covariates(
-    frame: pd.DataFrame, wanted: tuple[str, ...], notices: list[str]
-) -> tuple[str, ...]:
+def _covariates(frame: pd.DataFrame, spec: DataSpec, notices: list[str]) -> tuple[str, ...]:
+    """Return the covariates, past ones and then those known ahead."""
     others = [str(name) for name in frame.columns if name not in KEYS]
     numeric = [name for name in others if _is_number(frame[name])]
-    chosen = tuple(numeric) if wanted == ("all",) else tuple(dict.fromkeys(wanted))
-    if unknown := [name for name in chosen if name not in others]:
-        raise InvalidInputError(
-            f"There is no covariate {named(unknown)}; the columns that could be are: "
-            f"{named(numeric, 20) or 'none'}.",
-            "Check --covariates.",
-        )
+    taken = {*spec.future, *spec.static}
+    past = spec.covariates
+    if past == ("all",):
+        past = tuple(name for name in numeric if name not in taken)
+    chosen = (*past, *spec.future)
+    for option, wanted, there, could in (
+        ("covariates", past, others, numeric),
+        ("future", spec.future, others, numeric),
+        ("static", spec.static, others, others),
+        ("available-after", spec.available_after, past, past),
+    ):
+        if unknown := [name for name in wanted if name not in there]:
+            raise InvalidInputError(
+                f"There is no covariate {named(unknown)}; the columns that could be are: "
+                f"{named(could, 20) or 'none'}.",
+                f"Check --{option}.",
+            )
     if texts := [name for name in chosen if name not in numeric]:
         raise InvalidInputError(
             f"A covariate needs numbers, but {named(texts)} holds {frame[texts[0]].dtype}.",
-            "Encode it as numbers (one column a category), or leave it out of --covariates.",
+            "Encode it as numbers (one column a category), or leave it out of "
+            f"--{'covariates' if texts[0] in past else 'future'}.",
         )
-    if unused := [name for name in others if name not in chosen]:
+    if unused := [name for name in others if name not in {*chosen, *taken}]:
         notices.append(f"Columns not used: {named(unused, 20)}.")
     return chosen

@@ -115,6 +115,24 @@ class DataSpec(Spec):
         None, description="Steps in a season; else by frequency."
     )
     covariates: Names = Field((), description="Columns used as past features; `all` for every one.")
+    future: Names = Field(
+        (),
+        description="Columns known ahead: rows after the last value, y left empty, hold those of "
+        "the horizon.",
+    )
+    static: Names = Field(
+        (), description="Columns of numbers or words that are constant within each series."
+    )
+    available_after: Annotated[dict[str, Duration], BeforeValidator(as_table)] = Field(
+        {},
+        description="How long after its date each late covariate is published, as a table such as "
+        'gdp = "45d"; JSON in a flag.',
+    )
+    holidays: str | None = Field(
+        None,
+        description="Country or part of one, such as US or DE-BY, whose holidays are a feature "
+        "known ahead.",
+    )
     missing_timestamps: Literal["fill", "error", "skip-series"] = Field(
         "fill", description="What to do about steps that are not there."
     )
@@ -139,6 +157,29 @@ class DataSpec(Spec):
     too_short: Literal["skip-series", "error"] = Field(
         "skip-series", description="What to do about series with too few rows."
     )
+
+    @field_validator("covariates", "future", "static")
+    @classmethod
+    def _one_role_each(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        roles: dict[str, tuple[str, ...]] = {
+            "the keys unique_id, ds and y": ("unique_id", "ds", "y")
+        }
+        roles |= {key: info.data[key] for key in ("covariates", "future") if key in info.data}
+        for role, others in roles.items():
+            if both := sorted(set(names) & set(others)):
+                raise ValueError(f"a column has one role; {', '.join(both)} is among {role} too")
+        return tuple(dict.fromkeys(names))
+
+    @field_validator("available_after")
+    @classmethod
+    def _late_covariates(cls, late: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        past = info.data.get("covariates", ("all",))
+        if past != ("all",) and (other := sorted(set(late) - set(past))):
+            raise ValueError(
+                f"only covariates ({', '.join(past) or 'there are none'}) can be late, and "
+                f"{', '.join(other)} is none"
+            )
+        return late
 
 
 class ScalingSpec(Spec):

@@ -22,7 +22,10 @@ from forecaster.scaling import Scaling
 from forecaster.series import Panel
 from forecaster.splits import Split
 
-BUILT_FOR = {"frequency", "calendar", "season_length", "covariates"}  # data settings of a network
+BUILT_FOR = {  # data settings of a network
+    *("frequency", "calendar", "season_length"),
+    *("covariates", "future", "static", "available_after", "holidays"),
+}
 OPEN = {"preset": "auto", "covariates": ("all",)}  # values that leave it to the version
 HINT = "Leave it out: a warm start has the version's network and scalers; or train anew without it."
 

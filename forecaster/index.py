@@ -19,6 +19,7 @@ PART = re.compile(r"[a-z0-9-]+\.parquet")
 MOST_ROWS = 2**48
 DEFECTS = {  # what `problems` may name
     "closures",
+    "ahead",
     "constant",
     "duplicates",
     "infinite_values",

@@ -11,6 +11,7 @@ import pandas as pd
 
 from forecaster import api, judging, series
 from forecaster.config import SECTION_OF, Config
+from forecaster.continuing import BUILT_FOR
 from forecaster.errors import NotFoundError, PartialError
 from forecaster.model import Model, Trained
 from forecaster.predicting import export, require_folder, require_format
@@ -226,7 +227,7 @@ def predict(
 def _at_predict(model: Model, workspace: Workspace, flags: Mapping[str, Any]) -> Config:
     """Return the model's settings, with what is asked for today in place of its policies and bounds."""
     asked, origins = load_config(workspace, flags)
-    fixed = {"covariates", "frequency", "season_length"}  # the network was built for these
+    fixed = BUILT_FOR - {"calendar"}  # the network was built for these
     today = {
         key: value
         for key, value in asked.flat().items()

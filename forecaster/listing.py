@@ -25,6 +25,10 @@ WORDS = {
     "duplicates": ("{count} duplicated timestamp{s}, the first at {first}", True),
     "infinite_values": ("{count} infinite value{s}, the first at {first}", True),
     "missing_values": ("{count} missing value{s} (NaN), the first at {first}", False),
+    "ahead": (
+        "{count} row{s} after the last value, from {first} on: known ahead (--future)?",
+        False,
+    ),
     "missing_timestamps": ("{count} missing timestamp{s}, the first after {first}", False),
     "closures": ("{count} weekday{s} without a row, the first after {first}: closures?", False),
     "constant": ("all {count} values are the same", False),
@@ -94,7 +98,7 @@ def describe(store: Store, unique_id: str) -> Description:
         "median": y.median(),
         "max": y.max(),
         "standard_deviation": y.std(),
-        "last": y.iloc[-1],
+        "last": y[y.last_valid_index()] if y.notna().any() else float("nan"),
     }
     return Description(
         unique_id,

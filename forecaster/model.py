@@ -12,16 +12,15 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from forecaster import baselines, fallback, statistical
 from forecaster.arrays import Floats, Ints
 from forecaster.bounds import Bounds
-from forecaster.calendars import calendar_features
 from forecaster.config import Config
 from forecaster.errors import InvalidInputError
 from forecaster.fallback import NETWORK, Fallback
 from forecaster.intervals import Conformal, Distribution, calibrate
+from forecaster.known import input_features
 from forecaster.runtime import Network
 from forecaster.scaling import Scaling
 from forecaster.series import Panel
@@ -179,12 +178,12 @@ class Model:
 
         Args:
             panel: Regular series, with the covariates the model was trained with.
-            cutoffs: Row of the last observed value of each window `(window,)`; rows after it are
-                not read.
+            cutoffs: Row of the last observed value of each window `(window,)`; of the rows after it
+                only what is known ahead is read.
             horizon: Steps wanted; past the trained ones the forecast is rolled forward, with the
-                last covariates held.
-            known: Known-ahead features of the steps `(window, horizon, feature)`; needed when the
-                model takes any.
+                last past covariates held.
+            known: Features known ahead of the steps, in whole blocks of the trained horizon
+                `(window, step, feature)`; of the panel's own rows when None.
 
         Raises:
             InvalidInputError: A covariate is missing, or values do not fit the transform.
@@ -195,20 +194,26 @@ class Model:
         return self._falling_back(self.fallback, forecast, panel, cutoffs)
 
     def _by_network(
-        self, panel: Panel, cutoffs: Ints, horizon: int | None, known: Floats | None
+        self, panel: Panel, cutoffs: Ints, horizon: int | None, known: Floats | None = None
     ) -> Forecast:
         self._require_covariates(panel)
         horizon = self.horizon if horizon is None else horizon
         scaling = self.scaling.align(panel, self.config.scaling)
         series = np.searchsorted(panel.offsets, cutoffs, side="right") - 1
         places = self.scaling.rows_of(panel.ids)[series]
-        features = input_features(panel, scaling, self.config)
+        features, of_rows = input_features(panel, scaling, self.config)
+        static = scaling.static_features(panel)
+        if known is None and of_rows is not None:
+            _require_rows(panel, cutoffs, series, horizon)
         quantiles = tuple(self.config.network.quantiles or ())
         outputs = np.empty((len(cutoffs), horizon, 1 + len(quantiles)), dtype=np.float32)
         for part in _parts(len(cutoffs)):
             context = features[rows_before(cutoffs[part], self.lookback)]
             future = None if known is None else known[part]
-            outputs[part] = self._rolled(context, future, places[part], horizon)
+            if known is None and of_rows is not None:
+                future = of_rows[rows_after(cutoffs[part], horizon)]
+            fixed = None if static is None else static[series[part]]
+            outputs[part] = self._rolled(context, future, places[part], fixed, horizon)
         seen = scaling.levels(panel)
         levels = scaling.outputs_to_levels(outputs, seen[cutoffs], series)
         still = scaling.never_changed(seen, panel.offsets, cutoffs, series)
@@ -265,22 +270,26 @@ class Model:
             return statistical.forecast(name, *asked, on_window)
         return baselines.forecast(name, *asked), ""
 
-    def _rolled(self, context: Floats, known: Floats | None, places: Ints, horizon: int) -> Floats:
+    def _rolled(
+        self,
+        context: Floats,
+        known: Floats | None,
+        places: Ints,
+        static: Floats | None,
+        horizon: int,
+    ) -> Floats:
         """Forecast in blocks of the trained horizon, each block the next one's latest context."""
         blocks = []
         for begin in range(0, horizon, self.horizon):
             future = None if known is None else known[:, begin : begin + self.horizon]
-            short = self.horizon - (future.shape[1] if future is not None else self.horizon)
-            if future is not None and short:  # the last block is cut below: fill what is not used
-                future = np.pad(future, ((0, 0), (0, short), (0, 0)), mode="edge")
-            block = self.network(context, future, places)
+            block = self.network(context, future, places, static)
             blocks.append(block)
             if begin + self.horizon < horizon:
                 context = _advance(context, block[:, :, 0], future)
         return np.concatenate(blocks, axis=1)[:, :horizon]
 
     def _require_covariates(self, panel: Panel) -> None:
-        needed = tuple(self.config.data.covariates)
+        needed = (*self.config.data.covariates, *self.config.data.future)
         if panel.covariate_names != needed:
             raise InvalidInputError(
                 f"The model was trained with the covariates {', '.join(needed) or '(none)'} "
@@ -295,8 +304,7 @@ class Model:
         """
         if not len(cutoffs):
             return self
-        known = known_in_panel(panel, cutoffs, self.config)
-        forecast = self._by_network(panel, cutoffs, self.horizon, known)
+        forecast = self._by_network(panel, cutoffs, self.horizon)
         truth = forecast.scaling.levels(panel)[rows_after(cutoffs, self.horizon)]
         deviates = forecast.distribution.deviate_of(truth)
         conformal = calibrate(deviates, forecast.places, len(self.scaling.ids))
@@ -317,8 +325,7 @@ class Model:
             cutoffs: Validation windows: neither trained on nor tested `(window,)`.
             on_window: Called after each window that Theta or ETS is fitted to.
         """
-        known = known_in_panel(panel, cutoffs, self.config)
-        forecast = self._by_network(panel, cutoffs, self.horizon, known)
+        forecast = self._by_network(panel, cutoffs, self.horizon)
         candidates = {NETWORK: forecast.values}
         season = int(self.config.data.season_length or 1)
         names = baselines.of_season(season)
@@ -342,25 +349,9 @@ class Model:
 Fit = Callable[[Panel, Config, Split], Model]  # `training.fit`, or the same with progress shown
 
 
-def input_features(panel: Panel, scaling: Scaling, config: Config) -> Floats:
-    """Return what a context shows of each row `(row, feature)`: target, covariates, calendar."""
-    inputs = scaling.inputs(panel)
-    known = known_ahead(panel.ds, panel.frequency, config)
-    return inputs if known is None else np.hstack([inputs, known])
-
-
-def known_ahead(ds: pd.Index, frequency: str | None, config: Config) -> Floats | None:
-    """Return what is known of each time in advance `(row, feature)`; None when that is nothing."""
-    if not config.network.calendar_features:
-        return None
-    features, names = calendar_features(ds, frequency)
-    return features if names else None
-
-
-def known_in_panel(panel: Panel, cutoffs: Ints, config: Config) -> Floats | None:
-    """Return the known-ahead features of steps that the panel holds `(window, horizon, feature)`."""
-    known = known_ahead(panel.ds, panel.frequency, config)
-    return None if known is None else known[rows_after(cutoffs, int(config.network.horizon or 0))]
+def _require_rows(panel: Panel, cutoffs: Ints, series: Ints, horizon: int) -> None:
+    if (cutoffs + horizon >= panel.offsets[series + 1]).any():
+        raise ValueError("Past the end of a series, give what is known ahead.")
 
 
 def _advance(context: Floats, block: Floats, future: Floats | None) -> Floats:

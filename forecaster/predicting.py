@@ -16,8 +16,10 @@ from forecaster.calendars import future
 from forecaster.config import BoundsSpec
 from forecaster.errors import ForecasterError, InvalidInputError, QualityGateError
 from forecaster.fallback import NETWORK, fallback_text
-from forecaster.model import Forecast, Model, known_ahead
+from forecaster.known import past_the_end
+from forecaster.model import Forecast, Model
 from forecaster.series import Panel, without_short
+from forecaster.statics import unknown_words
 from forecaster.words import counted
 
 DAY = 86_400
@@ -86,14 +88,13 @@ def predict(
     panel = without_short(panel, model.lookback, "lookback", policy)
     ends = panel.offsets[1:] - 1
     ds = future(panel.ds[ends], horizon, panel.frequency, panel.calendar)
-    known = known_ahead(ds, panel.frequency, model.config)
-    if known is not None:
-        known = known.reshape(len(panel.ids), horizon, -1)
+    aligned = model.scaling.align(panel, model.config.scaling)
+    known, held = past_the_end(panel, aligned, model.config, horizon)
     bounds = model.config.bounds if bounds is None else bounds
     forecast = model.forecast(panel, ends, horizon, known)
     forecast = replace(forecast, within=Bounds.of(bounds, panel.ids))
     frame = _table(model, panel, forecast, ds, level, version)
-    notices = _notices(model, panel, forecast, level)
+    notices = [*held, *_notices(model, panel, forecast, level)]
     notices += unknown_notice(bounds, {*panel.ids, *panel.skipped, *model.scaling.ids})
     return Prediction(frame, tuple(notices), panel.skipped)
 
@@ -130,7 +131,7 @@ def _notices(model: Model, panel: Panel, forecast: Forecast, level: tuple[float,
         notices.append(
             f"Steps {model.horizon + 1} to {horizon} are rolled forward: the model was trained for "
             f"{model.horizon} and its own forecasts are its input from there on"
-            f"{', its covariates held at their last values' if panel.covariate_names else ''}."
+            f"{', its past covariates held at their last values' if panel.past_names else ''}."
         )
     fewest = min(forecast.used.values(), key=lambda scores: scores.windows)
     if not fewest.windows:
@@ -147,7 +148,7 @@ def _notices(model: Model, panel: Panel, forecast: Forecast, level: tuple[float,
         notices += forecast.notes
     if new := int((model.scaling.rows_of(panel.ids) < 0).sum()):
         notices.append(f"{new} series the model has never seen: scaled by their own rows.")
-    return notices
+    return notices + unknown_words(forecast.scaling.statics, panel.statics)
 
 
 def _require_fresh(panel: Panel, max_age: float, now: datetime) -> None:

@@ -40,7 +40,7 @@ def resolve(config: Config, panel: Panel) -> Config:
         val_size=val_size,
         frequency=panel.frequency,
         calendar=panel.calendar,
-        covariates=panel.covariate_names,
+        covariates=panel.past_names,
         **evaluation,
         **network,
     )

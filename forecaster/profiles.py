@@ -137,8 +137,10 @@ def _add_value_problems(
     y: npt.NDArray[np.float64],
     offsets: Ints,
 ) -> None:
-    lengths = np.diff(offsets)
-    for kind, flag in (("infinite_values", np.isinf(y)), ("missing_values", np.isnan(y))):
+    lengths, empty = np.diff(offsets), np.isnan(y)
+    ahead = empty & _past_the_end(empty, offsets)
+    flags = {"infinite_values": np.isinf(y), "missing_values": empty & ~ahead, "ahead": ahead}
+    for kind, flag in flags.items():
         rows = np.flatnonzero(flag)
         if len(rows):
             owner = np.searchsorted(offsets, rows, "right") - 1
@@ -146,6 +148,13 @@ def _add_value_problems(
     low, high = np.fmin.reduceat(y, offsets[:-1]), np.fmax.reduceat(y, offsets[:-1])
     for i in np.flatnonzero((low == high) & (lengths > 1)).tolist():
         found[i].append({"kind": "constant", "count": int(lengths[i]), "first": None})
+
+
+def _past_the_end(empty: Flags, offsets: Ints) -> Flags:
+    """Tell which rows come after the last value of their series; none of one without any: (row,)."""
+    rows, lengths = np.arange(len(empty)), np.diff(offsets)
+    last = np.maximum.reduceat(np.where(empty, -1, rows), offsets[:-1])
+    return np.asarray(rows > np.repeat(np.where(last < 0, len(empty), last), lengths))
 
 
 def _add_gaps(

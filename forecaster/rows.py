@@ -23,8 +23,10 @@ class Rows:
         codes: (row,) int64, the series of each row.
         ds: (row,) timestamps or integers.
         y: (row,) float64.
-        covariates: (row, covariate) float64.
+        covariates: (row, covariate) float64: past ones, then those known ahead.
         names: One a covariate.
+        future: Names of those known ahead.
+        statics: Constant columns, one value a series.
         inserted: (row,) bool, rows that fill a gap.
         notices: What was found and mended.
         skipped: Name of a series left out, and why.
@@ -39,6 +41,8 @@ class Rows:
     inserted: np.ndarray
     notices: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
+    future: tuple[str, ...] = ()
+    statics: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.codes)

@@ -39,10 +39,15 @@ class Network:
         self.context_shape: tuple[int, int] = tuple(inputs["context"][1:])
         self.future_features: int = inputs["future"][2] if "future" in inputs else 0
         self.knows_series = "series" in inputs
+        self.static_features: int = inputs["static"][1] if "static" in inputs else 0
         self.output_shape: tuple[int, int] = tuple(self._session.get_outputs()[0].shape[1:])
 
     def __call__(
-        self, context: Floats, future: Floats | None = None, series: Ints | None = None
+        self,
+        context: Floats,
+        future: Floats | None = None,
+        series: Ints | None = None,
+        static: Floats | None = None,
     ) -> Floats:
         """Forecast windows.
 
@@ -51,6 +56,7 @@ class Network:
             future: `(window, horizon, future feature)`, float32, for a network that takes one.
             series: Place of each window's series among those trained on, -1 for a new one
                 `(window,)`, for a network that has learnt vectors of them.
+            static: `(window, static feature)`, float32, for a network that takes any.
 
         Returns:
             `(window, horizon, 1 + quantile)`, in the units of the inputs: the point, then the
@@ -61,6 +67,8 @@ class Network:
             feeds["future"] = future
         if self.knows_series and series is not None:
             feeds["series"] = series.astype(np.int32)[:, None]
+        if self.static_features:
+            feeds["static"] = static
         result = np.empty((len(context), *self.output_shape), dtype=np.float32)
         for begin in range(0, len(context), BATCH):
             part = slice(begin, begin + BATCH)

@@ -7,7 +7,7 @@ Three spaces: the *values* as stored; the *levels*, after the logarithm where on
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,11 +16,15 @@ from forecaster.config import ScalingSpec
 from forecaster.errors import InvalidInputError
 from forecaster.metrics import mean_change, own_size
 from forecaster.series import Panel
+from forecaster.statics import StaticScaling
 from forecaster.words import listed
 
 CELLS_AT_ONCE = 4_000_000  # of the padded matrix in which series are scaled together
 LARGEST_VALUE = 1e100  # squares and sums of squares stay finite
 LARGEST_INPUT = 1e15  # in float32 with room for the squares that training takes
+FAR_OFF = (
+    f"more than {LARGEST_INPUT:g} times as far from the rows trained on as they are from each other"
+)
 LARGEST_LOG = float(np.log(LARGEST_VALUE))  # forecasts and bounds end where values do
 FAR = 4.0  # scales below the centre: where a value without a logarithm counts
 FEWEST_BLOCKS = 4
@@ -42,6 +46,7 @@ class Scaling:
             different series are pooled `(series,)`.
         covariate_center: `(series, covariate)`.
         covariate_scale: `(series, covariate)`.
+        statics: How static columns become features, for all series.
     """
 
     ids: tuple[str, ...]
@@ -52,6 +57,7 @@ class Scaling:
     error_unit: Floats
     covariate_center: Floats
     covariate_scale: Floats
+    statics: tuple[StaticScaling, ...] = ()
 
     def rows_of(self, ids: Sequence[str]) -> Ints:
         """Return the place of each series, -1 for one it was not fitted on."""
@@ -66,14 +72,14 @@ class Scaling:
         rows = self.rows_of(panel.ids)
         if (rows >= 0).all():
             taken = {name: getattr(self, name)[rows] for name in ARRAYS}
-            return Scaling(ids=panel.ids, difference=self.difference, **taken)
+            return replace(self, ids=panel.ids, **taken)
         known = "diff" if self.difference else "log" if self.log.all() else "none"
         transform = spec.transform if self.log.any() != self.log.all() else known
         fresh = fit(panel, spec.model_copy(update={"transform": transform}))
         seen = rows >= 0
         for name in ARRAYS:
             getattr(fresh, name)[seen] = getattr(self, name)[rows[seen]]
-        return fresh
+        return replace(fresh, statics=self.statics)
 
     def levels(self, panel: Panel) -> Floats:
         """Return the levels of a panel that this state is aligned with `(row,)`.
@@ -117,16 +123,51 @@ class Scaling:
         )
         if (bad := np.abs(target) > LARGEST_INPUT).any():
             raise InvalidInputError(
-                f"{_row(panel, bad)} is more than {LARGEST_INPUT:g} times as far from the rows "
-                "trained on as they are from each other.",
+                f"{_row(panel, bad)} is {FAR_OFF}.",
                 "Repair the value, or train with it among the rows, or with --transform log.",
             )
         if not panel.covariate_names:
             return target.astype(np.float32)[:, None]
-        covariates = (
-            panel.covariates - np.repeat(self.covariate_center, panel.lengths, axis=0)
-        ) / np.repeat(self.covariate_scale, panel.lengths, axis=0)
-        return np.column_stack([target, covariates]).astype(np.float32)
+        series = np.repeat(np.arange(len(panel.ids)), panel.lengths)
+        covariates = self.covariates(panel.covariates, series)
+        return np.column_stack([target.astype(np.float32), covariates])
+
+    def covariates(self, values: Floats, series: Ints) -> Floats:
+        """Return the last covariates of some rows as a network sees them `(row, covariate)`, float32.
+
+        Args:
+            values: In the units of the data `(row, covariate)`; all covariates, or the last ones.
+            series: Place of each row's series in this state `(row,)`.
+
+        Raises:
+            InvalidInputError: A value that no network can take.
+        """
+        last = slice(self.covariate_center.shape[1] - values.shape[1], None)
+        center, scale = self.covariate_center[:, last], self.covariate_scale[:, last]
+        scaled = (values - center[series]) / scale[series]
+        return self._finite(scaled, values, series, "covariate")
+
+    def static_features(self, panel: Panel) -> Floats | None:
+        """Return what a network sees of the static columns `(series, feature)`; None without any.
+
+        Raises:
+            InvalidInputError: Words where numbers are needed, or a number that no network can take.
+        """
+        if not self.statics:
+            return None
+        each = [column.features(panel.statics[column.name]) for column in self.statics]
+        found = np.hstack(each).astype(np.float64)
+        return self._finite(found, found, np.arange(len(panel.ids)), "static feature")
+
+    def _finite(self, scaled: Floats, values: Floats, series: Ints, what: str) -> Floats:
+        if (bad := np.abs(scaled) > LARGEST_INPUT).any():
+            row, column = np.argwhere(bad)[0]
+            raise InvalidInputError(
+                f"Series {self.ids[series[row]]!r} has a {what} of {values[row, column]:g}, "
+                f"{FAR_OFF}.",
+                "Repair the value, or train with it among the rows.",
+            )
+        return np.asarray(scaled, dtype=np.float32)
 
     def never_changed(self, levels: Floats, offsets: Ints, cutoffs: Ints, series: Ints) -> Flags:
         """Tell which windows see a series that has always been the same `(window,)`.
@@ -195,6 +236,7 @@ def fit(panel: Panel, spec: ScalingSpec) -> Scaling:
         error_unit=np.ones(len(panel.ids)),
         covariate_center=np.zeros((len(panel.ids), len(panel.covariate_names))),
         covariate_scale=np.ones((len(panel.ids), len(panel.covariate_names))),
+        statics=tuple(StaticScaling.fit(*column) for column in panel.statics.items()),
     )
     levels = state.levels(panel)
     state.error_unit[:] = _error_units(levels, panel)

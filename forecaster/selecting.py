@@ -15,7 +15,7 @@ import numpy as np
 from forecaster import metrics, splits
 from forecaster.config import Config
 from forecaster.errors import ForecasterError
-from forecaster.model import Fit, known_in_panel
+from forecaster.model import Fit
 from forecaster.series import Panel
 from forecaster.windows import rows_after, spread
 
@@ -127,7 +127,7 @@ def _score(panel: Panel, config: Config, parts: splits.Split, fit: Fit) -> tuple
     if not len(windows):
         return None, "No window lies in the validation rows."
     some = spread(windows, SCORED_WINDOWS)
-    forecast = model.forecast(panel, some, known=known_in_panel(panel, some, config))
+    forecast = model.forecast(panel, some)
     truth = panel.y[rows_after(some, model.horizon)]
     train = panel.head(parts.train_stop)
     scale = metrics.mase_scales(train.y, train.offsets, int(config.data.season_length or 1))

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from forecaster.ahead import split_ahead
 from forecaster.arrays import Ints
 from forecaster.cleaning import judge_series, mend_values, order
 from forecaster.columns import read_columns
 from forecaster.config import DataSpec
+from forecaster.delays import delay
 from forecaster.errors import InvalidInputError, NotFoundError
 from forecaster.regularity import regularise
+from forecaster.statics import Statics
 from forecaster.words import counted
 
 
@@ -28,8 +32,10 @@ class Panel:
         offsets: (series + 1,) int64; rows `offsets[i]:offsets[i + 1]` belong to `ids[i]`.
         ds: (row,) timestamps of one zone or none, or integers.
         y: (row,) float64, finite.
-        covariates: (row, covariate) float64, finite.
+        covariates: (row, covariate) float64, finite: past ones, then those known ahead.
         covariate_names: One a covariate.
+        ahead: Rows past the end of series: `unique_id`, `ds` and the columns known ahead.
+        statics: Constant columns, one value a series (series,).
         frequency: Pandas alias of all series; for integers their step, as text.
         calendar: Exchange whose sessions are the steps.
         notices: What was found in the data and mended, one line each.
@@ -42,6 +48,8 @@ class Panel:
     y: np.ndarray
     covariates: np.ndarray
     covariate_names: tuple[str, ...] = ()
+    ahead: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=["unique_id", "ds"]))
+    statics: Statics = field(default_factory=dict)
     frequency: str | None = None
     calendar: str | None = None
     notices: tuple[str, ...] = ()
@@ -51,6 +59,11 @@ class Panel:
     def lengths(self) -> np.ndarray:
         """(series,) int64 rows of each series."""
         return np.diff(self.offsets)
+
+    @property
+    def past_names(self) -> tuple[str, ...]:
+        """Names of the covariates that are not known ahead."""
+        return tuple(name for name in self.covariate_names if name not in self.ahead)
 
     def select(self, ids: Sequence[str]) -> Panel:
         """Return a panel of some series.
@@ -85,10 +98,11 @@ class Panel:
             ds=self.ds[rows],
             y=self.y[rows],
             covariates=self.covariates[rows],
+            statics={name: values[series] for name, values in self.statics.items()},
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the long frame: `unique_id, ds, y` and the covariates."""
+        """Return the long frame: `unique_id, ds, y` and the covariates, of the rows past the end too."""
         frame = pd.DataFrame(
             {"unique_id": np.repeat(np.array(self.ids, dtype=object), self.lengths).astype(str)}
         )
@@ -96,7 +110,10 @@ class Panel:
         frame["y"] = self.y
         for number, name in enumerate(self.covariate_names):
             frame[name] = self.covariates[:, number]
-        return frame
+        for name, values in self.statics.items():
+            frame[name] = np.repeat(values, self.lengths)
+        ahead = self.ahead[self.ahead["unique_id"].isin(self.ids)]
+        return pd.concat([frame, ahead], ignore_index=True) if len(ahead) else frame
 
 
 def without_short(panel: Panel, needed: Ints | int, what: str, policy: str) -> Panel:
@@ -135,7 +152,11 @@ def prepare(frame: pd.DataFrame, spec: DataSpec, *, min_rows: int = 1) -> Panel:
     """Turn a long frame into a regular panel, each defect by its policy.
 
     Values are only ever filled from earlier rows, so that no row depends on a later one. Preparing
-    the frame of a panel again changes nothing, unless rows were dropped.
+    the frame of a panel again changes nothing, unless rows were dropped or a covariate is published
+    late.
+
+    Where columns are known ahead, the rows after the last value of `y` are no part of the series:
+    they are kept in `ahead`.
 
     Args:
         frame: Columns `unique_id`, `ds` and `y`, in any order, and columns that may be covariates.
@@ -162,8 +183,10 @@ def prepare(frame: pd.DataFrame, spec: DataSpec, *, min_rows: int = 1) -> Panel:
         )
     rows = read_columns(frame, spec)
     order(rows, spec)
+    ahead = split_ahead(rows)
     frequency, calendar = regularise(rows, spec)
     mend_values(rows, spec)
+    delay(rows, spec)
     judge_series(rows, spec, min_rows)
     lengths = np.diff(rows.offsets)
     return Panel(
@@ -173,6 +196,8 @@ def prepare(frame: pd.DataFrame, spec: DataSpec, *, min_rows: int = 1) -> Panel:
         y=rows.y,
         covariates=rows.covariates,
         covariate_names=rows.names,
+        ahead=ahead,
+        statics={name: values[lengths > 0] for name, values in rows.statics.items()},
         frequency=frequency,
         calendar=calendar,
         notices=tuple(rows.notices),

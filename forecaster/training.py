@@ -16,8 +16,9 @@ from forecaster.config import Config
 from forecaster.continuing import Start
 from forecaster.errors import ForecasterError
 from forecaster.intervals import uncalibrated
+from forecaster.known import input_features
 from forecaster.losses import Sizes
-from forecaster.model import Member, Model, Trained, input_features, known_ahead
+from forecaster.model import Member, Model, Trained
 from forecaster.networks.builder import build
 from forecaster.networks.onnx_graph import to_onnx
 from forecaster.networks.windowed import VAL_BATCH, Rows, Shuffled, Windowed
@@ -170,9 +171,11 @@ def _train(
 def _rows(panel: Panel, config: Config, state: scaling.Scaling) -> Rows:
     """Return what is held on the device while a panel is trained on."""
     unit = state.error_unit / state.scale
+    features, known = input_features(panel, state, config)
     return Rows(
-        features=input_features(panel, state, config),
-        known=known_ahead(panel.ds, panel.frequency, config),
+        features=features,
+        known=known,
+        static=state.static_features(panel),
         series=np.repeat(np.arange(len(panel.ids)), panel.lengths),
         sizes=Sizes(  # a loss is the same for values of any unit: float32 holds what is left
             scale=np.where(state.log, state.scale, 1.0),
@@ -185,9 +188,9 @@ def _rows(panel: Panel, config: Config, state: scaling.Scaling) -> Rows:
 
 def _build(rows: Rows, config: Config) -> Any:
     """Build the network that fits the rows."""
-    known = 0 if rows.known is None else rows.known.shape[1]
+    known, static = (0 if part is None else part.shape[1] for part in (rows.known, rows.static))
     series = len(rows.sizes.scale) if config.network.series_vectors else 0
-    return build(config.network, rows.features.shape[1], known, series)
+    return build(config.network, rows.features.shape[1], known, series, static)
 
 
 def _compiled(rows: Rows, config: Config, plan: Plan, xla: bool) -> Windowed:

@@ -54,7 +54,11 @@ def networks_of(model: Model) -> list[Any]:
     with _fitting():
         for weights in stored_weights(model.weights):
             network = build(
-                model.config.network, runtime.context_shape[1], runtime.future_features, series
+                model.config.network,
+                runtime.context_shape[1],
+                runtime.future_features,
+                series,
+                runtime.static_features,
             )
             network.set_weights(weights)
             networks.append(network)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -122,6 +123,12 @@ def test_other_columns_are_kept_as_they_are(put):
     )
     assert [str(kind) for kind in frame.dtypes[3:]] == ["int64", "float64", "bool", "str"]
     assert notices == ["Kept as covariates: volume, open, flag, note."]
+
+
+def test_truths_of_which_some_are_missing_are_numbers(put):
+    frame = read(put("ds,y,flag\n0,1,TRUE\n1,2,FALSE\n2,,\n"))
+    assert frame["flag"].tolist()[:2] == [1.0, 0.0]
+    assert np.isnan(frame["flag"][2])
 
 
 def test_a_covariate_that_turns_out_to_be_text_or_real_is_read_whole(put):

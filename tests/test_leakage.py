@@ -13,22 +13,32 @@ SETTINGS = [
     {"transform": "log", "scaler": "minmax", "calendar_features": True, "fallback": "baseline"},
     {"transform": "diff", "scaler": "robust", "normalise": "revin"},
     {"transform": "none", "scaler": "none", "covariates": ("rain",)},
+    {
+        "transform": "auto",
+        "covariates": ("rain",),
+        "available_after": {"rain": "3d"},
+        "future": ("plan",),
+        "static": ("town",),
+        "holidays": "US",
+    },
 ]
 ROWS, TEST, GAP = 160, 24, 3
 
 
-def poisoned(frame, keep):
+def poisoned(frame, keep, columns=("y", "rain", "plan")):
     """Replace every value, and every covariate, of the rows from `keep` on by nonsense."""
     frame = frame.copy()
     late = frame.groupby("unique_id").cumcount() >= keep
     random = np.random.default_rng(9)
-    frame.loc[late, ["y", "rain"]] = random.uniform(1e3, 1e6, (int(late.sum()), 2))
+    frame.loc[late, list(columns)] = random.uniform(1e3, 1e6, (int(late.sum()), len(columns)))
     return frame
 
 
 def made():
     frame = frame_of("a", "b", rows=ROWS)
-    return frame.assign(rain=np.random.default_rng(3).normal(size=len(frame)))
+    random = np.random.default_rng(3)
+    rain, plan = random.normal(size=(2, len(frame)))
+    return frame.assign(rain=rain, plan=plan, town=frame["unique_id"])
 
 
 def fit(frame, settings):
@@ -51,20 +61,13 @@ def test_rows_after_the_cutoff_change_nothing(settings):
     assert clean.graph == dirty.graph
     np.testing.assert_array_equal(clean.conformal.scores, dirty.conformal.scores)
     assert (clean.fallback and clean.fallback.chosen) == (dirty.fallback and dirty.fallback.chosen)
-    # The rows of the gap may be seen by a context, so the forecasts compare from the cutoff on.
-    dirty_panel = prepare(poisoned(made(), cutoff + 1), clean.config.data)
+    # The rows of the gap may be seen by a context, so the forecasts compare from the cutoff on;
+    # what is known ahead may be seen there.
+    dirty_panel = prepare(poisoned(made(), cutoff + 1, ("y", "rain")), clean.config.data)
     cutoffs = splits.test_cutoffs(clean_panel, parts, 16, 4, step=1, folds=1)
-    known = training_known(clean, clean_panel, cutoffs)
     np.testing.assert_array_equal(
-        clean.forecast(clean_panel, cutoffs, known=known).levels,
-        dirty.forecast(dirty_panel, cutoffs, known=known).levels,
+        clean.forecast(clean_panel, cutoffs).levels, dirty.forecast(dirty_panel, cutoffs).levels
     )
-
-
-def training_known(model, panel, cutoffs):
-    from forecaster.model import known_in_panel
-
-    return known_in_panel(panel, cutoffs, model.config)
 
 
 def test_scalers_see_train_rows_only_and_validation_none():

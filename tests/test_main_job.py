@@ -376,6 +376,26 @@ def test_a_file_with_covariates_is_forecast(tmp_path):
     assert "promo" in refused(tmp_path, "predict", "--data", "text.csv", code=5)
 
 
+def test_what_is_known_ahead_comes_in_with_the_file(tmp_path):
+    table = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=207), "y": range(207)})
+    table = table.assign(y=table["y"].where(table.index < 200), heat=table.index % 5, town="Bonn")
+    table.to_csv(tmp_path / "sales.csv", index=False)
+    done(tmp_path, "fetch", "--csv", "sales.csv")
+    ahead = "7 rows after the last value, from 2024-07-19 on: known ahead (--future)?"
+    assert ahead in done(tmp_path, "data", "show", "sales").stdout
+    assert ahead in done(tmp_path, "data", "check").stdout
+    done(tmp_path, "data", "export", "--output", "out.csv")
+    assert (tmp_path / "out.csv").read_text().splitlines()[-1] == "sales,2024-07-25,,1,Bonn"
+    words = ["--preset", "segment", "--horizon", "7", "--lookback", "14", "--layers", "8"]
+    words += ["--epochs", "1", "--future", "heat", "--static", "town", "--holidays", "DE-NW"]
+    done(tmp_path, "train", *words)
+    assert "sales,2024-07-19,2024-07-18," in done(tmp_path, "predict").stdout
+    line = refused(tmp_path, "predict", "--horizon", "8", code=5)
+    assert "Series 'sales' has no value of 'heat' at 2024-07-26" in line
+    line = refused(tmp_path, "train", *words[:-1], "DE-XX", code=5)
+    assert "no part of DE 'XX'" in line
+
+
 @pytest.mark.slow
 def test_stocks_in_one_global_model(tmp_path):
     done(tmp_path, "fetch", "--sample", "stocks")

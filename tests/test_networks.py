@@ -34,7 +34,7 @@ PARTS = [
 ]
 
 
-def inputs(known, windows=5, features=3, series=0):
+def inputs(known, windows=5, features=3, series=0, static=0):
     """Return the arrays that a network takes: contexts, known steps, places of series."""
     random = np.random.default_rng(1)
     arrays = [random.normal(size=(windows, 24, features)).astype("float32")]
@@ -43,6 +43,8 @@ def inputs(known, windows=5, features=3, series=0):
     if series:
         arrays.append(np.arange(-1, windows - 1, dtype="int32")[:, None] % series - (windows > 9))
         arrays[-1][0] = -1
+    if static:
+        arrays.append(random.normal(size=(windows, static)).astype("float32"))
     return arrays
 
 
@@ -57,16 +59,17 @@ def shaken(network, seed=0):
 @pytest.mark.parametrize(("cell", "decoder", "normalise", "skip", "known", "series"), PARTS)
 def test_onnx_computes_what_keras_does(cell, decoder, normalise, skip, known, series):
     changed = {"cell": cell, "decoder": decoder, "normalise": normalise, "skip": skip}
-    network = build(BASE.model_copy(update=changed), 3, known, series)
-    arrays = inputs(known, series=series)
+    network = build(BASE.model_copy(update=changed), 3, known, series, static=known)
+    arrays = inputs(known, series=series, static=known)
     expected = np.asarray(shaken(network)(arrays if known else arrays[0]))
     graph = Network(to_onnx([network]))
-    places = arrays.pop()[:, 0] if series else None
-    future = arrays[1] if known else None
-    np.testing.assert_allclose(graph(arrays[0], future, places), expected, rtol=1e-5, atol=1e-5)
+    context, future, places, static = arrays if known else (arrays[0], None, np.zeros((1, 1)), None)
+    found = graph(context, future, places[:, 0], static)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
     assert graph.context_shape == (24, 3)
     assert graph.future_features == known
     assert graph.knows_series == bool(series)
+    assert graph.static_features == known
     assert graph.output_shape == (12, 3)
 
 
@@ -149,7 +152,7 @@ CHANGES = {
 }
 NOT_BUILT = {
     "preset",  # only a starting point: resolved into the other fields
-    "calendar_features",  # adds input columns: see test_model
+    "calendar_features",  # adds input columns: test_training
     "series_vectors",  # adds an input: test_training
 }
 

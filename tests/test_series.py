@@ -458,7 +458,8 @@ def test_missing_values():
     assert part.ds.equals(days("03", "04", "05", "06"))
     assert notice(panel, "Filled") == (
         "Filled 2 empty values in 1 series (b), the first in 'b' at 2024-01-04, "
-        "with the value before; 1 of them at the end of a series."
+        "with the value before; 1 of them at the end of a series, where "
+        "--future would take them for the steps to forecast."
     )
     assert "Left out 2 rows before the first with a value" in notice(panel, "Left out")
     with pytest.raises(InvalidInputError, match=r"4 empty values .*--missing-values"):

@@ -28,6 +28,7 @@ from forecaster.errors import (
     NotFoundError,
     TemporaryError,
 )
+from forecaster.listing import describe
 from forecaster.store import Store
 
 CSV = {"kind": "csv"}
@@ -263,6 +264,19 @@ def test_defects_are_counted_when_stored(store: Store):
     }
     assert [p["kind"] for p in store.entry("flat").problems] == ["constant"]
     assert store.entry("good").problems == []
+
+
+def test_rows_past_the_last_value_are_no_missing_values(store: Store):
+    ahead = frame(rows=10).assign(promo=1.0)
+    ahead.loc[[3, 7, 8, 9], "y"] = np.nan
+    store.put(ahead, CSV)
+    found = {p["kind"]: (p["count"], p["first"]) for p in store.entry("a").problems}
+    assert found == {"missing_values": (1, "2024-01-04"), "ahead": (3, "2024-01-08")}
+    described = describe(store, "a")
+    assert described.values["last"] == ahead["y"][6]
+    assert described.last_rows["promo"].tolist() == [1.0] * 5
+    store.put(frame("none").assign(y=np.nan), CSV)
+    assert [p["kind"] for p in store.entry("none").problems] == ["missing_values"]
 
 
 @pytest.mark.parametrize("frequency", ["B", "W-SUN", "MS", "ME", "QS-JAN", "YE-DEC", "h", "15min"])

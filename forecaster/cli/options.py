@@ -48,6 +48,28 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("season_length", int, "Steps in a season; else by frequency."),
         Flag("covariates", "NAMES", "Columns used as past features; `all` for every one."),
         Flag(
+            "future",
+            "NAMES",
+            "Columns known ahead: rows after the last value, y left empty, hold those of the "
+            "horizon.",
+        ),
+        Flag(
+            "static",
+            "NAMES",
+            "Columns of numbers or words that are constant within each series.",
+        ),
+        Flag(
+            "available_after",
+            "TABLE",
+            "How long after its date each late covariate is published, as a table such as "
+            'gdp = "45d"; JSON in a flag.',
+        ),
+        Flag(
+            "holidays",
+            "COUNTRY",
+            "Country or part of one, such as US or DE-BY, whose holidays are a feature known ahead.",
+        ),
+        Flag(
             "missing_timestamps",
             ("fill", "error", "skip-series"),
             "What to do about steps that are not there.",

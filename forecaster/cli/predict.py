@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 @click.option("--output", metavar="FILE", help="CSV, or Parquet by suffix; `-` is stdout.")
 @click.option("--plot", metavar="FILE", help="Also draw the forecasts as PNG.")
 @config_options(
-    "data", "bounds", "prediction", without=("covariates", "frequency", "season_length")
+    "data",
+    "bounds",
+    "prediction",
+    without=(
+        *("covariates", "future", "static", "available_after", "holidays"),
+        *("frequency", "season_length"),
+    ),
 )
 def predict(
     ids: tuple[str, ...],
@@ -38,7 +44,8 @@ def predict(
     """Forecast the series that a model was trained on (all, or IDS) from their last row.
 
     The table has unique_id, ds, cutoff, the forecast, its intervals and the model's version. It
-    goes to stdout when no --output is given.
+    goes to stdout when no --output is given. Rows after the last value, stored or in the FILE of
+    --data, hold what the model takes as known ahead (--future of train).
 
     \b
     Example:

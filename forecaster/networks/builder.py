@@ -26,7 +26,9 @@ layers = keras.layers
 CELLS = {"rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
 
 
-def build(spec: NetworkSpec, features: int, future_features: int = 0, series: int = 0) -> Any:
+def build(
+    spec: NetworkSpec, features: int, future_features: int = 0, series: int = 0, static: int = 0
+) -> Any:
     """Build the network that a resolved spec describes.
 
     Untrained, it forecasts its starting point: the head begins at zero, so that the first forecast
@@ -37,12 +39,13 @@ def build(spec: NetworkSpec, features: int, future_features: int = 0, series: in
         features: Columns of a context; the first is the target.
         future_features: Columns known ahead for each future step.
         series: Number of series that have a learnt vector; 0 for none.
+        static: Features of each series that do not change.
 
     Returns:
         A `keras.Model` from `context` `(window, lookback, feature)`, `future` `(window, horizon,
-        future feature)` when there are any, and `series` `(window, 1)` when there are vectors (-1
-        for a series that has none), to `(window, horizon, 1 + quantile)`: the point, then each
-        quantile.
+        future feature)` when there are any, `series` `(window, 1)` when there are vectors (-1 for
+        a series that has none), and `static` `(window, static feature)` when there are any, to
+        `(window, horizon, 1 + quantile)`: the point, then each quantile.
     """
     context = keras.Input((spec.lookback, features), name="context")
     inputs, future, vectors = [context], None, None
@@ -53,6 +56,12 @@ def build(spec: NetworkSpec, features: int, future_features: int = 0, series: in
         place = keras.Input((1,), dtype="int32", name="series")
         inputs.append(place)
         vectors = SeriesVectors(series, _decoder_units(spec), name="series_vectors")(place)
+    if static:
+        fixed = keras.Input((static,), name="static")
+        inputs.append(fixed)
+        embedded = layers.Dense(_decoder_units(spec), name="static_embed")(fixed)
+        both = layers.Add(name="series_and_static")
+        vectors = embedded if vectors is None else both([vectors, embedded])
     target = Slice(2, 0, 1, name="target")(context)  # (window, lookback, 1)
     normalised, denormalise = _normalise(spec, target)
     forecast_from = _skip(spec, normalised)

@@ -31,12 +31,14 @@ class Rows:
     Attributes:
         features: `(row, feature)`; the first column is the target.
         known: Known-ahead columns of the same rows `(row, future feature)`, or None.
+        static: Features of each series `(series, static feature)`, or None.
         series: Place of each row's series `(row,)`.
         sizes: What the inputs of each series were made from, each `(series,)`.
     """
 
     features: Floats
     known: Floats | None
+    static: Floats | None
     series: Ints
     sizes: Sizes
 
@@ -67,6 +69,7 @@ class Windowed(KerasModel):  # type: ignore[misc]
         self.features = ops.convert_to_tensor(rows.features)
         self.targets = ops.convert_to_tensor(np.ascontiguousarray(rows.features[:, 0]))
         self.known = None if rows.known is None else ops.convert_to_tensor(rows.known)
+        self.static = None if rows.static is None else ops.convert_to_tensor(rows.static)
         self.series = ops.convert_to_tensor(rows.series.astype(np.int32))
         self.sizes = Sizes(*(ops.convert_to_tensor(part.astype(np.float32)) for part in rows.sizes))
 
@@ -75,6 +78,7 @@ class Windowed(KerasModel):  # type: ignore[misc]
             "context": lambda: ops.take(self.features, cutoffs[:, None] + self.before, axis=0),
             "future": lambda: ops.take(self.known, cutoffs[:, None] + self.after, axis=0),
             "series": lambda: ops.take(self.series, cutoffs, axis=0)[:, None],
+            "static": lambda: ops.take(self.static, ops.take(self.series, cutoffs, axis=0), axis=0),
         }
         inputs = [gather[tensor.name]() for tensor in self.network.inputs]
         return self.network(inputs if len(inputs) > 1 else inputs[0], training=training)

@@ -148,13 +148,19 @@ def _from_long(
     for name in sheet.table.column_names:
         if name not in (series, layout.time, layout.targets[0]):
             free = f"{name}_column" if name in KEYS else name
-            columns[free] = sheet.table[name].to_pandas()
+            columns[free] = _covariate(sheet.table[name]).to_pandas()
     used = {"unique_id": series, "ds": layout.time, "y": layout.targets[0]}
     if renamed := [f"{key} is {name!r}" for key, name in used.items() if name not in (None, key)]:
         notices.append(f"Columns: {', '.join(renamed)}.")
     if kept := list(columns)[3:]:
         notices.append(f"Kept as covariates: {', '.join(kept)}.")
     return pd.DataFrame(columns, copy=False), notices
+
+
+def _covariate(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Turn truths of which some are missing into numbers: pandas has no other column for them."""
+    incomplete = pa.types.is_boolean(column.type) and column.null_count
+    return column.cast(pa.float64()) if incomplete else column
 
 
 def _series(
