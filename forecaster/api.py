@@ -313,13 +313,27 @@ def _judged(evaluated: Evaluated) -> Judged:
 
 
 def _long_enough(panel: Panel, config: Config) -> Panel:
-    """Keep the series with a training window."""
-    lookback, horizon = int(config.network.lookback or 0), int(config.network.horizon or 0)
-    spec = config.evaluation
+    """Keep the series with a training window; say which are too short for more than training."""
+    context, horizon, spec = (
+        config.context_rows,
+        int(config.network.horizon or 0),
+        config.evaluation,
+    )
     held_out = int(config.training.val_size or 0) + int(spec.test_size or 0) + 2 * spec.gap
-    what = f"lookback {lookback} + horizon {horizon} + {held_out} held out"
-    needed = lookback + horizon + held_out
-    return series.without_short(panel, needed, what, config.data.too_short)
+    window, policy = f"min_context {context} + horizon {horizon}", config.data.too_short
+    whole = context + horizon + held_out
+    if policy == "error" or panel.lengths.max() < whole:
+        return series.without_short(panel, whole, f"{window} + {held_out} held out", policy)
+    panel = series.without_short(panel, context + horizon, window, policy)
+    tested, validated = splits.rooms(panel, config)
+    if tested.all():
+        return panel
+    notice = (
+        f"{int((~tested).sum())} of {len(panel.ids)} series have less than {whole} rows ({window} "
+        f"+ {held_out} held out): they are trained on but not tested, and "
+        f"{int((~validated).sum())} of them do not validate either."
+    )
+    return replace(panel, notices=(*panel.notices, notice))
 
 
 def _with_notices(panel: Panel, asked: Config, config: Config) -> Panel:
@@ -366,7 +380,7 @@ def _refitted(evaluated: Evaluated, judged: Model, on_epoch: OnEpoch) -> Model:
 
     panel, config = evaluated.panel, evaluated.config
     parts = splits.of_config(panel, config)
-    unseen = splits.held_out_cutoffs(panel, parts, judged.lookback, judged.horizon)
+    unseen = splits.held_out_cutoffs(panel, parts, config.context_rows, judged.horizon)
     start = None if evaluated.earlier is None else evaluated.earlier.published
     left = 1.0 if evaluated.selection is None else evaluated.selection.budget_left
     return training.refit(panel, judged.calibrated(panel, unseen), on_epoch, start, left)

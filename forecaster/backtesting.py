@@ -77,13 +77,13 @@ def fits_of(config: Config) -> list[tuple[int, int]]:
 def _cutoffs(model: Model, panel: Panel, config: Config, parts: splits.Split, folds: int) -> Ints:
     """List the test windows of one fit `(window,)`."""
     step = int(config.evaluation.step_size or 1)
-    cutoffs = splits.test_cutoffs(panel, parts, model.lookback, model.horizon, step, folds)
+    cutoffs = splits.test_cutoffs(panel, parts, config.context_rows, model.horizon, step, folds)
     if len(cutoffs):
         return cutoffs
     raise InvalidInputError(
-        f"No series has a fold: {model.lookback} rows (lookback) are needed before the "
+        f"No series has a fold: {config.context_rows} rows (min_context) are needed before the "
         f"{int((parts.lengths - parts.test_start).max())} rows held out.",
-        "Fetch more history, or lower --lookback, --folds or --test-size.",
+        "Fetch more history, or lower --min-context, --folds or --test-size.",
     )
 
 

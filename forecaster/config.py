@@ -206,6 +206,11 @@ class NetworkSpec(Spec):
     lookback: PositiveInt | None = Field(
         None, description="Past steps seen; else by season and rows."
     )
+    min_context: PositiveInt | None = Field(
+        None,
+        description="Past steps that a series must have; it is thought to have repeated its first "
+        "season before. Else lookback, less when series are shorter.",
+    )
     horizon: PositiveInt | None = Field(
         None, description="Future steps forecast; else by frequency."
     )
@@ -258,19 +263,27 @@ class TrainSpec(Spec):
     loss: Literal["mae", "mse", "huber", "mase", "smape"] = Field(
         "mae", description="What training makes small; quantiles are trained by the pinball loss."
     )
-    ensemble: PositiveInt = Field(
-        1, description="Networks from different seeds; their median is the forecast."
+    ensemble: PositiveInt | None = Field(
+        None,
+        description="Networks from different seeds; their median is the forecast; else by preset.",
     )
     shrink: bool | None = Field(
         None,
         description="Pull the forecast towards its starting point (last value or season) as far "
         "as validation asks; else by preset.",
     )
-    epochs: PositiveInt = Field(100, description="At most; early stopping ends sooner.")
+    epochs: PositiveInt | None = Field(
+        None, description="At most; early stopping ends sooner. Else by preset and windows."
+    )
     batch_size: PositiveInt | None = Field(
         None, description="Windows in one step of training; else by number of windows."
     )
     learning_rate: float = Field(1e-3, gt=0, description="Step size of the optimiser.")
+    schedule: Literal["cosine", "plateau"] | None = Field(
+        None,
+        description="How the learning rate falls: along a cosine over the epochs or the time "
+        "budget, or halved whenever validation stands still; else by preset.",
+    )
     patience: PositiveInt = Field(8, description="Epochs without improvement before stopping.")
     clip_norm: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
     val_size: PositiveInt | None = Field(
@@ -425,6 +438,17 @@ class Config(Spec):
     def replace(self, **settings: Any) -> Config:
         """Return a copy with some settings changed."""
         return Config.of(**{**self.flat(), **settings})
+
+    @property
+    def context_rows(self) -> int:
+        """Rows that a series needs before it can be forecast."""
+        return int(self.network.min_context or self.network.lookback or 0)
+
+    @property
+    def context_season(self) -> int:
+        """First rows of a series that are repeated where a context reaches back past them."""
+        season = int(self.data.season_length or 1)
+        return season if season <= self.context_rows else 1
 
     def flat(self) -> dict[str, Any]:
         """Return every setting by its name."""

@@ -320,6 +320,37 @@ def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int, step: int = 1)
     return _tested(difference, overlap)
 
 
+LEAST_SPANS = 8
+LUCK = 0.05
+
+
+def may_be_luck(gains: Floats, spans: Ints) -> bool:
+    """Tell whether a mean gain is within what chance gives, when there are spans enough to tell.
+
+    Overlapping windows are not independent, nor are series at the same time: gains are averaged by
+    span of time, and the means compared with Student's t, one-sided.
+
+    Args:
+        gains: Of each window `(window,)`.
+        spans: Number of the span that each window lies in `(window,)`.
+
+    >>> may_be_luck(np.array([1.0, -1.0] * 8), np.arange(16))
+    True
+    >>> may_be_luck(np.array([1.0, 0.5] * 8), np.arange(16))
+    False
+    """
+    from scipy.special import stdtr
+
+    number = np.bincount(spans)
+    means = np.bincount(spans, gains)[number > 0] / number[number > 0]
+    if len(means) < LEAST_SPANS:
+        return False
+    error = means.std(ddof=1) / np.sqrt(len(means))
+    if error == 0:
+        return bool(means[0] <= 0)
+    return bool(stdtr(len(means) - 1, means.mean() / error) < 1 - LUCK)
+
+
 def _tested(difference: Floats, overlap: int) -> DieboldMariano:
     from scipy.special import stdtr
 

@@ -161,7 +161,7 @@ class Model:
 
     @property
     def lookback(self) -> int:
-        """Rows that a context needs."""
+        """Rows of a context."""
         return int(self.config.network.lookback or 0)
 
     @property
@@ -208,7 +208,9 @@ class Model:
         quantiles = tuple(self.config.network.quantiles or ())
         outputs = np.empty((len(cutoffs), horizon, 1 + len(quantiles)), dtype=np.float32)
         for part in _parts(len(cutoffs)):
-            context = features[rows_before(cutoffs[part], self.lookback)]
+            starts = panel.offsets[series[part]]
+            rows = rows_before(cutoffs[part], self.lookback, starts, self.config.context_season)
+            context = features[rows]
             future = None if known is None else known[part]
             if known is None and of_rows is not None:
                 future = of_rows[rows_after(cutoffs[part], horizon)]

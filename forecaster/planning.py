@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from forecaster import backend
@@ -40,20 +42,29 @@ class Search:
         self, train: Ints, val: Ints, config: Config, on_epoch: OnEpoch, share: float
     ) -> None:
         spec = config.training
-        self.train, self.val, self.epochs = train, val, spec.epochs
+        self.train, self.val, self.epochs = train, val, int(spec.epochs or 1)
         self.monitor = "val_loss" if len(val) else "loss"
         self.shrinkage = None if spec.shrink else 1.0  # None: found on validation
-        share *= (SEARCH_SHARE if spec.refit_all else 1.0) / spec.ensemble
+        share *= (SEARCH_SHARE if spec.refit_all else 1.0) / int(spec.ensemble or 1)
         self.watch = _Watch(spec.time_budget, share, self.epochs, on_epoch)
         self.stopper = keras.callbacks.EarlyStopping(
             monitor=self.monitor, patience=spec.patience, restore_best_weights=True
         )
-        self.slower = keras.callbacks.ReduceLROnPlateau(
-            monitor=self.monitor,
-            factor=0.5,
-            patience=max(1, spec.patience // 3),
-            min_lr=MIN_LEARNING_RATE,
+        self.slower = (
+            keras.callbacks.LearningRateScheduler(partial(self._along_a_cosine, spec.learning_rate))
+            if spec.schedule == "cosine"
+            else keras.callbacks.ReduceLROnPlateau(
+                monitor=self.monitor,
+                factor=0.5,
+                patience=max(1, spec.patience // 3),
+                min_lr=MIN_LEARNING_RATE,
+            )
         )
+
+    def _along_a_cosine(self, first: float, epoch: int, _: float) -> float:
+        """Return the learning rate of an epoch (Loshchilov & Hutter 2017, without restarts)."""
+        done = min(1.0, max(epoch / self.epochs, self.watch.share_used))
+        return max(MIN_LEARNING_RATE, first * (1 + math.cos(math.pi * done)) / 2)
 
     @property
     def callbacks(self) -> list[Any]:
@@ -79,7 +90,7 @@ class Replay:
         self.train, self.val, self.epochs = train, train[:0], earlier.best_epoch
         self.shrinkage = earlier.shrinkage
         rates = earlier.history["learning_rate"]
-        share *= (1 - SEARCH_SHARE) / config.training.ensemble
+        share *= (1 - SEARCH_SHARE) / int(config.training.ensemble or 1)
         self.watch = _Watch(config.training.time_budget, share, self.epochs, on_epoch)
         self.schedule = keras.callbacks.LearningRateScheduler(lambda epoch, _: rates[epoch])
 
@@ -113,6 +124,11 @@ class _Watch(KerasCallback):  # type: ignore[misc]
         """Start the clock."""
         if self.seconds is not None:
             self.deadline = time.monotonic() + self.seconds
+
+    @property
+    def share_used(self) -> float:
+        """How much of the time is up, from 0 to 1; 0 without a budget."""
+        return 1 - (self.deadline - time.monotonic()) / self.seconds if self.seconds else 0.0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         del batch, logs

@@ -85,7 +85,7 @@ def predict(
     if max_age is not None:
         _require_fresh(panel, max_age, now())
     policy = too_short or model.config.data.too_short
-    panel = without_short(panel, model.lookback, "lookback", policy)
+    panel = without_short(panel, model.config.context_rows, "min_context", policy)
     ends = panel.offsets[1:] - 1
     ds = future(panel.ds[ends], horizon, panel.frequency, panel.calendar)
     aligned = model.scaling.align(panel, model.config.scaling)

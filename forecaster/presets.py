@@ -6,6 +6,8 @@ are held out.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from forecaster.calendars import default_horizon, default_season_length
@@ -14,6 +16,9 @@ from forecaster.errors import InvalidInputError
 from forecaster.series import Panel
 from forecaster.splits import folds_to_rows
 
+EPOCH_WINDOWS = 2**16  # validation comes at least so often; an epoch of more is cut into several
+UPDATES = 2000  # of the weights, where windows allow it within
+EPOCHS = (8, 100)
 SHORT_SHARE = 0.25  # of all rows may lie in series shorter than the one that windows are fitted to
 LOOKBACK_ROWS = 720  # a month of hours: what the published long-horizon networks see
 LONGER_SEASON = {24: (168,), 48: (336,), 96: (672,)}  # of a day within a week
@@ -33,7 +38,8 @@ def resolve(config: Config, panel: Panel) -> Config:
     left = max(0, rows - int(evaluation["test_size"] or 0) - 2 * config.evaluation.gap)
     usual = min(max(2 * horizon, left // 7), left // 3)
     val_size = max(horizon, config.training.val_size or usual)  # a shorter tail holds no window
-    network = _network(config, left - val_size, horizon, season)
+    least_rows = int(panel.lengths.min()) - (rows - left) - val_size
+    network = _network(config, left - val_size, least_rows, horizon, season)
     resolved = config.replace(
         season_length=season,
         horizon=horizon,
@@ -44,13 +50,8 @@ def resolve(config: Config, panel: Panel) -> Config:
         **evaluation,
         **network,
     )
-    windows = int(np.maximum(0, panel.lengths - val_size - network["lookback"] - horizon).sum())
-    batch = config.training.batch_size or int(
-        2 ** np.clip(np.log2(max(1, windows / 40)) // 1, 4, 8)
-    )
-    shrink = config.training.shrink
-    shrink = config.network.preset != "classic" if shrink is None else shrink
-    resolved = resolved.replace(batch_size=batch, shrink=shrink)
+    windows = int(np.maximum(0, panel.lengths - val_size - network["min_context"] - horizon).sum())
+    resolved = resolved.replace(**_training(config, windows))
     check(resolved)
     return resolved
 
@@ -85,19 +86,33 @@ def _evaluation(config: Config, rows: int, horizon: int) -> dict[str, int]:
     return {"folds": folds, "test_size": folds_to_rows(folds, horizon, step), "step_size": step}
 
 
-def _network(config: Config, train_rows: int, horizon: int, season: int) -> dict[str, object]:
-    """Choose the parts of the network by preset."""
+def _network(
+    config: Config, train_rows: int, least_rows: int, horizon: int, season: int
+) -> dict[str, Any]:
+    """Choose the parts of the network by preset.
+
+    Args:
+        config: As asked.
+        train_rows: Rows before the validation tail that most series have.
+        least_rows: Those that the shortest series has.
+        horizon: Future steps forecast.
+        season: Steps in a season.
+    """
     spec = config.network
     textbook = spec.preset == "classic"
     segment = spec.segment or (1 if textbook else _segment(horizon, spec.lookback, season))
     seen = season * SEASONS_SEEN.get(season, 30 if season >= 24 else 12)
     wanted = 60 if textbook else min(LOOKBACK_ROWS, max(seen, 3 * horizon))
-    most = max(segment, min(wanted, (train_rows - horizon) // 2))
-    lookback = spec.lookback or max(segment, most // segment * segment)
+    lookback = spec.lookback or _whole(min(wanted, (train_rows - horizon) // 2), segment)
+    min_context = lookback
+    if least_rows < lookback + horizon and not (textbook or spec.lookback):
+        lookback = _whole(min(wanted, train_rows - horizon), segment)
+        min_context = min(lookback, max(season, segment))
     lag = next((lag for lag in (*LONGER_SEASON.get(season, ()), season) if lag <= lookback // 2), 1)
     defaults = {
         "segment": segment,
         "lookback": lookback,
+        "min_context": min_context,
         "layers": (50, 50) if textbook else (128,),
         "normalise": "none" if textbook else "last",
         "skip": "none" if textbook or lag == 1 else "linear",
@@ -111,6 +126,29 @@ def _network(config: Config, train_rows: int, horizon: int, season: int) -> dict
         key: value if getattr(spec, key) is None else getattr(spec, key)
         for key, value in defaults.items()
     }
+
+
+def _training(config: Config, windows: int) -> dict[str, Any]:
+    """Choose how the network is trained by preset and number of windows."""
+    spec, textbook = config.training, config.network.preset == "classic"
+    batch = spec.batch_size or int(2 ** np.clip(np.log2(max(1, windows / 40)) // 1, 4, 8))
+    steps = -(-min(max(1, windows), EPOCH_WINDOWS) // batch)
+    defaults = {
+        "batch_size": batch,
+        "epochs": 100 if textbook else int(np.clip(UPDATES // steps, *EPOCHS)),
+        "schedule": "plateau" if textbook else "cosine",
+        "shrink": not textbook,
+        "ensemble": 3 if config.network.preset == "auto" else 1,
+    }
+    return {
+        key: value if getattr(spec, key) is None else getattr(spec, key)
+        for key, value in defaults.items()
+    }
+
+
+def _whole(rows: int, segment: int) -> int:
+    """Return the most rows that are whole segments, at least one."""
+    return max(segment, rows // segment * segment)
 
 
 def _segment(horizon: int, lookback: int | None, season: int) -> int:
@@ -134,6 +172,11 @@ def check(config: Config) -> None:
                 f"segment {network.segment} does not divide {name} {steps}.",
                 f"Choose a --segment that divides --{name}, or leave --segment out.",
             )
+    if config.context_rows > int(network.lookback or 0):
+        raise InvalidInputError(
+            f"min_context {network.min_context} is more than lookback {network.lookback}.",
+            "Lower --min-context or raise --lookback.",
+        )
     season = network.skip == "season" or network.normalise == "season" or network.skip == "linear"
     if season and int(network.skip_lag or 1) > int(network.lookback or 0):
         raise InvalidInputError(

@@ -19,8 +19,7 @@ from forecaster.model import Fit
 from forecaster.series import Panel
 from forecaster.windows import rows_after, spread
 
-TRYING_EPOCHS = 12
-TRYING_PATIENCE = 3
+LEAST_EPOCHS = 3
 TRYING_SHARE = 0.4  # of the time budget
 CLEARLY = 0.005  # a later candidate must be better than the first by this share
 SCORED_WINDOWS = 4096
@@ -99,10 +98,10 @@ def select(panel: Panel, asked: Config, resolved: Config, fit: Fit) -> Selection
     parts = splits.of_config(panel, resolved)
     seen = panel.head(parts.val_stop)
     budget = resolved.training.time_budget
+    epochs = int(resolved.training.epochs or 1)
     quick = resolved.replace(
         ensemble=1,
-        epochs=min(TRYING_EPOCHS, resolved.training.epochs),
-        patience=min(TRYING_PATIENCE, resolved.training.patience),
+        epochs=min(epochs, max(LEAST_EPOCHS, epochs // 3)),
         refit_all=False,
         fallback="none",  # the networks are compared, not the baselines that may stand in
         time_budget=None if budget is None else budget * TRYING_SHARE / len(options),
@@ -123,7 +122,7 @@ def _score(panel: Panel, config: Config, parts: splits.Split, fit: Fit) -> tuple
         model = fit(panel, config, parts)
     except ForecasterError as error:  # it diverged: the others may not
         return None, error.message
-    windows = splits.val_cutoffs(panel, parts, model.lookback, model.horizon)
+    windows = splits.val_cutoffs(panel, parts, config.context_rows, model.horizon)
     if not len(windows):
         return None, "No window lies in the validation rows."
     some = spread(windows, SCORED_WINDOWS)

@@ -142,7 +142,7 @@ def without_short(panel: Panel, needed: Ints | int, what: str, policy: str) -> P
         )
         raise InvalidInputError(
             f"Series {name!r} {reason}.",
-            "Fetch more history, or use a smaller --lookback or --horizon, or hold out fewer rows.",
+            "Fetch more history, or use a smaller --min-context or --horizon, or hold out fewer rows.",
         )
     kept = panel.select([name for name in panel.ids if name not in skipped])
     return replace(kept, skipped=panel.skipped | skipped)

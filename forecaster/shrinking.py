@@ -8,6 +8,8 @@ import numpy as np
 
 from forecaster import backend
 from forecaster.arrays import Ints
+from forecaster.config import Config
+from forecaster.metrics import may_be_luck
 from forecaster.networks.windowed import VAL_BATCH, Windowed
 from forecaster.windows import spread
 
@@ -33,10 +35,11 @@ def linear_weights(network: Any) -> Weights:
     return {name: layer.get_weights() for name, layer in _linear(network).items()}
 
 
-def best_share(windowed: Windowed, start: Weights, val: Ints) -> float:
+def best_share(windowed: Windowed, config: Config, start: Weights, val: Ints) -> float:
     """Return the share of what was learnt that validation likes best, the smaller of equals.
 
-    It only ever sees the windows that early stopping has seen.
+    Nothing is kept when validation has spans enough to tell luck from gain, and calls it luck. It
+    only ever sees the windows that early stopping has seen.
     """
     some = spread(val, SHARE_WINDOWS)
     learnt = linear_weights(windowed.network)
@@ -44,10 +47,15 @@ def best_share(windowed: Windowed, start: Weights, val: Ints) -> float:
     keep(windowed.network, start, learnt, 0.0)
     shift = whole - _forecasts(windowed, some)  # what was learnt, for the point and as much for all
     keep(windowed.network, start, learnt, 1.0)
-    losses = [
-        float(windowed.compute_loss(some, y_pred=whole - (1 - share) * shift)) for share in SHARES
-    ]
-    return float(SHARES[int(np.argmin(losses))])
+    losses = np.array(
+        [
+            keras.ops.convert_to_numpy(windowed.losses(some, whole - (1 - share) * shift))
+            for share in SHARES
+        ]
+    )
+    best = int(np.argmin(losses.mean(axis=1)))
+    spans = windowed.spans(some, int(config.network.horizon or 1))
+    return 0.0 if may_be_luck(losses[0] - losses[best], spans) else float(SHARES[best])
 
 
 def _forecasts(windowed: Windowed, cutoffs: Ints) -> Any:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecaster.arrays import Ints
+from forecaster.arrays import Flags, Ints
 from forecaster.config import Config
 from forecaster.errors import InvalidInputError
 from forecaster.series import Panel
@@ -40,57 +40,70 @@ class Split:
     lengths: Ints
 
 
-def split(panel: Panel, *, val_size: int, test_size: int, gap: int) -> Split:
+def split(panel: Panel, *, val_size: Ints | int, test_size: Ints | int, gap: int) -> Split:
     """Cut every series of a panel; a part that does not fit is empty."""
     test_start = np.maximum(0, panel.lengths - test_size)
-    val_stop = np.maximum(0, test_start - (gap if test_size else 0))
+    val_stop = np.maximum(0, test_start - np.where(test_size, gap, 0))
     val_start = np.maximum(0, val_stop - val_size)
-    train_stop = np.maximum(0, val_start - (gap if val_size else 0))
+    train_stop = np.maximum(0, val_start - np.where(val_size, gap, 0))
     return Split(train_stop, val_start, val_stop, test_start, panel.lengths)
 
 
 def of_config(panel: Panel, config: Config, folds_before: int = 0) -> Split:
     """Cut a panel as a resolved configuration says.
 
+    Training comes first: a series that would be left without a window to train on is not tested,
+    and if that is not enough, does not validate either.
+
     Args:
         panel: Regular series.
         config: Resolved settings.
         folds_before: Folds that count as known: the test part begins after so many steps.
     """
+    tested, validated = rooms(panel, config)
     spec = config.evaluation
     known = folds_before * int(spec.step_size or 1)
     return split(
         panel,
-        val_size=int(config.training.val_size or 0),
-        test_size=int(spec.test_size or 0) - known,
+        val_size=np.where(validated, int(config.training.val_size or 0), 0),
+        test_size=np.where(tested, int(spec.test_size or 0) - known, 0),
         gap=spec.gap,
     )
 
 
-def train_cutoffs(panel: Panel, parts: Split, lookback: int, horizon: int) -> Ints:
+def rooms(panel: Panel, config: Config) -> tuple[Flags, Flags]:
+    """Tell which series have rows enough to be tested, and to validate `(series,)`."""
+    spec, val_size = config.evaluation, int(config.training.val_size or 0)
+    window = config.context_rows + int(config.network.horizon or 0)
+    validated = window + val_size + spec.gap
+    tested = validated + int(spec.test_size or 0) + spec.gap
+    return panel.lengths >= tested, panel.lengths >= validated
+
+
+def train_cutoffs(panel: Panel, parts: Split, context: int, horizon: int) -> Ints:
     """List the windows whose target lies in train `(window,)`."""
-    first = np.full(len(panel.ids), lookback - 1)
+    first = np.full(len(panel.ids), context - 1)
     return cutoffs_between(panel.offsets[:-1], first, parts.train_stop - horizon)
 
 
-def val_cutoffs(panel: Panel, parts: Split, lookback: int, horizon: int) -> Ints:
+def val_cutoffs(panel: Panel, parts: Split, context: int, horizon: int) -> Ints:
     """List the windows whose target lies in validation `(window,)`."""
-    first = np.maximum(lookback, parts.val_start) - 1
+    first = np.maximum(context, parts.val_start) - 1
     return cutoffs_between(panel.offsets[:-1], first, parts.val_stop - horizon)
 
 
-def held_out_cutoffs(panel: Panel, parts: Split, lookback: int, horizon: int) -> Ints:
+def held_out_cutoffs(panel: Panel, parts: Split, context: int, horizon: int) -> Ints:
     """List every window whose target lies after train, in validation or in test `(window,)`."""
-    first = np.maximum(lookback, parts.val_start) - 1
+    first = np.maximum(context, parts.val_start) - 1
     return cutoffs_between(panel.offsets[:-1], first, parts.lengths - horizon)
 
 
 def test_cutoffs(
-    panel: Panel, parts: Split, lookback: int, horizon: int, step: int, folds: int
+    panel: Panel, parts: Split, context: int, horizon: int, step: int, folds: int
 ) -> Ints:
     """List up to `folds` cutoffs a series, `step` rows apart, whose target lies in test."""
     first = parts.test_start - 1
-    whole = first >= lookback - 1  # a series too short for its first fold has none
+    whole = first >= context - 1  # a series too short for its first fold has none
     stop = np.minimum(parts.lengths - horizon, first + folds * step)
     return cutoffs_between(panel.offsets[:-1], first, np.where(whole, stop, first), step)
 
@@ -104,19 +117,19 @@ def folds_to_rows(folds: int, horizon: int, step: int) -> int:
     return horizon + (folds - 1) * step
 
 
-def require_windows(panel: Panel, parts: Split, lookback: int, horizon: int) -> None:
+def require_windows(panel: Panel, parts: Split, context: int, horizon: int) -> None:
     """Raise unless at least one training window fits.
 
     Raises:
         InvalidInputError: Says how many rows are needed and how many the longest series has.
     """
-    if train_cutoffs(panel, parts, lookback, horizon).size:
+    if train_cutoffs(panel, parts, context, horizon).size:
         return
     longest = int(panel.lengths.argmax())
     held_out = int((parts.lengths - parts.train_stop)[longest])
     raise InvalidInputError(
-        f"Series {panel.ids[longest]!r} needs at least {lookback + horizon + held_out} rows "
-        f"(lookback {lookback} + horizon {horizon} + {held_out} held out for validation and test) "
+        f"Series {panel.ids[longest]!r} needs at least {context + horizon + held_out} rows "
+        f"(min_context {context} + horizon {horizon} + {held_out} held out for validation and test) "
         f"but has {int(panel.lengths[longest])}.",
-        "Fetch more history, or lower --lookback, --horizon, --folds or --val-size.",
+        "Fetch more history, or lower --min-context, --horizon, --folds or --val-size.",
     )

@@ -23,6 +23,7 @@ from forecaster.networks.builder import build
 from forecaster.networks.onnx_graph import to_onnx
 from forecaster.networks.windowed import VAL_BATCH, Rows, Shuffled, Windowed
 from forecaster.planning import OnEpoch, Plan, Progress, Replay, Search
+from forecaster.presets import EPOCH_WINDOWS
 from forecaster.series import Panel
 from forecaster.shrinking import Weights, best_share, keep, linear_weights
 from forecaster.statistical import OnWindow, silent
@@ -34,7 +35,6 @@ XLA_PAYS = (
     1.2e6  # recurrent steps x windows in a run, under which compiling costs more than it saves
 )
 USUAL_EPOCHS = 20
-EPOCH_WINDOWS = 2**16  # validation comes at least so often; an epoch of more is cut into several
 STEPS_AT_ONCE = 16
 SMALLEST_UNIT = 0.1  # of the usual unit: no series counts more than ten times in a scaled loss
 
@@ -64,15 +64,15 @@ def fit(
         MissingDependencyError: A GPU was asked for and there is none.
         ForecasterError: Training diverged.
     """
-    lookback, horizon = int(config.network.lookback or 0), int(config.network.horizon or 0)
-    splits.require_windows(panel, parts, lookback, horizon)
+    context, horizon = config.context_rows, int(config.network.horizon or 0)
+    splits.require_windows(panel, parts, context, horizon)
     panel = panel.head(parts.val_stop)
     state = _state(panel.head(parts.train_stop), config, start)
-    train = splits.train_cutoffs(panel, parts, lookback, horizon)
-    val = splits.val_cutoffs(panel, parts, lookback, horizon)
+    train = splits.train_cutoffs(panel, parts, context, horizon)
+    val = splits.val_cutoffs(panel, parts, context, horizon)
     plans = [
         Search(train, val, config, partial(_numbered, on_epoch, number), share)
-        for number in range(1, config.training.ensemble + 1)
+        for number in range(1, int(config.training.ensemble or 1) + 1)
     ]
     model = _train(panel, config, state, plans, start)
     if config.evaluation.fallback == "baseline":
@@ -101,7 +101,7 @@ def refit(
     """
     config = judged.config
     parts = splits.split(panel, val_size=0, test_size=0, gap=0)
-    train = splits.train_cutoffs(panel, parts, judged.lookback, judged.horizon)
+    train = splits.train_cutoffs(panel, parts, config.context_rows, judged.horizon)
     state = _state(panel, config, start)
     plans = [
         Replay(train, member, config, partial(_numbered, on_epoch, number), share)
@@ -177,6 +177,7 @@ def _rows(panel: Panel, config: Config, state: scaling.Scaling) -> Rows:
         known=known,
         static=state.static_features(panel),
         series=np.repeat(np.arange(len(panel.ids)), panel.lengths),
+        starts=panel.offsets[:-1],
         sizes=Sizes(  # a loss is the same for values of any unit: float32 holds what is left
             scale=np.where(state.log, state.scale, 1.0),
             center=np.where(state.log, state.center, state.center / state.scale),
@@ -250,7 +251,7 @@ def _run(windowed: Windowed, config: Config, plan: Plan, seed: int, untrained: W
         )
     shrinkage = plan.shrinkage
     if shrinkage is None:
-        shrinkage = best_share(windowed, untrained, plan.val) if len(plan.val) else 1.0
+        shrinkage = best_share(windowed, config, untrained, plan.val) if len(plan.val) else 1.0
     keep(windowed.network, untrained, linear_weights(windowed.network), shrinkage)
     best = int(np.argmin(history[plan.monitor]))
     return Member(
@@ -273,7 +274,7 @@ def _xla_pays(config: Config, windows: int) -> bool:
         return False  # Keras refuses to compile with XLA then
     network, spec = config.network, config.training
     steps = int(network.lookback or 0) // int(network.segment or 1) * len(network.layers or ())
-    return steps * windows * min(USUAL_EPOCHS, spec.epochs) > XLA_PAYS
+    return steps * windows * min(USUAL_EPOCHS, int(spec.epochs or 1)) > XLA_PAYS
 
 
 def _steps_at_once(steps: int) -> int:

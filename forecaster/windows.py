@@ -2,6 +2,7 @@
 
 A window is named by its cutoff, the row of the panel's arrays that holds its last observed value.
 Its context are the `lookback` rows that end there, its target the `horizon` rows that follow.
+Where a context reaches back past the start of its series, the series' first season stands in.
 """
 
 from __future__ import annotations
@@ -44,9 +45,21 @@ def spread(cutoffs: Ints, most: int) -> Ints:
     return cutoffs[places]
 
 
-def rows_before(cutoffs: Ints, lookback: int) -> Ints:
-    """Rows of each context `(window, lookback)`."""
-    return cutoffs[:, None] + np.arange(1 - lookback, 1, dtype=cutoffs.dtype)
+def rows_before(cutoffs: Ints, lookback: int, starts: Ints, season: int = 1) -> Ints:
+    """Rows of each context `(window, lookback)`.
+
+    Args:
+        cutoffs: `(window,)`.
+        lookback: Rows of a context.
+        starts: Row at which each window's series begins `(window,)`.
+        season: First rows of the series that are repeated before them.
+
+    >>> rows_before(np.array([2]), 5, starts=np.array([1]), season=2).tolist()
+    [[2, 1, 2, 1, 2]]
+    """
+    rows = cutoffs[:, None] + np.arange(1 - lookback, 1, dtype=cutoffs.dtype)
+    first = starts[:, None].astype(cutoffs.dtype)
+    return np.where(rows < first, first + (rows - first) % season, rows)
 
 
 def rows_after(cutoffs: Ints, horizon: int) -> Ints:

@@ -175,7 +175,7 @@ def test_a_series_never_seen_is_forecast_on_its_own_scale(fitted):
 def test_a_series_without_a_context_is_skipped_and_listed(fitted):
     frame = pd.concat([frame_of("a"), frame_of("tiny", rows=9)])
     prediction = fitted.prediction(frame=frame)
-    assert prediction.skipped == {"tiny": "needs at least 16 rows (lookback) but has 9"}
+    assert prediction.skipped == {"tiny": "needs at least 16 rows (min_context) but has 9"}
     assert set(prediction.frame["unique_id"]) == {"a"}
     with pytest.raises(InvalidInputError, match="'tiny' needs at least 16 rows"):
         fitted.predict(frame=frame_of("tiny", rows=9))
@@ -457,7 +457,7 @@ def test_series_that_are_too_short_follow_the_policy():
     frame = pd.concat([frame_of("a"), frame_of("tiny", rows=18)])
     fitted = Forecaster(**QUICK | {"epochs": 1}).fit(frame)
     assert fitted.evaluated.panel.skipped == {
-        "tiny": "needs at least 44 rows (lookback 16 + horizon 4 + 24 held out) but has 18"
+        "tiny": "needs at least 20 rows (min_context 16 + horizon 4) but has 18"
     }
     with pytest.raises(InvalidInputError, match="'tiny' needs at least 44 rows"):
         Forecaster(**QUICK, too_short="error").fit(frame)

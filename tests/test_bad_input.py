@@ -39,9 +39,7 @@ def test_training_says_what_it_does_instead(fitted, said):
 
 def test_a_series_without_a_window_is_skipped_with_its_reason(fitted):
     skipped = fitted.evaluated.panel.skipped
-    assert skipped == {
-        "short": "needs at least 32 rows (lookback 16 + horizon 4 + 12 held out) but has 12"
-    }
+    assert skipped == {"short": "needs at least 20 rows (min_context 16 + horizon 4) but has 12"}
 
 
 def test_too_few_windows_to_calibrate_are_said(fitted):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import os
 import subprocess
 import sys
@@ -60,6 +61,7 @@ CHANGES = {
     "epochs": 2,
     "batch_size": 16,
     "learning_rate": 0.02,
+    "schedule": "plateau",
     "patience": 1,
     "clip_norm": 0.001,
     "val_size": 24,
@@ -124,14 +126,34 @@ def test_early_stopping_restores_the_best_weights():
     assert error.mean() == pytest.approx(trained.best_val_loss, rel=1e-3)
 
 
-def test_the_learning_rate_falls_on_a_plateau():
-    rates = []
+def test_every_epoch_is_told():
+    told = []
+    (trained,) = fitted(on_epoch=told.append, epochs=5).trained.members
+    assert [progress.epoch for progress in told] == [1, 2, 3, 4, 5]
+    assert trained.epochs == 5
 
-    def spy(_):
-        rates.append(1)
 
-    (trained,) = fitted(on_epoch=spy, epochs=5).trained.members
-    assert len(rates) == trained.epochs == 5
+def rates_of(**settings):
+    (trained,) = fitted(**{"epochs": 8, "patience": 99} | settings).trained.members
+    return trained.history["learning_rate"]
+
+
+def test_the_learning_rate_falls_along_a_cosine():
+    expected = 0.01 * (1 + np.cos(np.pi * np.arange(8) / 8)) / 2
+    np.testing.assert_allclose(rates_of(learning_rate=0.01), expected, rtol=1e-5)
+
+
+def test_the_cosine_ends_with_the_time_budget():
+    rates = rates_of(learning_rate=0.01, epochs=10_000, time_budget=3, refit_all=False)
+    assert rates[0] > 0.0099
+    assert len(rates) < 10_000
+    assert rates[-1] < 0.001
+
+
+def test_the_learning_rate_is_halved_on_a_plateau():
+    rates = rates_of(learning_rate=0.3, epochs=12, patience=3, schedule="plateau")
+    assert {after / before for before, after in itertools.pairwise(rates)} <= {0.5, 1.0}
+    assert rates[-1] < 0.3
 
 
 def test_the_time_budget_ends_training():
@@ -245,6 +267,16 @@ def test_nothing_is_kept_of_what_validation_refutes():
     np.testing.assert_allclose(kept.forecast(panel, cutoffs).values, 5, rtol=1e-6)
     assert np.abs(all_of_it.forecast(panel, cutoffs).values - 5).max() > 0.005
     assert np.ptp(kept.forecast(panel, cutoffs).levels, axis=2).min() > 0  # quantiles stay apart
+
+
+def test_a_gain_that_may_be_luck_is_not_kept():
+    """Nothing of a random walk can be forecast: 40 spans of validation tell."""
+    panel = panel_of("a", rows=400)
+    walk = np.random.default_rng(4).normal(size=400).cumsum() + 50
+    panel = dataclasses.replace(panel, y=walk)
+    settings = {"val_size": 160, "epochs": 3, "season_length": 1, "skip": "none"}
+    (member,) = fitted(panel, **settings).trained.members
+    assert member.shrinkage == 0
 
 
 def test_a_scaled_loss_counts_each_series_in_its_own_unit():

@@ -27,8 +27,15 @@ def test_cutoffs_are_those_of_a_plain_loop(lengths, first, step):
 
 
 def test_contexts_end_at_the_cutoff_and_targets_begin_after_it():
-    assert rows_before(np.array([5]), 3).tolist() == [[3, 4, 5]]
+    assert rows_before(np.array([5]), 3, np.array([0])).tolist() == [[3, 4, 5]]
     assert rows_after(np.array([5]), 2).tolist() == [[6, 7]]
+
+
+def test_the_first_season_stands_in_before_the_start_of_a_series():
+    cutoffs, starts = np.array([12, 15]), np.array([10, 10])
+    contexts = rows_before(cutoffs, 6, starts, season=3)
+    assert contexts.tolist() == [[10, 11, 12, 10, 11, 12], [10, 11, 12, 13, 14, 15]]
+    assert rows_before(cutoffs, 6, starts)[0].tolist() == [10, 10, 10, 10, 11, 12]
 
 
 def test_rows_past_two_billion_do_not_wrap():
@@ -55,7 +62,6 @@ def test_no_target_crosses_a_border(rows, val_size, test_size, gap, lookback, ho
         for part in (train, val, test)
     ]
     for uid in range(len(panel.ids)):
-        assert (rows_before(train, lookback) >= 0).all()
         assert (local[0] < parts.train_stop[uid]).all()
         assert ((local[1] >= parts.val_start[uid]) & (local[1] < parts.val_stop[uid])).all()
         assert (local[2] >= parts.test_start[uid]).all()
@@ -64,7 +70,9 @@ def test_no_target_crosses_a_border(rows, val_size, test_size, gap, lookback, ho
         assert parts.test_start[0] - parts.val_stop[0] == gap
     series = lambda cutoffs: cutoffs // rows  # noqa: E731
     for cutoffs in (train, val, test):
-        assert (series(rows_before(cutoffs, lookback)[:, 0]) == series(cutoffs)).all()
+        contexts = rows_before(cutoffs, lookback, series(cutoffs) * rows)
+        assert (np.diff(contexts) == 1).all()
+        assert (series(contexts[:, 0]) == series(cutoffs)).all()
         assert (series(rows_after(cutoffs, horizon)[:, -1]) == series(cutoffs)).all()
 
 
@@ -88,5 +96,5 @@ def test_too_few_rows_say_how_many_are_needed():
     with pytest.raises(
         InvalidInputError, match=r"'shop' needs at least 52 rows .* but has 40"
     ) as e:
-        splits.require_windows(panel, parts, lookback=20, horizon=8)
-    assert "--lookback" in e.value.hint
+        splits.require_windows(panel, parts, context=20, horizon=8)
+    assert "--min-context" in e.value.hint

@@ -138,6 +138,12 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("cell", ("rnn", "lstm", "gru"), "Recurrent cell.", "gru"),
         Flag("layers", "N,N,...", "Units of each recurrent layer; else by preset."),
         Flag("lookback", int, "Past steps seen; else by season and rows."),
+        Flag(
+            "min_context",
+            int,
+            "Past steps that a series must have; it is thought to have repeated its first season "
+            "before. Else lookback, less when series are shorter.",
+        ),
         Flag("horizon", int, "Future steps forecast; else by frequency."),
         Flag("segment", int, "Steps folded into one recurrent step; else by season."),
         Flag(
@@ -184,9 +190,15 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
             "Pull the forecast towards its starting point (last value or season) as far as "
             "validation asks; else by preset.",
         ),
-        Flag("epochs", int, "At most; early stopping ends sooner.", "100"),
+        Flag("epochs", int, "At most; early stopping ends sooner. Else by preset and windows."),
         Flag("batch_size", int, "Windows in one step of training; else by number of windows."),
         Flag("learning_rate", float, "Step size of the optimiser.", "0.001"),
+        Flag(
+            "schedule",
+            ("cosine", "plateau"),
+            "How the learning rate falls: along a cosine over the epochs or the time budget, or "
+            "halved whenever validation stands still; else by preset.",
+        ),
         Flag("patience", int, "Epochs without improvement before stopping.", "8"),
         Flag("clip_norm", float, "Largest norm of the gradient.", "1"),
         Flag("val_size", int, "Rows of the validation tail; else by horizon and rows."),

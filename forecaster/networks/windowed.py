@@ -33,6 +33,7 @@ class Rows:
         known: Known-ahead columns of the same rows `(row, future feature)`, or None.
         static: Features of each series `(series, static feature)`, or None.
         series: Place of each row's series `(row,)`.
+        starts: Row at which each series begins `(series,)`.
         sizes: What the inputs of each series were made from, each `(series,)`.
     """
 
@@ -40,6 +41,7 @@ class Rows:
     known: Floats | None
     static: Floats | None
     series: Ints
+    starts: Ints
     sizes: Sizes
 
 
@@ -65,23 +67,39 @@ class Windowed(KerasModel):  # type: ignore[misc]
         self.quantiles = tuple(config.network.quantiles or ())
         lookback, horizon = int(config.network.lookback or 0), int(config.network.horizon or 0)
         self.before = np.arange(1 - lookback, 1, dtype=np.int32)
+        self.season = config.context_season
         self.after = np.arange(1, horizon + 1, dtype=np.int32)
         self.features = ops.convert_to_tensor(rows.features)
         self.targets = ops.convert_to_tensor(np.ascontiguousarray(rows.features[:, 0]))
         self.known = None if rows.known is None else ops.convert_to_tensor(rows.known)
         self.static = None if rows.static is None else ops.convert_to_tensor(rows.static)
         self.series = ops.convert_to_tensor(rows.series.astype(np.int32))
+        self.starts = ops.convert_to_tensor(rows.starts.astype(np.int32))
         self.sizes = Sizes(*(ops.convert_to_tensor(part.astype(np.float32)) for part in rows.sizes))
 
     def call(self, cutoffs: Any, training: bool = False) -> Any:
         gather = {
-            "context": lambda: ops.take(self.features, cutoffs[:, None] + self.before, axis=0),
+            "context": lambda: ops.take(self.features, self._rows_before(cutoffs), axis=0),
             "future": lambda: ops.take(self.known, cutoffs[:, None] + self.after, axis=0),
             "series": lambda: ops.take(self.series, cutoffs, axis=0)[:, None],
             "static": lambda: ops.take(self.static, ops.take(self.series, cutoffs, axis=0), axis=0),
         }
         inputs = [gather[tensor.name]() for tensor in self.network.inputs]
         return self.network(inputs if len(inputs) > 1 else inputs[0], training=training)
+
+    def spans(self, cutoffs: Ints, horizon: int) -> Ints:
+        """Number the spans of a horizon, back from the last cutoff of each series `(window,)`."""
+        starts = np.asarray(ops.convert_to_numpy(self.starts))
+        series = np.searchsorted(starts, cutoffs, side="right") - 1
+        last = np.zeros(len(starts), dtype=cutoffs.dtype)
+        np.maximum.at(last, series, cutoffs)
+        return (last[series] - cutoffs) // horizon
+
+    def _rows_before(self, cutoffs: Any) -> Any:
+        """Do in a tensor what `windows.rows_before` does."""
+        rows = cutoffs[:, None] + self.before
+        first = ops.take(self.starts, ops.take(self.series, cutoffs, axis=0), axis=0)[:, None]
+        return ops.where(rows < first, first + ops.mod(rows - first, self.season), rows)
 
     def compute_loss(
         self,
@@ -91,15 +109,20 @@ class Windowed(KerasModel):  # type: ignore[misc]
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Gather the targets of the cutoffs `x` and average their loss; there is no `y`."""
+        """Average the losses of the cutoffs `x`; there is no `y`."""
         del y, sample_weight, training
-        targets = ops.take(self.targets, x[:, None] + self.after, axis=0)
-        series = ops.take(self.series, x, axis=0)
+        return ops.mean(self.losses(x, y_pred))
+
+    def losses(self, cutoffs: Any, forecast: Any) -> Any:
+        """Gather the targets of cutoffs and return the loss of each window `(window,)`."""
+        targets = ops.take(self.targets, cutoffs[:, None] + self.after, axis=0)
+        series = ops.take(self.series, cutoffs, axis=0)
         sizes = Sizes(*(ops.take(part, series, axis=0)[:, None] for part in self.sizes))
-        loss = ops.mean(self.window_loss(targets, y_pred[:, :, 0], sizes))
+        loss = ops.mean(self.window_loss(targets, forecast[:, :, 0], sizes), axis=1)
         if not self.quantiles:
             return loss
-        return loss + ops.mean(pinball(targets, y_pred[:, :, 1:], self.quantiles))
+        of_quantiles = pinball(targets, forecast[:, :, 1:], self.quantiles)
+        return loss + ops.mean(of_quantiles, axis=(1, 2))
 
 
 class Shuffled(KerasDataset):  # type: ignore[misc]
