@@ -64,7 +64,7 @@ class Search:
     def _along_a_cosine(self, first: float, epoch: int, _: float) -> float:
         """Return the learning rate of an epoch (Loshchilov & Hutter 2017, without restarts)."""
         done = min(1.0, max(epoch / self.epochs, self.watch.share_used))
-        return max(MIN_LEARNING_RATE, first * (1 + math.cos(math.pi * done)) / 2)
+        return first * (1 + math.cos(math.pi * done)) / 2
 
     @property
     def callbacks(self) -> list[Any]:
