@@ -183,7 +183,11 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
             "What training makes small; quantiles are trained by the pinball loss.",
             "mae",
         ),
-        Flag("ensemble", int, "Networks from different seeds; their median is the forecast.", "1"),
+        Flag(
+            "ensemble",
+            int,
+            "Networks from different seeds; their median is the forecast; else by preset.",
+        ),
         Flag(
             "shrink",
             bool,
