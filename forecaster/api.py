@@ -215,8 +215,9 @@ class Forecaster:
             DamagedError: It is not what was written.
         """
         from forecaster import artifacts
+        from forecaster.manifest import read_manifest
 
-        model, manifest = artifacts.load(Path(path)), artifacts.read_manifest(Path(path))
+        model, manifest = artifacts.load(Path(path)), read_manifest(Path(path))
         forecaster = cls.of(model.config.replace(test_size=None))
         forecaster._model, forecaster._judged = model, artifacts.load_judged(Path(path))
         forecaster._version = str(manifest.get("version", Path(path).name))

@@ -13,7 +13,6 @@ golden.npz           an input and its output, computed again on load
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import tomllib
@@ -30,30 +29,21 @@ from forecaster.atomic import new_folder
 from forecaster.baselines import BASELINES
 from forecaster.config import Config, validated
 from forecaster.continuing import Judged, Start
-from forecaster.errors import DamagedError, InvalidInputError, NotFoundError
+from forecaster.errors import DamagedError, InvalidInputError
 from forecaster.fallback import NETWORK, Fallback
 from forecaster.intervals import KEPT, Conformal
+from forecaster.manifest import AGAIN, FORMAT, MANIFEST, checked, digest_of, read_manifest
 from forecaster.model import Model, Trained
 from forecaster.runtime import Network
 from forecaster.scaling import ARRAYS, Scaling
 from forecaster.statics import StaticScaling
 from forecaster.statistical import STATISTICAL
 
-FORMAT = 1
-FILES = (
-    "config.toml",
-    "network.weights.h5",
-    "network.onnx",
-    "scaling.json",
-    "intervals.json",
-    "golden.npz",
-)
 FALLBACK = "fallback.json"  # only where the settings ask for one
 JUDGED, JUDGED_WEIGHTS = "judged.json", "judged.weights.h5"
 GOLDEN_WINDOWS = 2
 GOLDEN_TOLERANCE = 1e-4  # ONNX Runtime versions round differently; damage is far larger
 HDF5 = b"\x89HDF\r\n\x1a\n"
-AGAIN = "Train it again, or restore the folder from a backup."
 
 
 def save(model: Model, folder: Path, about: dict[str, Any], judged: Judged | None = None) -> None:
@@ -86,14 +76,14 @@ def save(model: Model, folder: Path, about: dict[str, Any], judged: Judged | Non
     manifest = {
         "format": FORMAT,
         **about,
-        "versions": _versions(),
+        "versions": library_versions(),
         "trained": model.record(),
-        "files": {name: _digest(content) for name, content in contents.items()},
+        "files": {name: digest_of(content) for name, content in contents.items()},
     }
     with new_folder(folder) as temporary:
         for name, content in contents.items():
             (temporary / name).write_bytes(content)
-        (temporary / "manifest.json").write_bytes(_json(manifest, indent=2))
+        (temporary / MANIFEST).write_bytes(_json(manifest, indent=2))
 
 
 def load(folder: Path) -> Model:
@@ -106,7 +96,7 @@ def load(folder: Path) -> Model:
         InvalidInputError: A newer version of the program wrote it.
     """
     manifest = read_manifest(folder)
-    contents = {name: _checked(folder / name, digest) for name, digest in manifest["files"].items()}
+    contents = {name: checked(folder / name, digest) for name, digest in manifest["files"].items()}
     with _reading(folder / "config.toml"):
         config = _config(contents["config.toml"])
     with _reading(folder / "scaling.json"):
@@ -146,7 +136,7 @@ def load_judged(folder: Path) -> Judged | None:
     if JUDGED not in digests or JUDGED_WEIGHTS not in digests:
         return None
     weights, content, settings = (
-        _checked(folder / name, digests[name]) for name in (JUDGED_WEIGHTS, JUDGED, "config.toml")
+        checked(folder / name, digests[name]) for name in (JUDGED_WEIGHTS, JUDGED, "config.toml")
     )
     with _reading(folder / JUDGED_WEIGHTS):
         _weights(weights)
@@ -166,44 +156,6 @@ def _reading(path: Path) -> Iterator[None]:
     except Exception as error:  # readers of bytes that anyone may have edited raise anything
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise DamagedError(f"'{path}' cannot be used: {reason[:300]}.", AGAIN) from error
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read what a version says of itself, without loading it.
-
-    Raises:
-        NotFoundError: There is no such folder.
-        DamagedError: The manifest is missing or no manifest.
-        InvalidInputError: A newer version of the program wrote it.
-    """
-    if not folder.is_dir():
-        raise NotFoundError(f"There is no model version '{folder}'.")
-    path = folder / "manifest.json"
-    try:
-        manifest = json.loads(path.read_bytes())
-        found, files = manifest["format"], dict(manifest["files"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DamagedError(f"The manifest '{path}' cannot be read: {error}.", AGAIN) from error
-    if type(found) is not int or found < FORMAT:
-        raise DamagedError(f"The manifest '{path}' has the format {found!r}.", AGAIN)
-    if found > FORMAT:
-        raise InvalidInputError(
-            f"'{folder}' has the newer format {found}; this version of forecast reads format {FORMAT}.",
-            "Upgrade forecast, or train the model again.",
-        )
-    if missing := set(FILES) - files.keys():
-        raise DamagedError(f"The manifest '{path}' does not name {sorted(missing)}.", AGAIN)
-    return manifest
-
-
-def _checked(path: Path, digest: str) -> bytes:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DamagedError(f"'{path}' cannot be read: {error.strerror}.", AGAIN) from error
-    if _digest(content) != digest:
-        raise DamagedError(f"'{path}' is not what was written: its SHA-256 differs.", AGAIN)
-    return content
 
 
 def _golden(network: Network) -> bytes:
@@ -366,7 +318,7 @@ def _array(content: Any, kind: type[np.generic], shape: tuple[int | None, ...]) 
     return array.astype(kind, casting="safe")
 
 
-def _versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
     """Return the versions that the weights and forecasts depend on."""
     from contextlib import suppress
     from importlib.metadata import PackageNotFoundError, version
@@ -391,7 +343,3 @@ def _versions() -> dict[str, str]:
 
 def _json(content: object, indent: int | None = None) -> bytes:
     return json.dumps(content, ensure_ascii=False, indent=indent, allow_nan=False).encode()
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

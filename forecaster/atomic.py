@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +13,13 @@ from typing import BinaryIO
 TEMPORARY = ".tmp"  # suffix of what is being written; a crash may leave one behind
 
 
-def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def replace_file(path: Path, write: Callable[[BinaryIO], object], *, sync: bool = True) -> None:
     """Put a file in place whole: temporary sibling, fsync, rename, fsync of the folder.
 
     Args:
         path: The file, which may exist; a link to one, or a pipe or device, which stays what it is.
         write: Called with the open temporary file.
+        sync: Off when another file of the same folder is replaced at once, which makes both last.
 
     Raises:
         OSError: It cannot be written; a file that existed is as it was.
@@ -37,7 +39,8 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if sync:
+        sync_folder(path.parent)
 
 
 @contextmanager
@@ -62,9 +65,24 @@ def new_folder(path: Path) -> Iterator[Path]:
     sync_folder(path.parent)
 
 
-def sweep(folder: Path) -> None:
-    """Delete what an earlier crash left behind; only call it where nobody else is writing."""
+def remove_folder(path: Path) -> None:
+    """Delete a folder such that nobody ever sees half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    path.rename(temporary)
+    sync_folder(path.parent)
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sweep(folder: Path, older_than: float = 0.0) -> None:
+    """Delete what an earlier crash left behind.
+
+    Args:
+        folder: Where nobody else is writing, or writes for longer than `older_than`.
+        older_than: Seconds since the last change below which a temporary is left alone.
+    """
     for path in folder.glob(f".*{TEMPORARY}"):
+        if older_than and time.time() - path.stat().st_mtime < older_than:
+            continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, get_args
@@ -25,25 +24,8 @@ from pydantic import (
     field_validator,
 )
 
+from forecaster.durations import seconds
 from forecaster.errors import InvalidInputError
-
-DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-
-
-def seconds(value: object) -> object:
-    """Turn a duration such as `90`, `"10m"` or `"1h30m"` into seconds.
-
-    >>> seconds("1h30m")
-    5400.0
-    """
-    if not isinstance(value, str):
-        return value
-    if re.fullmatch(r"\d+(\.\d+)?", value.strip()):
-        return float(value)
-    parts = re.findall(r"(\d+(?:\.\d+)?)([smhdw])", value.strip())
-    if not parts or "".join(number + unit for number, unit in parts) != value.strip():
-        raise ValueError("a duration such as 90s, 10m, 1h30m or 2d is needed")
-    return sum(float(number) * DURATION_UNITS[unit] for number, unit in parts)
 
 
 def listed(value: object) -> object:

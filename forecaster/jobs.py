@@ -80,17 +80,23 @@ class BacktestResult(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult(BacktestResult):
-    """A trained model in service, ready to print."""
+    """A trained model, ready to print.
+
+    Attributes:
+        champion: The version in service, which is this one unless a newer model stays there.
+    """
 
     name: str
     version: str
+    champion: str
     judged: Trained
     published: Trained
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for `--json`."""
         fits = {"judged": asdict(self.judged), "published": asdict(self.published)}
-        return {"name": self.name, "version": self.version, **fits} | super().to_dict()
+        names = {"name": self.name, "version": self.version, "champion": self.champion}
+        return {**names, **fits} | super().to_dict()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +125,10 @@ def train(
     on_window: OnWindow = silent,
     warm_start: str | None = None,
 ) -> TrainResult:
-    """Train on stored series, from a version's weights when asked; put the result into service."""
+    """Train on stored series, from a version's weights when asked; save it and put it into service.
+
+    A backfill is only saved.
+    """
     registry = Registry(workspace.models)
     registry.require_writable(name)
     config, _ = load_config(workspace, flags)
@@ -132,6 +141,7 @@ def train(
         **_outcome(forecaster.evaluated),
         name=name,
         version=version,
+        champion=registry.champion(name),
         judged=forecaster.evaluated.backtest.models[-1].trained,
         published=forecaster.model.trained,
     )

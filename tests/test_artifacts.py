@@ -12,7 +12,8 @@ from series_made import QUICK, frame_of
 from forecaster import artifacts
 from forecaster.api import Forecaster
 from forecaster.errors import DamagedError, ForecasterError, InvalidInputError, NotFoundError
-from forecaster.registry import Registry, require_name
+from forecaster.registry import Registry
+from forecaster.versions import require_name
 
 FILES = [
     "manifest.json",
@@ -179,7 +180,7 @@ def test_the_version_to_roll_back_to_is_named(fitted, tmp_path):
     change(registry.version_folder("air", second), "golden.npz", b"")
     with pytest.raises(DamagedError, match=r"golden\.npz") as raised:
         registry.load("air")
-    assert f"roll back: write {first} into" in raised.value.hint
+    assert f"forecast models promote {first} --name air." in raised.value.hint
 
 
 def test_a_manifest_that_is_no_json_is_told(saved):

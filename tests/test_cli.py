@@ -121,7 +121,7 @@ def cpu_seconds(command: list[str], runs: int = 5) -> float:
     return min(times)
 
 
-@pytest.mark.parametrize("args", [("--help",), ("data", "list")], ids=" ".join)
+@pytest.mark.parametrize("args", [("--help",), ("data", "list"), ("models", "list")], ids=" ".join)
 def test_start_costs_little_more_than_click(args: tuple[str, ...], tmp_path: Path):
     command = [sys.executable, "-m", "forecaster", *args, "--workspace", str(tmp_path)]
     click_alone = [sys.executable, "-c", "import click"]

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecaster.config import SECTION_OF, SECTIONS, Config, listed, seconds, validated
+from forecaster.config import SECTION_OF, SECTIONS, Config, listed, validated
 from forecaster.config_template import allowed, commented_toml
+from forecaster.durations import seconds
 from forecaster.errors import InvalidInputError
 
 

@@ -48,7 +48,7 @@ def training_text(result: TrainResult) -> str:
     network, fit, again = result.config.network, result.judged, result.published
     stack = "-".join(str(units) for units in network.layers or ())
     text = (
-        f"Model {result.name!r}, version {result.version}, is in service.\n"
+        f"{_service_text(result)}\n"
         f"Network: {network.preset} {network.cell} {stack}, lookback {network.lookback}, horizon "
         f"{network.horizon}, segment {network.segment}, {fit.parameters:,} weights.\n"
         f"Data: {result.series} series, {result.rows:,} rows; {fit.windows:,} training and "
@@ -57,9 +57,20 @@ def training_text(result: TrainResult) -> str:
     )
     if result.warm_start is not None:
         text += f"\n{_warm_start_text(result.warm_start)}"
+    place = "In service" if result.version == result.champion else "Saved"
     if again is fit:
-        return f"{text}\nIn service is the judged model; the rows held out were not used."
-    return f"{text}\nIn service is the same trained again on all rows: {_fit_text(again)}."
+        return f"{text}\n{place} is the judged model; the rows held out were not used."
+    return f"{text}\n{place} is the same trained again on all rows: {_fit_text(again)}."
+
+
+def _service_text(result: TrainResult) -> str:
+    name, version, champion = result.name, result.version, result.champion
+    if version == champion:
+        return f"Model {name!r}, version {version}, is in service."
+    return (
+        f"Model {name!r}, version {version}, is saved but not in service: {champion} is, which knows "
+        f"later rows or came after it. To change that: forecast models promote {version} --name {name}"
+    )
 
 
 def _warm_start_text(start: dict[str, Any]) -> str:

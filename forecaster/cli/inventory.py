@@ -1,0 +1,119 @@
+"""Versions of models as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from forecaster.cli.output import table
+from forecaster.words import counted
+
+if TYPE_CHECKING:
+    from forecaster.inventory import Checked, Version
+    from forecaster.reproducing import Reproduction
+
+MARKS = {"champion": "* champion", "previous": "  previous", "newer": "  newer", "older": "  "}
+SHOWN_CHARACTERS = 48
+
+
+def versions_text(versions: Sequence[Version]) -> str:
+    """Return versions as a table; the one in service is marked."""
+    if not versions:
+        return "No model is stored. Start with: forecast train"
+    rows = [
+        (
+            each.name,
+            each.version,
+            MARKS[each.state],
+            each.series,
+            "damaged" if each.damage else each.last,
+            _number(each.mase),
+            None if each.skill is None else f"{each.skill:+.1%}",
+        )
+        for each in versions
+    ]
+    return table(rows, ("model", "version", "state", "series", "data until", "MASE", "skill"))
+
+
+def description_text(described: dict[str, Any]) -> str:
+    """Say what one version is."""
+    data, trained = described.get("data", {}), described.get("trained", {})
+    network = described["settings"].get("network", {})
+    stack = "-".join(map(str, network.get("layers", ())))
+    lines = [
+        f"{described['name']} {described['version']} ({described['state']})",
+        f"Created: {described.get('created') or '-'}",
+        f"Data: {data.get('series')} series, {data.get('rows')} rows, {data.get('first')} to "
+        f"{data.get('last')}, hash {str(data.get('hash'))[:12]}",
+        f"Network: {network.get('cell')} {stack}, lookback {network.get('lookback')}, horizon "
+        f"{network.get('horizon')}, {trained.get('parameters')} weights, trained in "
+        f"{trained.get('seconds')} s",
+    ]
+    scores = described.get("judgement", {}).get("scores", {})
+    if scores:
+        rows = [
+            [name, *(_number(value) for value in score.values())] for name, score in scores.items()
+        ]
+        lines.append(table(rows, ["model", "MAE", "RMSE", "MASE", "sMAPE"]))
+        lines.append(str(described["judgement"].get("verdict", "")))
+    libraries = described.get("versions", {}).items()
+    lines.append(f"Libraries: {', '.join(f'{name} {number}' for name, number in libraries)}")
+    lines += [
+        f"In service: {each['at'] or '-'} ({each['why']})" for each in described["promotions"]
+    ]
+    return "\n".join(lines)
+
+
+def differences_text(found: dict[str, list[Any]], first: str, second: str) -> str:
+    """Return what differs as a table; say so when nothing does."""
+    if not found:
+        return f"{first} and {second} do not differ."
+    rows = [(key, *(_short(value) for value in values)) for key, values in found.items()]
+    return table(rows, ("", first, second))
+
+
+def promotion_result(name: str, before: str | None, version: str) -> tuple[dict[str, Any], str]:
+    """Return what came into service in place of what, as a document and in words."""
+    document = {"name": name, "version": version, "previous": before}
+    if before == version:
+        return document, f"Model {name!r}: {version} is in service already."
+    instead = f" in place of {before}" if before else ""
+    return document, f"Model {name!r}: {version} is in service{instead}."
+
+
+def pruned_text(gone: Sequence[str], dry_run: bool) -> str:
+    """Name the versions that were deleted, or would be."""
+    said = f"{'Would delete' if dry_run else 'Deleted'} {counted(len(gone), 'version')}"
+    return "\n".join([f"{said}{':' if gone else '.'}", *gone])
+
+
+def verified_text(checked: Sequence[Checked]) -> str:
+    """Say of each version whether it is whole."""
+    if not checked:
+        return "No model is stored."
+    return "\n".join(
+        f"{'fail' if each.problem else 'ok  '}  {each.name} {each.version} ({each.state})"
+        f"{': ' if each.problem else ''}{each.problem}"
+        for each in checked
+    )
+
+
+def reproduction_text(result: Reproduction) -> str:
+    """Say whether the same came out, and what may explain it when not."""
+    what = "the same forecasts" if result.reproduced else "other forecasts"
+    first = (
+        f"{result.name} {result.version}, trained again, gives {what}: they differ by at most "
+        f"{result.difference:.3g} standard deviations of their series ({result.tolerance:g} allowed)."
+    )
+    return "\n".join([first, *result.notes])
+
+
+def _number(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4g}"
+
+
+def _short(value: object) -> str | None:
+    if value is None or isinstance(value, float):
+        return _number(value)
+    text = str(value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."

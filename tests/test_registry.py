@@ -1,0 +1,391 @@
+"""Versions of models: one in service, changed in one step, reversible, never lost by accident."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from series_made import frame_of
+
+from forecaster import artifacts, promotions
+from forecaster.cli import app
+from forecaster.errors import DamagedError, InvalidInputError, NotFoundError
+from forecaster.locking import HOLDER, writing
+from forecaster.manifest import read_manifest
+from forecaster.model import Model
+from forecaster.registry import Registry
+from forecaster.reproducing import until
+from forecaster.store import Store
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@cache
+def golden(cell: str = "gru") -> Model:
+    return artifacts.load(GOLDEN / cell)
+
+
+def about(last: str = "2024-06-08 00:00:00", cell: str = "gru") -> dict[str, object]:
+    manifest = read_manifest(GOLDEN / cell)
+    said = {key: manifest[key] for key in ("judgement", "fitted", "judged", "selection")}
+    return {**said, "data": {**manifest["data"], "last": last}}
+
+
+@pytest.fixture(scope="session")
+def four(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of four versions, each in service after the one before it."""
+    registry = Registry(tmp_path_factory.mktemp("registry") / "models")
+    for cell in ("gru", "lstm", "rnn", "gru"):
+        registry.save("air", golden(cell), about(cell=cell))
+    return registry.folder
+
+
+@pytest.fixture
+def registry(four: Path, tmp_path: Path) -> Registry:
+    return Registry(Path(shutil.copytree(four, tmp_path / "models")))
+
+
+def spoil(registry: Registry, version: str, name: str = "golden.npz") -> None:
+    (registry.version_folder("air", version) / name).write_bytes(b"")
+
+
+def told(capsys: pytest.CaptureFixture[str], *args: object, code: int = 0) -> dict[str, object]:
+    """Run a command with `--json` and return its document."""
+    assert app.run([*map(str, args), "--json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_promotion_and_rollback(registry: Registry):
+    a, b, c, d = registry.versions("air")
+    assert (registry.champion("air"), registry.previous("air")) == (d, c)
+    assert registry.promote("air", b) == (d, b)
+    assert registry.previous("air") == d
+    assert registry.rollback("air") == (b, d)
+    assert registry.rollback("air") == (d, c)  # further back, not b again
+    assert registry.load("air")[1] == c
+    assert registry.promote("air", "latest") == (c, d)
+    assert [registry.rollback("air")[1] for _ in range(3)] == [c, b, a]
+    with pytest.raises(NotFoundError, match="was in service before"):
+        registry.rollback("air")
+    assert registry.history("air")[-1].why == "rollback"
+
+
+def test_promoting_the_champion_changes_nothing(registry: Registry):
+    before = registry.history("air")
+    champion = registry.champion("air")
+    assert registry.promote("air", "champion") == (champion, champion)
+    assert registry.history("air") == before
+
+
+@pytest.mark.parametrize("cell", ["gru", None])
+def test_a_damaged_version_never_comes_into_service(registry: Registry, cell: str | None):
+    a, _, c, d = registry.versions("air")
+    spoil(registry, c)
+    with pytest.raises(DamagedError, match="SHA-256"):
+        registry.promote("air", c) if cell else registry.rollback("air")
+    assert registry.champion("air") == d
+    assert registry.promote("air", a) == (d, a)
+
+
+def test_versions_of_before_there_was_a_record(registry: Registry):
+    a, b, c, d = registry.versions("air")
+    (registry.folder / "air" / "promotions.json").unlink()
+    assert registry.previous("air") == c
+    (registry.folder / "air" / "champion").write_text(f"{b}\n")
+    assert registry.previous("air") == a
+    (registry.folder / "air" / "promotions.json").write_text("{")
+    assert registry.promote("air", d) == (b, d)
+    assert registry.rollback("air") == (d, b)
+
+
+def test_another_hand_on_the_champion_file_is_noticed(registry: Registry):
+    a, _, _, d = registry.versions("air")
+    (registry.folder / "air" / "champion").write_text(a)
+    assert registry.history("air")[-1] == promotions.Promotion(a, None, "unrecorded")
+    assert registry.rollback("air") == (a, d)
+
+
+def test_an_unfinished_promotion_did_not_happen(registry: Registry, monkeypatch):
+    _, b, c, d = registry.versions("air")
+
+    def power_failure(self: Path, target: Path) -> None:
+        if Path(target).name == "champion":
+            raise KeyboardInterrupt
+        self.rename(target)
+
+    monkeypatch.setattr(Path, "replace", power_failure)
+    with pytest.raises(KeyboardInterrupt):
+        registry.promote("air", b)
+    monkeypatch.undo()
+    assert (registry.champion("air"), registry.previous("air")) == (d, c)
+    assert registry.promote("air", b) == (d, b)
+    assert [each.version for each in registry.history("air")][-2:] == [d, b]
+
+
+def test_a_model_without_a_champion_gets_one(registry: Registry):
+    (registry.folder / "air" / "champion").unlink()
+    latest = registry.versions("air")[-1]
+    with pytest.raises(NotFoundError, match="no model 'air' in service") as raised:
+        registry.load("air")
+    assert f"forecast models promote {latest} --name air" in raised.value.hint
+    assert registry.prune("air", 0) == []
+    assert registry.promote("air", latest) == (None, latest)
+
+
+def test_a_champion_file_that_names_nothing_is_mended(registry: Registry):
+    (registry.folder / "air" / "champion").write_text("gone")
+    with pytest.raises(DamagedError, match="names the version 'gone'") as raised:
+        registry.champion("air")
+    assert "forecast models promote" in raised.value.hint
+    with pytest.raises(DamagedError):
+        registry.prune("air", 0)
+    assert len(registry.versions("air")) == 4
+    assert registry.promote("air", "latest")[0] == "gone"
+
+
+def test_a_version_is_meant_by_its_beginning_or_end(registry: Registry):
+    a, b, _, d = registry.versions("air")
+    assert registry.resolve("air", b[-8:]) == b
+    assert registry.resolve("air", "champion") == d
+    with pytest.raises(InvalidInputError, match="2 versions of the model 'air'"):
+        registry.resolve("air", a[-8:])  # the first and the last are of one network
+    with pytest.raises(NotFoundError, match="no version 'zzz'"):
+        registry.resolve("air", "zzz")
+    with pytest.raises(NotFoundError, match="no model 'water'"):
+        registry.promote("water", "latest")
+    assert not (registry.folder / "water").exists()
+
+
+def test_pruning_spares_what_may_be_needed(registry: Registry):
+    a, b, c, d = registry.versions("air")
+    registry.promote("air", b)  # d was before it; c is newer
+    assert registry.prune("air", 1) == []
+    assert registry.prune("air", 0, dry_run=True) == [a]
+    assert registry.prune("air", 0, newer=True, dry_run=True) == [a, c]
+    assert registry.prune("air", 1, newer=True) == [a]
+    assert registry.versions("air") == [b, c, d]
+    registry.promote("air", d)
+    assert registry.prune("air", 0) == [c]
+    assert registry.rollback("air") == (d, b)
+
+
+def test_a_pruned_champion_is_passed_over_by_a_rollback(registry: Registry):
+    a, _, c, _ = registry.versions("air")
+    registry.promote("air", a)
+    registry.promote("air", c)
+    registry.prune("air", 0)
+    assert registry.versions("air") == [a, c, registry.versions("air")[-1]]
+    shutil.rmtree(registry.version_folder("air", a))
+    assert registry.rollback("air")[1] == registry.versions("air")[-1]
+
+
+def test_a_backfill_replaces_nothing_by_itself(registry: Registry):
+    champion = registry.champion("air")
+    backfilled = registry.save("air", golden("lstm"), about("2024-01-31 00:00:00"))
+    assert registry.champion("air") == champion
+    assert registry.promote("air", backfilled) == (champion, backfilled)
+    other = replace(golden(), scaling=replace(golden().scaling, ids=("x", "y")))
+    new = registry.save("air", other, about("1960-12-01 00:00:00"))  # other series altogether
+    assert registry.champion("air") == new
+    assert registry.champion("air") != registry.save("air", golden(), about(), promote=False)
+    old = registry.save("air", golden(), about("1950-01-01 00:00:00"), promote=True)
+    assert registry.champion("air") == old
+
+
+def test_versions_stay_in_order_when_the_clock_is_set_back(registry: Registry, monkeypatch):
+    folder = registry.version_folder("air", registry.versions("air")[-1])
+    future = folder.with_name("29990101T000000000000Z-abcdef01")
+    folder.rename(future)
+    new = registry.save("air", golden(), about())
+    assert registry.versions("air")[-2:] == [future.name, new]
+    assert new.startswith("29990101T000000000001Z-")
+
+
+def test_a_reader_follows_a_champion_that_changes_under_it(registry: Registry, monkeypatch):
+    _, b, _, d = registry.versions("air")
+    load = artifacts.load
+
+    def overtaken(folder: Path) -> Model:
+        if folder.name == d:
+            registry.promote("air", b)
+            shutil.rmtree(folder)
+        return load(folder)
+
+    monkeypatch.setattr(artifacts, "load", overtaken)
+    assert registry.load("air")[1] == b
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from forecaster.locking import writing
+with writing(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_holder_is_named_and_a_dead_one_blocks_nobody(registry: Registry, capsys):
+    folder = registry.folder / "air"
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    since = json.loads((folder / HOLDER).read_text())["since"]
+    words = ["models", "rollback", "--name", "air", "--workspace", registry.folder.parent]
+    document = told(capsys, *words, "--no-wait", code=75)
+    assert f"(pid {process.pid}, since {since})" in str(document["error"])
+    assert app.run([*map(str, words), "--wait", "0.2s"]) == 75
+    told_while_waiting = capsys.readouterr().err.splitlines()[0]
+    assert told_while_waiting.startswith("Waiting for the process that writes to")
+    assert f"pid {process.pid}" in told_while_waiting
+    assert registry.load("air")[1] == registry.champion("air")  # readers are never blocked
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert told(capsys, *words, "--no-wait")["version"] == registry.champion("air")
+    assert not (folder / HOLDER).exists()
+
+
+def test_a_thread_takes_its_own_lock_again(tmp_path: Path):
+    with writing(tmp_path):
+        with writing(tmp_path, timeout=0):
+            pass
+        assert (tmp_path / HOLDER).exists()
+    assert not (tmp_path / HOLDER).exists()
+
+
+def test_rollbacks_at_once_take_turns(registry: Registry):
+    a, b = registry.versions("air")[:2]
+    for turn in range(10):
+        registry.promote("air", (a, b)[turn % 2])
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom forecaster.registry import Registry\n"
+        "print(*Registry(Path(sys.argv[1]), lock_timeout=60).rollback('air'))"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(registry.folder)], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    moves = [process.communicate(timeout=120)[0].split() for process in processes]
+    assert sorted(moves) == [[a, b], [a, b], [b, a], [b, a]]
+    assert registry.champion("air") == b
+
+
+def test_the_list(registry: Registry, capsys):
+    _, _, c, d = registry.versions("air")
+    words = ["models", "list", "--workspace", str(registry.folder.parent)]
+    listed = told(capsys, *words)
+    assert [each["state"] for each in listed] == ["older", "older", "previous", "champion"]
+    assert listed[3]["mase"] == pytest.approx(1.1205, abs=1e-4)
+    registry.promote("air", c)
+    (registry.version_folder("air", d) / "manifest.json").write_text("{")
+    listed = told(capsys, *words, "--name", "air")
+    assert [each["state"] for each in listed][2:] == ["champion", "previous"]
+    assert "cannot be read" in listed[3]["damage"]
+    assert app.run(words) == 0
+    assert "* champion" in capsys.readouterr().out.splitlines()[3]
+    assert "no model 'water'" in str(told(capsys, *words, "--name", "water", code=4))
+    assert told(capsys, "models", "list", "--workspace", registry.folder) == []
+
+
+def test_show_and_diff(registry: Registry, capsys):
+    where = ["--name", "air", "--workspace", str(registry.folder.parent)]
+    shown = told(capsys, "models", "show", *where)
+    assert (shown["state"], shown["settings"]["network"]["cell"]) == ("champion", "gru")
+    assert shown["promotions"][0]["why"] == "train"
+    assert app.run(["models", "show", "previous", *where]) == 0
+    assert "Network: rnn 6-4" in capsys.readouterr().out
+    found = told(capsys, "models", "diff", "previous", "champion", *where)["differences"]
+    assert found["settings.network.cell"] == ["rnn", "gru"]
+    assert not any(key.startswith("data.") for key in found)
+    same = told(capsys, "models", "diff", registry.versions("air")[0], "champion", *where)
+    assert same["differences"] == {}
+
+
+def test_verify(registry: Registry, capsys):
+    words = ["models", "verify", "--workspace", str(registry.folder.parent)]
+    assert told(capsys, *words)["whole"] is True
+    spoil(registry, registry.versions("air")[1], "network.onnx")
+    document = told(capsys, *words, code=5)
+    assert [bool(each["problem"]) for each in document["versions"]] == [False, True, False, False]
+    assert len(told(capsys, *words, "champion", "--name", "air")["versions"]) == 1
+    (registry.folder / "air" / "champion").write_text("gone")
+    assert "does not exist" in told(capsys, *words, code=5)["versions"][-1]["problem"]
+
+
+def test_prune_and_promote_from_the_command_line(registry: Registry, capsys):
+    where = ["--name", "air", "--workspace", str(registry.folder.parent)]
+    a, b, c, d = registry.versions("air")
+    assert told(capsys, "models", "prune", "--keep", 1, "--dry-run", *where)["deleted"] == [a]
+    assert told(capsys, "models", "prune", "--keep", 0, *where)["deleted"] == [a, b]
+    document = told(capsys, "models", "promote", "previous", *where)
+    assert document == {"name": "air", "version": c, "previous": d}
+    assert told(capsys, "models", "prune", "--keep", 0, "--newer", *where)["deleted"] == []
+    assert app.run(["models", "prune", "--keep", "-1", *where]) == 2
+
+
+def test_listing_imports_nothing_heavy(registry: Registry):
+    code = (
+        "import sys\nfrom forecaster.cli.app import run\n"
+        "for words in (['list'], ['show', '--name', 'air'], "
+        "['diff', 'previous', 'champion', '--name', 'air']):\n"
+        "    assert run(['models', *words, '-q', '--workspace', sys.argv[1]]) == 0\n"
+        "heavy = {'tensorflow', 'keras', 'numpy', 'pandas', 'pydantic', 'onnxruntime', 'filelock'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(registry.folder.parent)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert run.stdout.splitlines()[-1] == "[]"
+
+
+def test_reproducing_trains_the_same_again_and_notices_other_data(tmp_path: Path, capsys):
+    registry = Registry(tmp_path / "models")
+    registry.save("air", golden(), about())
+    store = Store(tmp_path / "data")
+    frame = frame_of("a", "b", rows=165)  # five rows have arrived since
+    store.put(frame, {"kind": "test"})
+    words = ["models", "reproduce", "--name", "air", "--workspace", str(tmp_path)]
+    document = told(capsys, *words)
+    assert (document["reproduced"], document["same_data"]) == (True, True)
+    assert document["difference"] < 0.001
+    assert not any("data" in note for note in document["notes"])
+    frame["y"] = frame["y"].where(frame.index % 9 > 0, frame["y"] + 1)  # the source revised it
+    store.put(frame, {"kind": "test"})
+    other = golden().config.replace(test_size=None, shrink=False, refit_all=False)
+    registry.save("air", replace(golden(), config=other), about())
+    document = told(capsys, *words, code=6)
+    assert (document["reproduced"], document["same_data"]) == (False, False)
+    assert document["notes"][0].startswith("The data has changed")
+    assert len(registry.versions("air")) == 2
+
+
+def test_what_cannot_be_reproduced_is_said(registry: Registry, capsys):
+    where = ["--name", "air", "--workspace", str(registry.folder.parent)]
+    document = told(capsys, "models", "reproduce", *where, code=4)
+    assert "No series is stored" in str(document) or "is not stored" in str(document)
+    registry.save("bare", golden(), {})
+    document = told(capsys, "models", "reproduce", *where, "--name", "bare", code=1)
+    assert "does not say what it was trained on" in str(document)
+
+
+def test_rows_that_arrived_since_are_left_out():
+    days = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=3)})
+    assert len(until(days, "2024-01-02 00:00:00")) == 2
+    local = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=3, tz="Europe/Berlin")})
+    assert len(until(local, "2024-01-02 00:00:00+01:00")) == 2
+    assert len(until(local, "2024-01-02 00:00:00")) == 2
+    assert len(until(days, "2024-01-02 00:00:00+01:00")) == 2
