@@ -387,14 +387,15 @@ def _refitted(evaluated: Evaluated, judged: Model, on_epoch: OnEpoch) -> Model:
     return training.refit(panel, judged.calibrated(panel, unseen), on_epoch, start, left)
 
 
-def _digest(panel: Panel) -> str:
-    """Return a digest of the series as they were trained on."""
-    digest = hashlib.sha256("\0".join(panel.ids).encode())
+def digest(panel: Panel) -> str:
+    """Return a digest of series as they are trained on or forecast from."""
+    found = hashlib.sha256("\0".join(panel.ids).encode())
     times = panel.ds.asi8 if isinstance(panel.ds, pd.DatetimeIndex) else panel.ds.to_numpy()
     for array in (panel.offsets, times, panel.y, panel.covariates):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    digest.update(str([values.tolist() for values in panel.statics.values()]).encode())
-    return digest.hexdigest()
+        found.update(np.ascontiguousarray(array).tobytes())
+    if panel.statics:  # the hashes of versions of before there were any stay true
+        found.update(str([values.tolist() for values in panel.statics.values()]).encode())
+    return found.hexdigest()
 
 
 def _about(evaluated: Evaluated) -> dict[str, Any]:
@@ -409,7 +410,7 @@ def _about(evaluated: Evaluated) -> dict[str, Any]:
         "data": {
             "series": len(panel.ids),
             "rows": len(panel.y),
-            "hash": _digest(panel),
+            "hash": digest(panel),
             "first": str(panel.ds.min()),
             "last": str(panel.ds.max()),
             "frequency": panel.frequency,

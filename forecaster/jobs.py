@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from forecaster import api, judging, series
+from forecaster.archive import OTHER, STORE, Archive
 from forecaster.config import SECTION_OF, Config
 from forecaster.continuing import BUILT_FOR
-from forecaster.errors import NotFoundError, PartialError
+from forecaster.errors import ForecasterError, NotFoundError, PartialError
 from forecaster.model import Model, Trained
 from forecaster.predicting import export, require_folder, require_format
 from forecaster.predicting import predict as forecast
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from forecaster.judging import Judgement
     from forecaster.planning import OnEpoch
     from forecaster.selecting import Selection
+    from forecaster.series import Panel
     from forecaster.sources.layout import Columns
 
 
@@ -199,7 +201,7 @@ def predict(
     output: Path | None,
     plot: Path | None,
 ) -> PredictResult:
-    """Forecast with the version in service; write the table and a plot when asked."""
+    """Forecast with the version in service; keep the table, write it and a plot when asked."""
     require_folder(output)
     require_format(output)
     require_folder(plot)
@@ -219,6 +221,7 @@ def predict(
         max_age=config.prediction.max_age,
     )
     skipped = missing | prediction.skipped
+    unkept = _keep(workspace, prediction.frame, panel, name, version, stored=file is None)
     if output:
         export(prediction.frame, output)
     if plot:
@@ -227,11 +230,34 @@ def predict(
         frame=prediction.frame,
         name=name,
         version=version,
-        notices=(*notices, *panel.notices, *prediction.notices, *_skips(skipped)),
+        notices=(*notices, *panel.notices, *prediction.notices, *unkept, *_skips(skipped)),
         skipped=skipped,
         output=output,
         plot=plot,
     )
+
+
+def _keep(
+    workspace: Workspace,
+    table: pd.DataFrame,
+    panel: Panel,
+    name: str,
+    version: str,
+    *,
+    stored: bool,
+) -> tuple[str, ...]:
+    """Keep a forecast before it is published; a full or read-only archive does not stop it."""
+    try:
+        Archive(workspace.forecasts).publish(
+            table,
+            name=name,
+            version=version,
+            data_hash=api.digest(panel),
+            source=STORE if stored else OTHER,
+        )
+    except ForecasterError as error:
+        return (str(error),)
+    return ()
 
 
 def _at_predict(model: Model, workspace: Workspace, flags: Mapping[str, Any]) -> Config:

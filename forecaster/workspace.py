@@ -33,6 +33,7 @@ class Workspace:
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
         self.data = self.folder / "data"
+        self.forecasts = self.data / "forecasts"
         self.models = self.folder / "models"
         self.config_file = self.folder / "forecast.toml"
 

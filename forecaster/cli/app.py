@@ -24,6 +24,8 @@ COMMANDS = {
     "data": ("forecaster.cli.data:data", "List, show, check, export and drop the stored series."),
     "train": ("forecaster.cli.train:train", "Train a model on the stored series."),
     "predict": ("forecaster.cli.predict:predict", "Forecast with a trained model, as CSV."),
+    "score": ("forecaster.cli.score:score", "Score published forecasts by what has arrived."),
+    "archive": ("forecaster.cli.archive:archive", "List and delete published forecasts."),
     "models": ("forecaster.cli.models:models", "List, promote, roll back and verify versions."),
     "backtest": ("forecaster.cli.backtest:backtest", "Judge a model on past cutoffs."),
     "config": ("forecaster.cli.config:config", "Show every setting and where it comes from."),

@@ -43,12 +43,17 @@ def description_text(described: dict[str, Any]) -> str:
     lines = [
         f"{described['name']} {described['version']} ({described['state']})",
         f"Created: {described.get('created') or '-'}",
-        f"Data: {data.get('series')} series, {data.get('rows')} rows, {data.get('first')} to "
-        f"{data.get('last')}, hash {str(data.get('hash'))[:12]}",
+    ]
+    if data:
+        lines.append(
+            f"Data: {data.get('series')} series, {data.get('rows')} rows, {data.get('first')} to "
+            f"{data.get('last')}, hash {str(data.get('hash'))[:12]}"
+        )
+    lines.append(
         f"Network: {network.get('cell')} {stack}, lookback {network.get('lookback')}, horizon "
         f"{network.get('horizon')}, {trained.get('parameters')} weights, trained in "
-        f"{trained.get('seconds')} s",
-    ]
+        f"{trained.get('seconds')} s"
+    )
     scores = described.get("judgement", {}).get("scores", {})
     if scores:
         rows = [

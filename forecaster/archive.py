@@ -1,0 +1,219 @@
+"""Every forecast that was published, kept: one Parquet file each, written once and never changed.
+
+data/forecasts/<model>/<created>-<digest>.parquet
+
+One row a step: `created, name, version, model, data_hash, source, unique_id, cutoff, ds, step, point`
+and the bounds, `lo-80, hi-80, ...`. A file appears whole or not at all, so writers and readers need
+no lock. Looking for files imports neither pandas nor pyarrow.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forecaster.atomic import replace_file, sweep, sync_folder
+from forecaster.errors import DamagedError, ForecasterError
+from forecaster.versions import STAMP, require_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FILE = re.compile(r"(\d{8}T\d{12}Z)-([0-9a-f]{16})\.parquet")
+STORE, OTHER = "store", "file"  # where the rows that were forecast from came from
+SUMMARY = b"forecast"  # key of the file's own summary in its metadata
+ABANDONED = 3600.0  # seconds after which what is being written never will be
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published forecast as its file's name tells."""
+
+    name: str
+    created: datetime
+    path: Path
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a file says of itself: model version, series and rows, latest cutoff, `store` or `file`."""
+
+    version: str
+    series: int
+    rows: int
+    cutoff: str
+    source: str
+
+
+class Archive:
+    """The published forecasts of a workspace.
+
+    Args:
+        folder: `data/forecasts`; made when the first forecast is published.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
+    def publish(
+        self,
+        table: pd.DataFrame,
+        *,
+        name: str,
+        version: str,
+        data_hash: str,
+        source: str,
+        now: datetime | None = None,
+    ) -> Path:
+        """Keep an exported table.
+
+        Args:
+            table: `unique_id, ds, cutoff, <model>, <model>-lo-80, ...`, each series' steps in order.
+            name: Name of the model.
+            version: Its version.
+            data_hash: Digest of the rows that were forecast from.
+            source: `STORE`, or `OTHER` for rows that were never stored.
+            now: When it was published; the clock's time when None.
+
+        Raises:
+            ForecasterError: The disk is full or the place is read-only.
+        """
+        require_name(name)
+        created = now or datetime.now(UTC)
+        kept = _long(table)
+        constants = {"name": name, "version": version, "data_hash": data_hash, "source": source}
+        for key, value in constants.items():
+            kept[key] = value
+        kept["created"] = created
+        content = _encoded(kept, source)
+        path = self.folder / name / f"{created.strftime(STAMP)}-{_digest(content)}.parquet"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, lambda file: file.write(content))
+        except OSError as error:
+            raise ForecasterError(
+                f"The forecast cannot be kept in '{path.parent}': {error.strerror or error}.",
+                "'forecast score' will not know of it.",
+            ) from error
+        return path
+
+    def published(self, name: str | None = None) -> list[Published]:
+        """Return what was published, of one model or of all, oldest first."""
+        found = []
+        for path in self.folder.glob(f"{name or '*'}/*.parquet"):
+            if match := FILE.fullmatch(path.name):
+                created = datetime.strptime(match[1], STAMP).replace(tzinfo=UTC)
+                found.append(Published(path.parent.name, created, path))
+        return sorted(found, key=lambda each: (each.created, each.path))
+
+    def prune(
+        self,
+        older_than: float,
+        name: str | None = None,
+        *,
+        dry_run: bool = False,
+        now: datetime | None = None,
+    ) -> list[Published]:
+        """Delete what was published more than so many seconds ago; return it, oldest first.
+
+        Raises:
+            ForecasterError: A file cannot be deleted.
+        """
+        before = (now or datetime.now(UTC)) - timedelta(seconds=older_than)
+        gone = [each for each in self.published(name) if each.created < before]
+        if dry_run:
+            return gone
+        try:
+            for each in gone:
+                each.path.unlink(missing_ok=True)
+            for folder in {each.path.parent for each in self.published(name) + gone}:
+                sweep(folder, older_than=ABANDONED)
+                sync_folder(folder)
+        except OSError as error:
+            raise ForecasterError(
+                f"Cannot delete '{error.filename}': {error.strerror}.", "Check the permissions."
+            ) from error
+        return gone
+
+
+def summaries(published: Iterable[Published]) -> Iterator[tuple[Published, Summary | None]]:
+    """Read what files say of themselves, without their rows; None for one that is damaged."""
+    import json
+
+    import pyarrow.parquet as pq
+
+    for each in published:
+        try:
+            said = json.loads(pq.read_schema(each.path).metadata[SUMMARY])
+            yield each, Summary(**said)
+        except FileNotFoundError:  # pruned meanwhile
+            continue
+        except Exception:  # Arrow raises anything on damage
+            yield each, None
+
+
+def read(published: Published) -> pd.DataFrame:
+    """Read the rows of a published forecast.
+
+    Raises:
+        DamagedError: It is not what was written.
+        FileNotFoundError: It was pruned meanwhile.
+    """
+    import io
+
+    import pandas as pd
+
+    try:
+        content = published.path.read_bytes()
+        if not published.path.name.endswith(f"-{_digest(content)}.parquet"):
+            raise ValueError("its SHA-256 differs")
+        return pd.read_parquet(io.BytesIO(content))
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # Arrow raises anything on damage
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DamagedError(
+            f"The published forecast '{published.path}' cannot be read: {reason}.",
+            "Restore it from a backup, or delete it.",
+        ) from error
+
+
+def _long(table: pd.DataFrame) -> pd.DataFrame:
+    """Bring an exported table into the columns that all models share."""
+    model = str(table.columns[list(table.columns).index("cutoff") + 1])
+    columns = {name: name.removeprefix(f"{model}-") for name in map(str, table.columns)}
+    kept = table.rename(columns=columns | {model: "point"}).drop(columns="model_version")
+    if "model" not in kept:
+        kept["model"] = model
+    kept["step"] = kept.groupby("unique_id", sort=False).cumcount() + 1
+    return kept
+
+
+def _encoded(kept: pd.DataFrame, source: str) -> bytes:
+    import json
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    said: dict[str, Any] = {
+        "version": str(kept["version"].iloc[0]) if len(kept) else "",
+        "series": int(kept["unique_id"].nunique()),
+        "rows": len(kept),
+        "cutoff": str(kept["cutoff"].max()),
+        "source": source,
+    }
+    table = pa.Table.from_pandas(kept, preserve_index=False)
+    metadata = {**(table.schema.metadata or {}), SUMMARY: json.dumps(said).encode()}
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata(metadata), sink, compression="zstd")
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def _digest(content: bytes) -> str:
+    import hashlib
+
+    return hashlib.sha256(content).hexdigest()[:16]

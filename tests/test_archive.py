@@ -1,0 +1,266 @@
+"""Published forecasts: all are kept, each counts once, and the values that arrive judge them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from series_made import frame_of
+
+from forecaster import archive, artifacts
+from forecaster.archive import Archive
+from forecaster.cli import app
+from forecaster.errors import DamagedError, NotFoundError
+from forecaster.registry import Registry
+from forecaster.scoring import score
+from forecaster.store import Store
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("seeded")
+    Registry(folder / "models").save("air", artifacts.load(GOLDEN / "gru"), {})
+    Store(folder / "data").put(frame_of("a", "b", rows=160), {"kind": "test"})
+    return folder
+
+
+@pytest.fixture
+def workspace(seeded: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(seeded, tmp_path / "workspace"))
+
+
+def told(capsys: pytest.CaptureFixture[str], folder: Path, *args: object, code: int = 0) -> Any:
+    assert app.run([*map(str, args), "--workspace", str(folder), "--json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def predicted(capsys: pytest.CaptureFixture[str], folder: Path, *args: object) -> pd.DataFrame:
+    document = told(capsys, folder, "predict", "--name", "air", *args)
+    return pd.DataFrame(document["forecasts"])
+
+
+def arrive(folder: Path, rows: int) -> pd.DataFrame:
+    frame = frame_of("a", "b", rows=rows)
+    Store(folder / "data").put(frame, {"kind": "test"})
+    return frame
+
+
+def test_every_prediction_is_kept_with_its_origin(workspace: Path, capsys):
+    table = predicted(capsys, workspace)
+    assert app.run(
+        ["predict", "--name", "air", "--output", str(workspace / "o.csv"), "--level", "50",
+         "--workspace", str(workspace)]
+    ) == 0  # fmt: skip
+    first, second = Archive(workspace / "data" / "forecasts").published("air")
+    kept = archive.read(first)
+    assert kept["point"].tolist() == table["gru"].tolist()
+    assert kept["lo-80"].tolist() == table["gru-lo-80"].tolist()
+    assert kept["step"].tolist() == [1, 2, 3, 4] * 2
+    assert set(kept["version"]) == set(table["model_version"])
+    assert set(kept["model"]) == {"gru"}
+    assert set(kept["source"]) == {"store"}
+    assert kept["data_hash"].str.len().eq(64).all()
+    assert (kept["cutoff"] == pd.Timestamp("2024-06-08")).all()
+    assert kept["created"].iloc[0] == first.created
+    assert {"lo-50", "hi-50"} <= set(archive.read(second).columns)
+
+
+def test_what_has_arrived_judges_what_was_forecast(workspace: Path, capsys):
+    table = predicted(capsys, workspace)
+    document = told(capsys, workspace, "score")
+    assert (document["models"], document["pending"]) == ([], 8)
+    arrived = arrive(workspace, 163)
+    document = told(capsys, workspace, "score", "--name", "air")
+    (live,) = document["models"]
+    assert (live["score"]["points"], document["pending"]) == (6, 2)
+    table["ds"] = pd.to_datetime(table["ds"])
+    joined = table.merge(arrived, on=["unique_id", "ds"])
+    assert live["score"]["mae"] == pytest.approx((joined["gru"] - joined["y"]).abs().mean())
+    assert live["score"]["bias"] == pytest.approx((joined["gru"] - joined["y"]).mean())
+    inside = joined["y"].between(joined["gru-lo-80"], joined["gru-hi-80"])
+    assert live["score"]["coverage"]["80"] == pytest.approx(inside.mean())
+    assert list(live["score"]["coverage"]) == ["80", "95"]
+    assert [(part["label"], part["score"]["points"]) for part in live["steps"]] == [
+        ("1", 2), ("2", 2), ("3", 2),
+    ]  # fmt: skip
+    scaled = naive = 0.0
+    for uid, rows in joined.groupby("unique_id"):
+        y = arrived.loc[arrived["unique_id"] == uid, "y"].to_numpy()
+        unit = np.abs(np.diff(y)).mean()
+        scaled += float((rows["gru"] - rows["y"]).abs().sum() / unit / 6)
+        naive += float(np.abs(rows["y"] - y[159]).sum() / unit / 6)
+    assert live["score"]["mase"] == pytest.approx(scaled)
+    assert live["score"]["naive_mase"] == pytest.approx(naive)
+    assert live["score"]["skill"] == pytest.approx(1 - scaled / naive)
+    assert app.run(["score", "--workspace", str(workspace)]) == 0
+    text = capsys.readouterr().out
+    assert "air: 6 values of 2 forecasts have arrived." in text
+    assert "2 values forecast have not arrived yet." in text
+
+
+def test_a_forecast_counts_once_as_it_was_published_first(workspace: Path, capsys):
+    predicted(capsys, workspace)
+    predicted(capsys, workspace)
+    predicted(capsys, workspace, "a", "--horizon", 6, "--min", 7)  # the same steps, and two more
+    arrive(workspace, 170)
+    document = told(capsys, workspace, "score")
+    assert document["repeated"] == 8 + 4
+    (live,) = document["models"]
+    assert live["score"]["points"] == 8 + 2
+    assert live["score"]["forecasts"] == 2
+    only = Archive(workspace / "data" / "forecasts").published()[0]
+    for each in Archive(workspace / "data" / "forecasts").published()[1:]:
+        each.path.unlink()
+    first = told(capsys, workspace, "score")["models"][0]
+    assert only.path.exists()
+    assert first["steps"] == live["steps"][:4]
+
+
+def test_versions_and_the_trend_are_told_apart(workspace: Path, capsys):
+    for rows in range(140, 160, 2):
+        arrive(workspace, rows)
+        if rows == 150:
+            registry = Registry(workspace / "models")
+            registry.save("air", artifacts.load(GOLDEN / "lstm"), {})
+        predicted(capsys, workspace)
+    arrive(workspace, 180)
+    (live,) = told(capsys, workspace, "score")["models"]
+    assert [part["label"] for part in live["versions"]] == Registry(workspace / "models").versions(
+        "air"
+    )
+    assert len(live["trend"]) == 6
+    assert live["trend"][0]["label"] == "2024-05-19 to 2024-05-21"
+    assert live["trend"][-1]["label"] == "2024-06-06"
+    assert sum(part["score"]["points"] for part in live["trend"]) == 80
+    assert app.run(["score", "--workspace", str(workspace)]) == 0
+    assert "2024-05-19 to 2024-05-21" in capsys.readouterr().out
+
+
+def test_forecasts_of_files_and_of_dropped_series_have_no_score(workspace: Path, capsys):
+    frame_of("a", rows=60).to_csv(workspace / "new.csv", index=False)
+    predicted(capsys, workspace, "--data", workspace / "new.csv")
+    predicted(capsys, workspace)
+    Store(workspace / "data").drop(["b"])
+    document = told(capsys, workspace, "score")
+    assert (document["strange"], document["pending"], document["models"]) == (8, 4, [])
+
+
+@pytest.mark.parametrize(
+    ("moment", "zone"),
+    [(lambda frame: frame["ds"].rank(method="dense").astype(int), None),
+     (lambda frame: frame["ds"].dt.tz_localize("Europe/Berlin"), "Europe/Berlin")],
+    ids=["integers", "zones"],
+)  # fmt: skip
+def test_any_kind_of_time_is_joined(tmp_path: Path, moment, zone):
+    frame = frame_of("a", "b", rows=30)
+    frame["ds"] = moment(frame)
+    ahead = frame.groupby("unique_id").tail(2)
+    cutoff = frame["ds"].iloc[27]
+    table = pd.DataFrame(
+        {"unique_id": ahead["unique_id"], "ds": ahead["ds"], "cutoff": cutoff, "gru": ahead["y"],
+         "model_version": "v"}
+    )  # fmt: skip
+    archived, store = Archive(tmp_path / "forecasts"), Store(tmp_path / "data")
+    archived.publish(table, name="air", version="v", data_hash="", source=archive.STORE)
+    store.put(frame, {"kind": "test"})
+    found = score(archived, store)
+    assert found.models[0].score.points == 4
+    assert found.models[0].score.mae == pytest.approx(0)
+    assert found.models[0].score.naive_mase is not None
+    assert zone is None or "2024-01" in str(found.models[0].trend[0].label)
+
+
+def test_a_damaged_file_is_told_and_left_out(workspace: Path, capsys):
+    for _ in range(2):
+        predicted(capsys, workspace)
+    damaged, _ = Archive(workspace / "data" / "forecasts").published()
+    damaged.path.write_bytes(damaged.path.read_bytes()[:-1] + b"x")
+    with pytest.raises(DamagedError, match="SHA-256"):
+        archive.read(damaged)
+    document = told(capsys, workspace, "score")
+    assert document["pending"] == 8
+    assert str(damaged.path) in document["notices"][0]
+    listed = told(capsys, workspace, "archive", "list")
+    assert [each["summary"] is None for each in listed] == [True, False]
+    assert listed[1]["summary"]["series"] == 2
+    assert app.run(["archive", "list", "--workspace", str(workspace)]) == 0
+    assert "damaged" in capsys.readouterr().out
+
+
+def test_old_forecasts_are_pruned(workspace: Path, capsys):
+    archived = Archive(workspace / "data" / "forecasts")
+    predicted(capsys, workspace)
+    table = pd.DataFrame({"unique_id": "a", "ds": [1], "cutoff": [0], "gru": [1.0]})
+    table["model_version"] = "v"
+    said = {"version": "v", "data_hash": "", "source": archive.STORE}
+    now = datetime.now(UTC)
+    archived.publish(table, name="air", now=now - timedelta(days=40), **said)
+    archived.publish(table, name="other", now=now - timedelta(days=40), **said)
+    (archived.folder / "air" / ".abandoned.tmp").write_text("")
+    (archived.folder / "air" / ".fresh.tmp").write_text("")
+    os.utime(archived.folder / "air" / ".abandoned.tmp", (0, 0))
+    words = ["archive", "prune", "--older-than", "30d", "--name", "air"]
+    assert len(told(capsys, workspace, *words, "--dry-run")["deleted"]) == 1
+    assert len(archived.published()) == 3
+    assert len(told(capsys, workspace, *words)["deleted"]) == 1
+    assert [each.name for each in archived.published()] == ["other", "air"]
+    assert [path.name for path in archived.folder.glob("air/.*")] == [".fresh.tmp"]
+
+
+def test_an_archive_that_cannot_be_written_does_not_stop_a_forecast(workspace: Path, capsys):
+    (workspace / "data" / "forecasts").write_text("a file")
+    document = told(capsys, workspace, "predict", "--name", "air")
+    assert len(document["forecasts"]) == 8
+    assert any("cannot be kept" in line for line in document["notices"])
+
+
+def test_nothing_published_is_not_found(workspace: Path, capsys):
+    assert "No forecast is kept" in str(told(capsys, workspace, "score", code=4))
+    predicted(capsys, workspace)
+    assert "of the model 'x'" in str(told(capsys, workspace, "score", "--name", "x", code=4))
+    with pytest.raises(NotFoundError, match="since"):
+        score(Archive(workspace / "data" / "forecasts"), Store(workspace / "data"), within=0.0)
+    assert told(capsys, workspace, "score", "--published-within", "1h")["pending"] == 8
+    assert told(capsys, workspace / "models", "archive", "list") == []
+
+
+def test_writers_at_once_lose_nothing(workspace: Path):
+    code = (
+        "import sys\nfrom pathlib import Path\nimport pandas as pd\n"
+        "from forecaster.archive import Archive\n"
+        "table = pd.DataFrame({'unique_id': 'a', 'ds': [1], 'cutoff': [0], 'gru': [1.0]})\n"
+        "table['model_version'] = 'v'\n"
+        "for number in range(20):\n"
+        "    Archive(Path(sys.argv[1])).publish(table, name='air', version='v', data_hash='', "
+        "source='store')\n"
+    )
+    folder = workspace / "data" / "forecasts"
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(folder)]) for _ in range(3)]
+    assert [writer.wait(timeout=120) for writer in writers] == [0, 0, 0]
+    published = Archive(folder).published()
+    assert len(published) == 60
+    assert all(len(archive.read(each)) == 1 for each in published)
+
+
+def test_scoring_imports_no_tensorflow(workspace: Path, capsys):
+    predicted(capsys, workspace)
+    code = (
+        "import sys\nfrom forecaster.cli.app import run\n"
+        "assert run(['score', '--workspace', sys.argv[1]]) == 0\n"
+        "print(sorted({'tensorflow', 'keras', 'onnxruntime', 'sklearn'} & set(sys.modules)))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(workspace)], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.splitlines()[-1] == "[]"
