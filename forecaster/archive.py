@@ -103,6 +103,8 @@ class Archive:
 
     def published(self, name: str | None = None) -> list[Published]:
         """Return what was published, of one model or of all, oldest first."""
+        if name is not None:
+            require_name(name)
         found = []
         for path in self.folder.glob(f"{name or '*'}/*.parquet"):
             if match := FILE.fullmatch(path.name):

@@ -26,6 +26,7 @@ COMMANDS = {
     "predict": ("forecaster.cli.predict:predict", "Forecast with a trained model, as CSV."),
     "score": ("forecaster.cli.score:score", "Score published forecasts by what has arrived."),
     "archive": ("forecaster.cli.archive:archive", "List and delete published forecasts."),
+    "status": ("forecaster.cli.status:status", "Say how fresh and whole everything is: a probe."),
     "models": ("forecaster.cli.models:models", "List, promote, roll back and verify versions."),
     "backtest": ("forecaster.cli.backtest:backtest", "Judge a model on past cutoffs."),
     "config": ("forecaster.cli.config:config", "Show every setting and where it comes from."),

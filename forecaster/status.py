@@ -1,0 +1,259 @@
+"""Whether what is in service is fresh and whole: a monitor's probe.
+
+It reads names, dates and manifests only, and imports neither pandas nor numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forecaster.durations import ago
+from forecaster.errors import ForecasterError
+from forecaster.manifest import read_manifest, trained_on
+from forecaster.runs import Records, Run
+from forecaster.versions import require_name
+from forecaster.words import listed
+
+if TYPE_CHECKING:
+    from forecaster.archive import Archive
+    from forecaster.index import Entry
+    from forecaster.registry import Registry
+    from forecaster.store import Store
+
+DEFAULT = "default"  # the model that is missed when there is none
+SLACK = 300.0  # seconds that something may lie in the future: clocks differ
+WHAT = {  # of what a time is, as problems call it
+    "data": "the data",
+    "champion": "the version in service",
+    "forecast": "the last published forecast",
+    "csv": "the file",
+    "run": "the last run",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How old things may be, in seconds; None for any age.
+
+    Attributes:
+        age: Of what every run renews: the last forecast, the file, the last run.
+        data: Of the last row of the series that is furthest behind.
+        champion: Of the version in service.
+    """
+
+    age: float | None = None
+    data: float | None = None
+    champion: float | None = None
+
+    def of(self, what: str) -> float | None:
+        """Return the limit of one of `WHAT`."""
+        own = {"data": self.data, "champion": self.champion}
+        return own.get(what, self.age)
+
+
+@dataclass
+class Health:
+    """How one model is.
+
+    Attributes:
+        name: The model.
+        now: When it was looked at.
+        champion: The version in service, if any.
+        times: When each of `WHAT` is from, of those that there are.
+        run: The last unattended run.
+        problems: What is wrong, a sentence each; healthy when there is none.
+    """
+
+    name: str
+    now: datetime
+    champion: str | None = None
+    times: dict[str, datetime] = field(default_factory=dict)
+    run: Run | None = None
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def ages(self) -> dict[str, float]:
+        """Seconds since each time."""
+        return {what: (self.now - time).total_seconds() for what, time in self.times.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for `--json`."""
+        return {
+            "name": self.name,
+            "healthy": not self.problems,
+            "champion": self.champion,
+            "times": self.times,
+            "ages": self.ages,
+            "run": None if self.run is None else self.run.to_dict(),
+            "problems": self.problems,
+        }
+
+
+def examine(
+    registry: Registry,
+    store: Store,
+    archived: Archive,
+    name: str | None = None,
+    *,
+    limits: Limits,
+    csv: Path | None = None,
+    now: datetime | None = None,
+) -> list[Health]:
+    """Look at a model, or at all models.
+
+    Args:
+        registry: The models.
+        store: Their data.
+        archived: What was published.
+        name: Only this model.
+        limits: How old things may be.
+        csv: The file that readers downstream take the model's forecasts from.
+        now: The time to measure ages by; the clock's when None.
+
+    Raises:
+        InvalidInputError: The name cannot be a model's.
+    """
+    names = (registry.all_names() or [DEFAULT]) if name is None else [name]
+    require_name(names[0])
+    moment = now or datetime.now(UTC)
+    return [
+        _examined(Health(each, moment), registry, store, archived, limits, csv) for each in names
+    ]
+
+
+def _examined(
+    health: Health,
+    registry: Registry,
+    store: Store,
+    archived: Archive,
+    limits: Limits,
+    csv: Path | None,
+) -> Health:
+    for problems in (
+        _champion(health, registry, store),
+        _published(health, archived, limits),
+        _file(health, csv),
+        _run(health, registry),
+    ):
+        health.problems += problems
+    health.problems += _too_old(health, limits)
+    return health
+
+
+def _champion(health: Health, registry: Registry, store: Store) -> Iterator[str]:
+    """Look at the version in service and at the data it forecasts from."""
+    try:
+        health.champion = registry.champion(health.name)
+        folder = registry.version_folder(health.name, health.champion)
+        if created := read_manifest(folder).get("created"):
+            health.times["champion"] = _moment(str(created))
+        ids, stored = trained_on(folder), store.entries()
+        lasts = [time for uid in ids if uid in stored and (time := _last(stored[uid]))]
+    except (ForecasterError, ValueError) as error:
+        yield str(error)
+        return
+    if missing := [uid for uid in ids if uid not in stored]:
+        yield f"{len(missing)} of its {len(ids)} series are not stored: {listed(missing)}."
+    if lasts:
+        health.times["data"] = min(*lasts, health.now)  # rows known ahead are not too new
+
+
+def _published(health: Health, archived: Archive, limits: Limits) -> Iterator[str]:
+    if published := archived.published(health.name):
+        health.times["forecast"] = published[-1].created
+    elif limits.age is not None:
+        yield "No forecast was published."
+
+
+def _file(health: Health, csv: Path | None) -> Iterator[str]:
+    if csv is None:
+        return
+    try:
+        health.times["csv"] = datetime.fromtimestamp(csv.stat().st_mtime, UTC)
+    except OSError as error:
+        yield f"'{csv}' cannot be read: {error.strerror}."
+
+
+def _run(health: Health, registry: Registry) -> Iterator[str]:
+    """Look at the last unattended run; that there was none is no problem."""
+    try:
+        health.run = run = Records(registry.model_folder(health.name)).last()
+    except ForecasterError as error:
+        yield str(error)
+        return
+    if run is None:
+        return
+    health.times["run"] = _moment(run.started)
+    last = f" in the step {run.steps[-1].name!r}" if run.steps else ""
+    if run.outcome == "killed":
+        yield f"The last run was killed{last}, or the machine went down."
+    elif run.outcome == "failed":
+        said = f": {run.message}" if run.message else "."
+        yield f"The last run ended with the exit code {run.exit_code}{last}{said}"
+
+
+def _too_old(health: Health, limits: Limits) -> Iterator[str]:
+    for what, age in health.ages.items():
+        limit = limits.of(what)
+        if limit is not None and age > limit:
+            yield f"{WHAT[what].capitalize()} is {ago(age)} old; at most {ago(limit)} is allowed."
+        elif age < -SLACK:
+            yield f"{WHAT[what].capitalize()} is from {ago(-age)} in the future: check the clock."
+    for what in ("data", "champion"):
+        if limits.of(what) is not None and what not in health.times and health.champion:
+            yield f"How old {WHAT[what]} is cannot be told: no time of it is known."
+
+
+def _last(entry: Entry) -> datetime | None:
+    """Return the time of a series' last row, or of its first one that is only known ahead.
+
+    None for whole-number times.
+    """
+    ahead = [problem["first"] for problem in entry.problems if problem["kind"] == "ahead"]
+    last = ahead[0] if ahead else entry.last
+    return _moment(last) if isinstance(last, str) else None
+
+
+def _moment(text: str) -> datetime:
+    """Read a time; one without a zone counts as UTC.
+
+    >>> _moment("2024-01-02").isoformat()
+    '2024-01-02T00:00:00+00:00'
+    """
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def metrics_text(found: list[Health]) -> str:
+    """Return the text that Prometheus' node exporter collects from a file."""
+    lines = []
+    healthy = {_labels(model=each.name): int(not each.problems) for each in found}
+    lines += _metric("forecast_healthy", "1 when forecast status found no problem.", healthy)
+    times = {
+        _labels(model=each.name, of=what): round(time.timestamp(), 3)
+        for each in found
+        for what, time in each.times.items()
+    }
+    lines += _metric("forecast_timestamp_seconds", "When each part of a model is from.", times)
+    codes = {
+        _labels(model=each.name): each.run.exit_code
+        for each in found
+        if each.run is not None and each.run.exit_code is not None
+    }
+    lines += _metric("forecast_last_run_exit_code", "What the last run ended with.", codes)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _metric(name: str, about: str, samples: Mapping[str, float]) -> list[str]:
+    if not samples:
+        return []
+    heads = [f"# HELP {name} {about}", f"# TYPE {name} gauge"]
+    return [*heads, *(f"{name}{labels} {value}" for labels, value in samples.items())]
+
+
+def _labels(**labels: str) -> str:
+    return "{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "}"

@@ -1,0 +1,226 @@
+"""The probe of monitors: healthy is 0, a problem is 1, and the reason is said."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from series_made import frame_of
+
+from forecaster import artifacts
+from forecaster.archive import STORE, Archive
+from forecaster.cli import app
+from forecaster.registry import Registry
+from forecaster.runs import Records, Run, Step
+from forecaster.store import Store
+
+GOLDEN = Path(__file__).parent / "golden"
+NOW = datetime.now(UTC)
+TODAY = pd.Timestamp(NOW).tz_localize(None).normalize()
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which everything is fresh; one of its series ends a day before the other."""
+    folder = tmp_path_factory.mktemp("running")
+    Registry(folder / "models").save("air", artifacts.load(GOLDEN / "gru"), {})
+    frame = frame_of("a", "b", rows=60, start=str((TODAY - pd.Timedelta(days=60)).date()))
+    Store(folder / "data").put(frame[:-1], {"kind": "test"})
+    publish(folder, NOW)
+    (folder / "air.csv").write_text("unique_id,ds\n")
+    return folder
+
+
+def publish(folder: Path, when: datetime) -> None:
+    table = pd.DataFrame({"unique_id": "a", "ds": [TODAY], "cutoff": [TODAY], "gru": [1.0]})
+    table["model_version"] = "v"
+    Archive(folder / "data" / "forecasts").publish(
+        table, name="air", version="v", data_hash="", source=STORE, now=when
+    )
+
+
+@pytest.fixture
+def workspace(running: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(running, tmp_path / "workspace"))
+
+
+def status(
+    capsys: pytest.CaptureFixture[str], folder: Path, *args: object, code: int = 0
+) -> dict[str, Any]:
+    words = ["status", "--workspace", str(folder), "--json", *map(str, args)]
+    assert app.run(words) == code
+    document = json.loads(capsys.readouterr().out)
+    return document if code > 1 else dict(document["models"][0], all_healthy=document["healthy"])
+
+
+def problem(capsys: pytest.CaptureFixture[str], folder: Path, *args: object) -> str:
+    """Return the only problem there is."""
+    health = status(capsys, folder, *args, code=1)
+    assert health["all_healthy"] is False
+    (said,) = health["problems"]
+    return str(said)
+
+
+def record(folder: Path, **changes: Any) -> None:
+    run = {"command": "retrain", "started": NOW.isoformat(), "pid": os.getpid()} | changes
+    Records(folder / "models" / "air").write(Run(**run))
+
+
+def test_what_is_fresh_is_healthy(workspace: Path, capsys):
+    csv = workspace / "air.csv"
+    health = status(
+        capsys, workspace, "--name", "air", "--max-age", "2d", "--csv", csv,
+        "--max-data-age", "4d", "--max-champion-age", "1d",
+    )  # fmt: skip
+    assert (health["healthy"], health["problems"], health["run"]) == (True, [], None)
+    assert set(health["ages"]) == {"champion", "data", "forecast", "csv"}
+    assert health["ages"]["data"] == pytest.approx(
+        (NOW - (TODAY - pd.Timedelta(days=2)).tz_localize("UTC")).total_seconds(), abs=60
+    )
+    assert app.run(["status", "--workspace", str(workspace)]) == 0
+    assert capsys.readouterr().out.startswith("air: ok\n")
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--max-age", "1s"), "The last published forecast is"),
+        (("--max-data-age", "1d"), "The data is"),
+        (("--max-champion-age", "0s"), "The version in service is"),
+    ],
+)
+def test_each_limit_is_kept(workspace: Path, capsys, args: tuple[str, ...], said: str):
+    shutil.rmtree(workspace / "data" / "forecasts")
+    publish(workspace, NOW - timedelta(seconds=30))
+    found = problem(capsys, workspace, *args)
+    assert found.startswith(said)
+    assert "is allowed" in found
+
+
+def test_an_old_or_missing_file_is_a_problem(workspace: Path, capsys):
+    csv = workspace / "air.csv"
+    os.utime(csv, (0, 0))
+    words = ["--name", "air", "--csv", csv]
+    status(capsys, workspace, *words)
+    assert problem(capsys, workspace, *words, "--max-age", "2d").startswith("The file is")
+    csv.unlink()
+    assert "No such file" in problem(capsys, workspace, *words)
+    status(capsys, workspace, "--csv", csv, code=2)
+
+
+def test_a_model_that_never_published_is_a_problem_when_an_age_is_asked(workspace: Path, capsys):
+    shutil.rmtree(workspace / "data" / "forecasts")
+    status(capsys, workspace)
+    assert problem(capsys, workspace, "--max-age", "2d") == "No forecast was published."
+
+
+def test_a_model_that_cannot_predict_is_a_problem(workspace: Path, capsys):
+    champion = workspace / "models" / "air" / "champion"
+    version = champion.read_text().strip()
+    champion.write_text("gone")
+    assert "does not exist" in problem(capsys, workspace)
+    champion.unlink()
+    assert "no model 'air' in service" in problem(capsys, workspace)
+    champion.write_text(version)
+    (champion.parent / "versions" / version / "manifest.json").write_text("{")
+    assert "cannot be read" in problem(capsys, workspace)
+    assert "no model 'default'" in problem(capsys, workspace / "data")
+    assert "no model 'water'" in status(capsys, workspace, "--name", "water", code=1)["problems"][0]
+    status(capsys, workspace, "--name", "../air", code=5)
+
+
+def test_series_that_are_gone_and_an_index_that_is_damaged_are_problems(workspace: Path, capsys):
+    Store(workspace / "data").drop(["b"])
+    assert problem(capsys, workspace) == "1 of its 2 series are not stored: 'b'."
+    (workspace / "data" / "index.json").write_text("{")
+    assert "is damaged" in problem(capsys, workspace)
+
+
+def test_rows_that_are_only_known_ahead_are_not_data(workspace: Path, capsys):
+    frame = frame_of("a", "b", rows=60, start=str((TODAY - pd.Timedelta(days=40)).date()))
+    frame.loc[frame["ds"] > TODAY - pd.Timedelta(days=9), "y"] = None
+    Store(workspace / "data").put(frame.assign(sale=1.0), {"kind": "test"})
+    assert status(capsys, workspace, "--max-data-age", "10d")["ages"]["data"] > 7 * 86_400
+    assert "The data is" in problem(capsys, workspace, "--max-data-age", "7d")
+
+
+def test_whole_number_times_have_no_age(workspace: Path, capsys):
+    frame = frame_of("a", "b", rows=60)
+    frame["ds"] = frame.groupby("unique_id").cumcount()
+    Store(workspace / "data").put(frame, {"kind": "test"})
+    assert "data" not in status(capsys, workspace)["ages"]
+    assert "cannot be told" in problem(capsys, workspace, "--max-data-age", "2d")
+
+
+def test_what_is_from_the_future_is_a_problem(workspace: Path, capsys):
+    publish(workspace, NOW + timedelta(days=1))
+    assert "in the future: check the clock" in problem(capsys, workspace)
+
+
+@pytest.mark.parametrize("code", [0, 6])
+def test_a_run_that_did_its_work_is_healthy(workspace: Path, capsys, code: int):
+    record(workspace, ended=NOW.isoformat(), exit_code=code, steps=(Step("fetch", "done", 1.5),))
+    run = status(capsys, workspace, "--max-age", "1h")["run"]
+    assert (run["outcome"], run["steps"][0]["seconds"]) == ("done", 1.5)
+
+
+def test_a_run_that_failed_was_killed_or_is_old_is_a_problem(workspace: Path, capsys):
+    record(workspace, started=(NOW - timedelta(days=9)).isoformat(), exit_code=75)
+    record(workspace, started=(NOW - timedelta(days=3)).isoformat(), exit_code=0)
+    status(capsys, workspace)  # an earlier failure is over
+    assert problem(capsys, workspace, "--max-age", "2d").startswith("The last run is 3.0 days old")
+    steps = (Step("fetch", "done"), Step("train", "running"))
+    record(workspace, steps=steps)
+    assert status(capsys, workspace)["run"]["outcome"] == "running"
+    record(workspace, steps=steps, exit_code=1, message="The disk is full.")
+    assert problem(capsys, workspace) == (
+        "The last run ended with the exit code 1 in the step 'train': The disk is full."
+    )
+    process = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
+                             capture_output=True, text=True, check=True)  # fmt: skip
+    record(workspace, pid=int(process.stdout), steps=steps, started=datetime.now(UTC).isoformat())
+    assert "was killed in the step 'train'" in problem(capsys, workspace)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"format": 1, "steps": []}', "\udcff"])
+def test_a_damaged_run_record_is_a_problem(workspace: Path, capsys, content: str):
+    record(workspace, exit_code=0)
+    (path,) = (workspace / "models" / "air" / "runs").iterdir()
+    path.write_bytes(content.encode(errors="surrogateescape"))
+    assert "The run record" in problem(capsys, workspace)
+
+
+def test_prometheus_reads_what_is_written(workspace: Path, capsys):
+    record(workspace, exit_code=75)
+    path = workspace / "forecast.prom"
+    status(capsys, workspace, "--prometheus", path, code=1)
+    samples = dict(
+        line.rsplit(" ", 1) for line in path.read_text().splitlines() if not line.startswith("#")
+    )
+    assert samples['forecast_healthy{model="air"}'] == "0"
+    assert samples['forecast_last_run_exit_code{model="air"}'] == "75"
+    assert float(samples['forecast_timestamp_seconds{model="air",of="forecast"}']) == pytest.approx(
+        NOW.timestamp(), abs=1
+    )
+
+
+def test_the_probe_imports_nothing_heavy(workspace: Path):
+    record(workspace, exit_code=0)
+    code = (
+        "import sys\nfrom forecaster.cli.app import run\n"
+        "assert run(['status', '--max-age', '2d', '--workspace', sys.argv[1]]) == 0\n"
+        "heavy = {'tensorflow', 'numpy', 'pandas', 'pydantic', 'pyarrow', 'filelock'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(workspace)], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.splitlines()[-1] == "[]"
