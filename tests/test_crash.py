@@ -11,6 +11,7 @@ import pytest
 from series_made import QUICK, frame_of
 from test_main_job import TRAIN, done, forecast
 
+from forecaster import artifacts
 from forecaster.api import Forecaster
 from forecaster.errors import NotFoundError
 from forecaster.registry import Registry
@@ -34,6 +35,15 @@ from forecaster import artifacts
 from forecaster.registry import Registry
 Registry(Path(sys.argv[1])).save(sys.argv[2], artifacts.load(Path(sys.argv[3])), {})
 """
+CHANGE = """
+import sys
+from pathlib import Path
+from forecaster.registry import Registry
+registry = Registry(Path(sys.argv[1]))
+registry.rollback("air")
+registry.prune("air", 0, newer=True)
+"""
+GOLDEN = Path(__file__).parent / "golden" / "gru"
 BEFORE_THE_MODEL = [  # moments of a save at which the old version is still in service
     "open */versions/.*.tmp/config.toml",
     "open */versions/.*.tmp/network.onnx",
@@ -97,6 +107,32 @@ def test_a_save_that_is_killed_at_its_end_leaves_the_new_model(model, tmp_path, 
     )
     assert killed.returncode == -signal.SIGKILL
     assert registry.load("air")[1] == registry.versions("air")[1]
+
+
+@pytest.mark.parametrize(
+    ("moment", "rolled_back", "deleted"),
+    [
+        ("os.rename */promotions.json", False, False),
+        ("os.rename */champion", False, False),
+        ("os.rename */versions/.*.tmp", True, False),
+        ("open */versions", True, True),  # the fsync after the first deletion
+    ],
+)
+def test_a_change_of_versions_that_is_killed_is_done_or_not(
+    tmp_path, crashing, moment, rolled_back, deleted
+):
+    registry = Registry(tmp_path / "models")
+    golden = artifacts.load(GOLDEN)
+    a, b, c, d = (registry.save("air", golden, {}) for _ in range(4))
+    words = [sys.executable, "-c", CHANGE, str(registry.folder)]
+    killed = subprocess.run(words, env=crashing(moment), check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert registry.load("air")[1] == (c if rolled_back else d)
+    assert registry.versions("air") == [a, b, c, d][deleted:]
+    subprocess.run(words, check=True)
+    assert registry.load("air")[1] == (b if rolled_back else c)
+    assert registry.previous("air") == (None if deleted else a if rolled_back else b)
+    assert leftovers(registry.folder) == []
 
 
 @pytest.mark.parametrize("moment", BEFORE_THE_DATA)

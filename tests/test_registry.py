@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import shutil
 import signal
@@ -15,7 +16,7 @@ import pandas as pd
 import pytest
 from series_made import frame_of
 
-from forecaster import artifacts, promotions
+from forecaster import artifacts, durations, promotions, reproducing, status, versions
 from forecaster.cli import app
 from forecaster.errors import DamagedError, InvalidInputError, NotFoundError
 from forecaster.locking import HOLDER, writing
@@ -175,6 +176,15 @@ def test_pruning_spares_what_may_be_needed(registry: Registry):
     registry.promote("air", d)
     assert registry.prune("air", 0) == [c]
     assert registry.rollback("air") == (d, b)
+
+
+def test_what_a_crash_left_of_a_deletion_is_no_version(registry: Registry):
+    a, b, c, d = registry.versions("air")
+    folder = registry.version_folder("air", a)
+    folder.rename(folder.with_name(f".{a}.1.tmp"))  # killed before the rest was deleted
+    assert registry.versions("air") == [b, c, d]
+    registry.prune("air", 9)
+    assert sorted(path.name for path in folder.parent.iterdir()) == [b, c, d]
 
 
 def test_a_pruned_champion_is_passed_over_by_a_rollback(registry: Registry):
@@ -389,3 +399,8 @@ def test_rows_that_arrived_since_are_left_out():
     assert len(until(local, "2024-01-02 00:00:00+01:00")) == 2
     assert len(until(local, "2024-01-02 00:00:00")) == 2
     assert len(until(days, "2024-01-02 00:00:00+01:00")) == 2
+
+
+@pytest.mark.parametrize("module", [durations, promotions, reproducing, status, versions])
+def test_examples(module):
+    assert doctest.testmod(module).failed == 0
