@@ -24,10 +24,11 @@ from forecaster.cli.options import Command, config_options
 def train(ids: tuple[str, ...], name: str, warm_start: str | None, **flags: Any) -> int:
     """Train a model on the stored series (all, or IDS) and judge it on held-out folds.
 
-    The new version is put into service. Its scores stand beside those of simple forecasts on the
-    same folds, with a verdict in words. With --require-skill it is put into service only when the
-    verdict is that it has skill; else nothing changes and the exit code is 6. With --warm-start the
-    settings of the network and its scalers are the version's; those of [training] may differ.
+    The new version is put into service, unless the one there knows later rows of its series. Its
+    scores stand beside those of simple forecasts on the same folds, with a verdict in words. With
+    --require-skill it is put into service only when the verdict is that it has skill; else nothing
+    changes and the exit code is 6. With --warm-start the settings of the network and its scalers
+    are the version's; those of [training] may differ.
 
     \b
     Example:
