@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 import ours
 import peers
 from peer_models import MODELS
 from problems import PROBLEMS, Forecasts, Problem
 from published import PUBLISHED
-from scoring import MAIN, score
+from scoring import score
+from tables import as_frame, as_markdown
 
 Run = dict[str, Any]
 REFERENCES = ("naive", "seasonal naive")
@@ -37,22 +37,24 @@ def main() -> None:
     """Run benchmarks, print a table of each, and write every score as JSON."""
     asked = _arguments()
     settings = dict(item.split("=", 1) for item in asked.set)
-    document: dict[str, Any] = {}
+    document = _stored(asked.json)
     for name in asked.names:
         problem = PROBLEMS[name](asked.data)
-        found = {
-            model: _runs(problem, model, run, asked.export)
-            for model, run in _forecasters(problem, asked, settings).items()
-        }
-        means = {model: _mean(runs) for model, runs in found.items()}
-        document[name] = {
-            "settings": settings,
-            "models": {model: {"runs": found[model], "mean": means[model]} for model in found},
-            "published": [row._asdict() for row in PUBLISHED.get(name, [])],
-        }
-        print(_table(problem, means, len(asked.seeds), settings), flush=True)
-        if asked.json:
-            asked.json.write_text(json.dumps(document, indent=1, default=float))
+        models = document.setdefault(name, {"models": {}})["models"]
+        document[name]["published"] = [row._asdict() for row in PUBLISHED.get(name, [])]
+        for model, calls in _forecasters(problem, asked, settings).items():
+            runs = _runs(problem, model, calls, asked.export)
+            models[model] = {"runs": runs, "mean": _mean(runs)}
+            if model == "ours":
+                models[model]["settings"] = settings
+            if asked.json:
+                asked.json.write_text(json.dumps(document, indent=1, default=float))
+        print(as_markdown(problem, models), flush=True)
+
+
+def _stored(path: Path | None) -> dict[str, Any]:
+    """Return the scores of earlier runs: a run replaces its own rows and keeps the others."""
+    return dict(json.loads(path.read_text())) if path and path.exists() else {}
 
 
 def _arguments() -> argparse.Namespace:
@@ -68,11 +70,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], help="a setting, such as layers=64")
     parser.add_argument("--peers", type=Path, help="Python of the peers' environment")
     parser.add_argument(
+        "--peer-limit", type=float, default=1800, help="seconds for each peer (default: 1800)"
+    )
+    parser.add_argument(
         "--models",
         type=lambda text: text.split(","),
         help=f"only these of ours,{','.join(MODELS)}",
     )
-    parser.add_argument("--json", type=Path, help="where the scores are written")
+    parser.add_argument(
+        "--json", type=Path, help="where the scores are written; rows of other models are kept"
+    )
     parser.add_argument("--export", type=Path, help="folder for the forecasts as Parquet")
     asked = parser.parse_args()
     known = ("ours", *MODELS) if asked.peers else ("ours",)
@@ -97,7 +104,11 @@ def _forecasters(
                 partial(ours.forecast, problem, seed=seed, **settings) for seed in asked.seeds
             ]
         else:
-            found[model] = [partial(peers.forecast, problem, model, asked.peers, asked.seeds[0])]
+            found[model] = [
+                partial(
+                    peers.forecast, problem, model, asked.peers, asked.seeds[0], asked.peer_limit
+                )
+            ]
     return found
 
 
@@ -114,32 +125,17 @@ def _runs(
         if model not in REFERENCES:
             print(f"{problem.name}: {model}, run {number} of {len(calls)}", file=sys.stderr)
         begin = time.monotonic()
-        forecasts = call()
+        try:
+            forecasts = call()
+        except peers.PeerError as error:
+            return [{"missing": str(error)}]
         seconds = {"seconds": time.monotonic() - begin}
         runs.append({**score(problem, forecasts), **seconds, **forecasts.notes})
         if export:
             export.mkdir(parents=True, exist_ok=True)
             name = f"{problem.name}-{model.replace(' ', '-')}-{number}.parquet"
-            _as_table(problem, forecasts, model).to_parquet(export / name, index=False)
+            as_frame(problem, forecasts, model).to_parquet(export / name, index=False)
     return runs
-
-
-def _as_table(problem: Problem, forecasts: Forecasts, model: str) -> pd.DataFrame:
-    """Return every forecast as the program's own backtest exports it."""
-    shape = (problem.windows, problem.horizon)
-    tables = []
-    for number, (uid, y) in enumerate(problem.series.items()):
-        first = len(y) - problem.test_size + np.arange(problem.windows)
-        ds = y.index[(first[:, None] + np.arange(problem.horizon)).ravel()]
-        cutoff = y.index[first - 1].repeat(problem.horizon)
-        columns = {"unique_id": uid, "ds": ds, "cutoff": cutoff}
-        columns["y"] = problem.truth[number].reshape(-1)
-        columns[model] = forecasts.values[number].reshape(shape).ravel()
-        for level, sides in forecasts.bounds.items():
-            for side, values in zip(("lo", "hi"), sides, strict=True):
-                columns[f"{model}-{side}-{level:g}"] = values[number].ravel()
-        tables.append(pd.DataFrame(columns))
-    return pd.concat(tables)
 
 
 def _mean(runs: list[Run]) -> Run:
@@ -148,39 +144,6 @@ def _mean(runs: list[Run]) -> Run:
         key: value if isinstance(value, str) else float(np.mean([run[key] for run in runs]))
         for key, value in runs[0].items()
     }
-
-
-def _table(problem: Problem, means: dict[str, Run], seeds: int, settings: dict[str, str]) -> str:
-    """Return a Markdown table of ours, the peers and the published figures, then our details."""
-    columns = [c for c in MAIN[problem.kind] if any(c in scores for scores in means.values())]
-    rows = [(model, scores, _about(scores)) for model, scores in means.items()]
-    rows += [(row.method, row.scores, row.source) for row in PUBLISHED.get(problem.name, [])]
-    lines = [
-        f"\n{problem.name}: ours is the mean of {seeds} seeds; settings: {settings or 'default'}\n",
-        f"| | {' | '.join(columns)} | seconds | |",
-        "|---|" + "---|" * (len(columns) + 2),
-    ]
-    for name, scores, about in rows:
-        cells = [_cell(scores, column, ".4g") for column in columns]
-        lines.append(
-            f"| {name} | {' | '.join(cells)} | {_cell(scores, 'seconds', '.0f')} | {about} |"
-        )
-    details = means.get("ours", {})
-    lines += [""] + [f"  {key:28} {_cell(details, key, '10.4f')}" for key in details]
-    return "\n".join(lines)
-
-
-def _cell(scores: Run, key: str, form: str) -> str:
-    value = scores.get(key, "")
-    return value if isinstance(value, str) else format(value, form)
-
-
-def _about(scores: Run) -> str:
-    """Say in words what else is known of a run."""
-    known = [
-        f"{key} {scores[key]:g}" for key in ("skipped", "steps", "lookback") if scores.get(key)
-    ]
-    return ", ".join([*([f"version {scores['version']}"] if "version" in scores else []), *known])
 
 
 if __name__ == "__main__":

@@ -181,8 +181,10 @@ def main() -> None:
     task = Task(series, **settings)
     begin = time.monotonic()
     forecast = MODELS[model](task)
-    about = {"seconds": time.monotonic() - begin, "version": version(model.split("-")[0])}
-    if model.split("-")[0] != "statsforecast":
+    seconds = time.monotonic() - begin
+    library = model.split("-")[0]
+    about = {"seconds": seconds, "library": f"{library} {version(library)}"}
+    if library != "statsforecast":
         about |= {"steps": task.steps, "lookback": task.lookback, "torch": version("torch")}
     np.save(folder / "forecast.npy", forecast)
     (folder / "about.json").write_text(json.dumps(about))

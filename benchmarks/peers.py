@@ -12,7 +12,11 @@ import numpy as np
 from problems import Forecasts, Problem
 
 
-def forecast(problem: Problem, model: str, python: Path, seed: int) -> Forecasts:
+class PeerError(Exception):
+    """A peer gave no forecast; its own words stand on stderr."""
+
+
+def forecast(problem: Problem, model: str, python: Path, seed: int, limit: float) -> Forecasts:
     """Let a peer forecast the rows held out of a problem.
 
     Args:
@@ -20,9 +24,10 @@ def forecast(problem: Problem, model: str, python: Path, seed: int) -> Forecasts
         model: One of `peer_models.MODELS`.
         python: Interpreter of the peers' environment.
         seed: Of the networks.
+        limit: Seconds after which it is stopped.
 
     Raises:
-        SystemExit: The peer failed; its own message stands on stderr.
+        PeerError: It failed or took too long.
     """
     rows = [y.to_numpy(float) for y in problem.series.values()]
     with tempfile.TemporaryDirectory() as name:
@@ -35,8 +40,11 @@ def forecast(problem: Problem, model: str, python: Path, seed: int) -> Forecasts
         }
         (folder / "problem.json").write_text(json.dumps({**asked, "seed": seed}))
         script = Path(__file__).with_name("peer_models.py")
-        done = subprocess.run([python, script, model, folder], check=False)
-        if done.returncode:
-            raise SystemExit(f"{model} failed on {problem.name} (exit code {done.returncode}).")
+        try:
+            subprocess.run([python, script, model, folder], check=True, timeout=limit)
+        except subprocess.TimeoutExpired:
+            raise PeerError(f"not finished after {limit:g} s") from None
+        except subprocess.CalledProcessError as error:
+            raise PeerError(f"failed with exit code {error.returncode}") from None
         about = json.loads((folder / "about.json").read_text())
         return Forecasts(np.load(folder / "forecast.npy"), notes=about)

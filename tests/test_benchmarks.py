@@ -1,0 +1,204 @@
+"""The benchmarks' own code: windows, official scores, and whose rows stand in the table."""
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from series_made import seasonal
+
+import accuracy
+import ours
+import peers
+from problems import PROBLEMS, Forecasts, Problem
+from published import PUBLISHED
+from scoring import MAIN, score
+
+SEASON, HORIZON, TEST = 8, 4, 6
+
+
+def problem_of(kind, lengths=(40, 33), test_size=TEST, **more):
+    series = {
+        uid: pd.Series(seasonal(rows, seed=rows)[1], pd.RangeIndex(40 - rows, 40))
+        for uid, rows in zip("ba", lengths, strict=True)
+    }
+    return Problem("made", kind, series, HORIZON, test_size, SEASON, 16, **more)
+
+
+def competition():
+    return problem_of("competition", test_size=HORIZON)
+
+
+@pytest.mark.parametrize("season", [1, 3, SEASON])
+def test_reference_repeats_the_last_season_before_each_cutoff(season):
+    problem = problem_of("prices")
+    forecast = problem.seasonal_naive(season)
+    for number, y in enumerate(map(np.asarray, problem.series.values())):
+        for window in range(problem.windows):
+            cutoff = len(y) - TEST + window
+            expected = np.resize(y[cutoff - season : cutoff], HORIZON)
+            assert forecast[number, window] == pytest.approx(expected)
+            assert problem.truth[number, window] == pytest.approx(y[cutoff : cutoff + HORIZON])
+
+
+def test_held_out_rows_are_not_in_the_frame():
+    frame = competition().frame(held_out=HORIZON)
+    assert frame.groupby("unique_id")["ds"].agg(["size", "max"]).loc["a"].tolist() == [29, 35]
+
+
+def test_channels_are_scored_on_the_scale_of_the_train_rows():
+    problem = problem_of("channels", scale=np.array([1.0, 2.0]))
+    scores = score(problem, Forecasts(problem.truth + 2))
+    assert (scores["MSE"], scores["MAE"]) == pytest.approx((2.5, 1.5))
+
+
+def test_interval_score_is_that_of_the_competition():
+    problem = competition()
+    truth, scores = problem.truth, []
+    low, high = truth - 1, truth + np.array([2.0, -0.5, -0.5, 2.0])
+    for number, y in enumerate(problem.series.values()):
+        seen = y.to_numpy()[:-HORIZON]
+        scale = np.abs(seen[SEASON:] - seen[:-SEASON]).mean()
+        missed = 2 / 0.05 * 0.5 * 2 / HORIZON  # two steps of four, each by a half
+        scores.append(((high - low)[number].mean() + missed) / scale)
+    found = score(problem, Forecasts(truth, {95.0: (low, high)}))
+    assert found["MSIS 95%"] == pytest.approx(np.mean(scores))
+    assert found["inside 95%"] == 50
+    assert [found[f"inside 95% third {third}"] for third in (1, 2, 3)] == [50, 0, 100]
+
+
+def test_series_without_intervals_do_not_count_as_missed():
+    problem = competition()
+    low, high = problem.truth - 1, problem.truth + 1
+    low[0] = high[0] = np.nan
+    scores = score(problem, Forecasts(problem.truth, {80.0: (low, high)}))
+    assert scores["inside 80%"] == 100
+    assert np.isfinite(scores["MSIS 80%"])
+
+
+def test_prices_claim_skill_only_beyond_chance():
+    problem = problem_of("prices", lengths=(200, 200), test_size=100)
+    last = problem.seasonal_naive(1)
+    assert score(problem, Forecasts(last))["claims of skill"] == 0
+    better = score(problem, Forecasts((last + 9 * problem.truth) / 10))
+    assert better["claims of skill"] == 2
+    assert better["a MAE / naive"] == pytest.approx(0.1)
+
+
+def test_forecasts_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match="needs forecasts"):
+        score(competition(), Forecasts(np.zeros((2, 1, 3))))
+
+
+def test_series_that_the_program_skips_are_forecast_by_the_last_season(monkeypatch):
+    problem = competition()
+    steps = np.arange(float(HORIZON))
+    table = pd.DataFrame({"unique_id": "a", "gru": steps, "gru-lo-80": steps, "gru-hi-80": steps})
+    seen = []
+    fitted = SimpleNamespace(
+        predict=lambda: table,
+        about={"judgement": {"verdict": "so"}},
+        config=SimpleNamespace(
+            network=SimpleNamespace(cell="gru"), prediction=SimpleNamespace(level=(80.0,))
+        ),
+    )
+    maker = SimpleNamespace(fit=lambda frame, tell: seen.append(frame) or fitted)
+    monkeypatch.setattr(ours, "Forecaster", lambda **_: maker)
+    found = ours.forecast(problem, seed=1)
+    assert len(seen[0]) == 40 + 33 - 2 * HORIZON
+    assert found.notes == {"skipped": 1, "verdict": "so"}
+    assert found.values[1, 0].tolist() == steps.tolist()
+    assert found.values[0] == pytest.approx(problem.seasonal_naive(SEASON)[0])
+    assert np.isnan(found.bounds[80.0][0][0]).all()
+
+
+def folds_of(problem, order, shift=0.0):
+    """Return what a backtest would, its windows in another order."""
+    windows = [(uid, fold) for uid in (0, 1) for fold in range(problem.windows)]
+    series, fold = np.array([windows[place] for place in order]).T
+    y = problem.truth[1 - series, fold]  # the program sorts ids: "a" is its first series
+    folds = SimpleNamespace(
+        name="gru", ids=("a", "b"), series=series, fold=fold, y=y + shift,
+        forecasts={"gru": y + 1}, bounds={80.0: (y, y + 2)},
+    )  # fmt: skip
+    return SimpleNamespace(folds=folds, judgement=SimpleNamespace(p_value=0.5, verdict="so"))
+
+
+def test_windows_of_a_backtest_are_put_in_the_order_of_the_benchmark(monkeypatch):
+    problem = problem_of("prices")
+    order = [5, 0, 3, 1, 4, 2]
+    monkeypatch.setattr(ours, "backtest", lambda *_, **__: folds_of(problem, order))
+    found = ours.forecast(problem, seed=1)
+    assert found.values == pytest.approx(problem.truth + 1)
+    assert found.bounds[80.0][1] == pytest.approx(problem.truth + 2)
+
+
+def test_windows_that_are_not_the_benchmarks_are_refused(monkeypatch):
+    problem = problem_of("prices")
+    monkeypatch.setattr(ours, "backtest", lambda *_, **__: folds_of(problem, range(6), 0.1))
+    with pytest.raises(SystemExit, match="not the benchmark's windows"):
+        ours.forecast(problem, seed=1)
+
+
+def test_a_peer_that_fails_is_told(capfd):
+    with pytest.raises(peers.PeerError, match="exit code 1"):
+        peers.forecast(competition(), "statsforecast-AutoETS", Path(sys.executable), 1, 60)
+    assert "statsforecast" in capfd.readouterr().err
+
+
+def test_published_figures_are_of_scores_that_are_measured():
+    kinds = {"etth": "channels", "exch": "channels", "stoc": "prices"}
+    for name, rows in PUBLISHED.items():
+        assert name in PROBLEMS
+        for row in rows:
+            assert set(row.scores) <= set(MAIN[kinds.get(name[:4], "competition")])
+
+
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["accuracy.py", "made", *map(str, arguments)])
+    accuracy.main()
+
+
+def test_runs_keep_the_rows_of_other_models_and_export_every_forecast(
+    monkeypatch, tmp_path, capsys
+):
+    problem = problem_of("channels", scale=np.array([1.0, 2.0]))
+    monkeypatch.setitem(PROBLEMS, "made", lambda _: problem)
+    monkeypatch.setattr(
+        ours, "forecast", lambda problem, seed: Forecasts(problem.truth + seed, notes={"p": 0.5})
+    )
+    monkeypatch.setattr(peers, "forecast", lambda *_: Forecasts(problem.truth + 2))
+    path = tmp_path / "scores.json"
+    run(monkeypatch, "--seeds", "1,3", "--json", path, "--export", tmp_path)
+    assert "| ours | 3.125 | 1.5 |" in capsys.readouterr().out
+    run(monkeypatch, "--models", "darts-BlockRNN", "--peers", "python", "--json", path)
+    out = capsys.readouterr().out
+    assert "| ours |" in out
+    assert "| darts-BlockRNN | 2.5 | 1.5 |" in out
+    models = json.loads(path.read_text())["made"]["models"]
+    assert list(models) == ["naive", "seasonal naive", "ours", "darts-BlockRNN"]
+    assert [run["MAE"] for run in models["ours"]["runs"]] == pytest.approx([0.75, 2.25])
+    exported = pd.read_parquet(tmp_path / "made-ours-2.parquet")
+    assert (exported["ours"] - exported["y"]).to_numpy() == pytest.approx(3)
+    assert (exported["ds"] - exported["cutoff"]).tolist() == [1, 2, 3, 4] * 6
+    assert exported.loc[exported["unique_id"] == "b", "cutoff"].unique().tolist() == [33, 34, 35]
+
+
+def test_a_peer_without_a_forecast_keeps_its_row(monkeypatch, capsys):
+    def fails(*_):
+        raise peers.PeerError("not finished after 5 s")
+
+    monkeypatch.setitem(PROBLEMS, "made", lambda _: competition())
+    monkeypatch.setattr(peers, "forecast", fails)
+    run(monkeypatch, "--models", "neuralforecast-GRU", "--peers", "python")
+    assert "not finished after 5 s |" in capsys.readouterr().out
+
+
+def test_peers_need_their_environment(monkeypatch, capsys):
+    monkeypatch.setitem(PROBLEMS, "made", lambda _: competition())
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "--models", "darts-BlockRNN")
+    assert "--peers PYTHON" in capsys.readouterr().err
