@@ -3,10 +3,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH := .venv-bench
+PEERS := .venv-peers
+SEEDS ?= 1,2,3
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format clean constraints
+.PHONY: help install demo test lint format bench clean constraints
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,8 +32,14 @@ format: $(INSTALLED)  ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+bench: $(BENCH)/.installed $(PEERS)/.installed  ## Run a public benchmark and peers: make bench NAME=etth1 DATA=folder
+	@test -n "$(NAME)" -a -d "$(DATA)" || { echo "Name the benchmark and the folder of its data:" \
+		"make bench NAME=etth1 DATA=folder (see benchmarks/RESULTS.md)." >&2; exit 2; }
+	$(BENCH)/bin/python benchmarks/accuracy.py $(NAME) --data $(DATA) --seeds $(SEEDS) \
+		--peers $(PEERS)/bin/python --json benchmarks/results.json
+
 clean:  ## Remove what was built and cached; data/, models/ and demo/ stay
-	rm -rf $(VENV) .constraints-venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf $(VENV) $(BENCH) $(PEERS) .constraints-venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis .import_linter_cache
 	find forecaster tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -47,6 +56,18 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(call require_python)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(BENCH)/.installed: pyproject.toml constraints.txt benchmarks/requirements.txt
+	$(call require_python)
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet -c constraints.txt -e . -r benchmarks/requirements.txt
+	@touch $@
+
+$(PEERS)/.installed: benchmarks/requirements-peers.txt
+	$(call require_python)
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet -r benchmarks/requirements-peers.txt
 	@touch $@
 
 define require_python

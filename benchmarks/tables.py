@@ -41,7 +41,8 @@ def as_markdown(problem: Problem, models: dict[str, Any]) -> str:
         "|---|" + "---|" * (len(columns) + 2),
     ]
     for name, scores, about in rows:
-        cells = [_cell(scores, column, ".4g") for column in (*columns, "seconds")]
+        cells = [_cell(scores, column, ".4g") for column in columns]
+        cells.append(_cell(scores, "seconds", ".0f"))
         lines.append(f"| {name} | {' | '.join(cells)} | {about} |")
     if "ours" in means:
         seeds, settings = len(models["ours"]["runs"]), models["ours"]["settings"] or "default"

@@ -143,10 +143,42 @@ def test_windows_that_are_not_the_benchmarks_are_refused(monkeypatch):
         ours.forecast(problem, seed=1)
 
 
-def test_a_peer_that_fails_is_told(capfd):
-    with pytest.raises(peers.PeerError, match="exit code 1"):
-        peers.forecast(competition(), "statsforecast-AutoETS", Path(sys.executable), 1, 60)
-    assert "statsforecast" in capfd.readouterr().err
+def interpreter(folder, body):
+    """Write what stands for the Python of the peers' environment."""
+    path = folder / "python"
+    path.write_text(f"#!{sys.executable}\n{body}")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_peer_gets_the_problem_as_files_and_answers_with_files(tmp_path):
+    answer = """
+import json, pathlib, sys, numpy
+script, model, folder = sys.argv[1:]
+folder = pathlib.Path(folder)
+about = json.loads((folder / "problem.json").read_text()) | {"model": model, "script": script}
+(folder / "about.json").write_text(json.dumps(about))
+stored = numpy.load(folder / "series.npz")
+numpy.save(folder / "forecast.npy", numpy.split(stored["y"], stored["offsets"][1:-1])[1])
+"""
+    problem = competition()
+    found = peers.forecast(problem, "some-model", interpreter(tmp_path, answer), 7, 60)
+    assert found.values.tolist() == problem.series["a"].tolist()
+    assert Path(found.notes.pop("script")).exists()
+    sizes = {"horizon": HORIZON, "test_size": HORIZON, "season": SEASON, "lookback": 16}
+    assert found.notes == {**sizes, "seed": 7, "model": "some-model"}
+
+
+@pytest.mark.parametrize(
+    ("body", "limit", "told"),
+    [
+        ("import sys; sys.exit(3)", 60, "exit code 3"),
+        ("import time; time.sleep(60)", 0.5, "after 0.5 s"),
+    ],
+)
+def test_a_peer_that_fails_or_takes_too_long_is_told(body, limit, told, tmp_path):
+    with pytest.raises(peers.PeerError, match=told):
+        peers.forecast(competition(), "some-model", interpreter(tmp_path, body), 1, limit)
 
 
 def test_published_figures_are_of_scores_that_are_measured():
