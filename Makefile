@@ -32,7 +32,7 @@ format: $(INSTALLED)  ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(BENCH)/.installed $(PEERS)/.installed  ## Run a public benchmark and peers: make bench NAME=etth1 DATA=folder
+bench: $(BENCH)/.installed $(PEERS)/.installed  ## Run a public benchmark and its peers: NAME=etth1 DATA=folder
 	@test -n "$(NAME)" -a -d "$(DATA)" || { echo "Name the benchmark and the folder of its data:" \
 		"make bench NAME=etth1 DATA=folder (see benchmarks/RESULTS.md)." >&2; exit 2; }
 	$(BENCH)/bin/python benchmarks/accuracy.py $(NAME) --data $(DATA) --seeds $(SEEDS) \

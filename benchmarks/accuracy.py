@@ -70,6 +70,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], help="a setting, such as layers=64")
     parser.add_argument("--peers", type=Path, help="Python of the peers' environment")
     parser.add_argument(
+        "--peer-steps", type=int, default=300, help="of each network's optimiser (default: 300)"
+    )
+    parser.add_argument(
         "--peer-limit", type=float, default=1800, help="seconds for each peer (default: 1800)"
     )
     parser.add_argument(
@@ -104,11 +107,8 @@ def _forecasters(
                 partial(ours.forecast, problem, seed=seed, **settings) for seed in asked.seeds
             ]
         else:
-            found[model] = [
-                partial(
-                    peers.forecast, problem, model, asked.peers, asked.seeds[0], asked.peer_limit
-                )
-            ]
+            where = peers.Environment(asked.peers, asked.peer_steps, asked.peer_limit)
+            found[model] = [partial(peers.forecast, problem, model, where, asked.seeds[0])]
     return found
 
 

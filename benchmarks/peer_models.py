@@ -8,8 +8,8 @@ window, horizon)` and `about.json` are written beside them. Nothing of `forecast
 
 Every model is fitted once, on the rows before those held out, and forecasts all windows without
 being fitted again: the networks as they are, the statistical models with the parameters they found
-and their states brought up to each cutoff. What is set beyond the libraries' defaults stands in
-`NETWORK_STEPS` and in the functions below, the same for all benchmarks.
+and their states brought up to each cutoff. What is set beyond the libraries' defaults stands in the
+functions below, the same for all benchmarks; only the steps of the optimiser are asked for.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-NETWORK_STEPS = 300  # of the optimiser, for each network; the libraries' defaults take hours here
 BATCH = 128  # windows in a step: neuralforecast's default, given to darts too
 
 
@@ -177,8 +176,7 @@ def main() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     with np.load(folder / "series.npz") as stored:
         series = np.split(stored["y"], stored["offsets"][1:-1])
-    settings = {"steps": NETWORK_STEPS, **json.loads((folder / "problem.json").read_text())}
-    task = Task(series, **settings)
+    task = Task(series, **json.loads((folder / "problem.json").read_text()))
     begin = time.monotonic()
     forecast = MODELS[model](task)
     seconds = time.monotonic() - begin

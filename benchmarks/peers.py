@@ -6,6 +6,7 @@ import json
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,15 +17,28 @@ class PeerError(Exception):
     """A peer gave no forecast; its own words stand on stderr."""
 
 
-def forecast(problem: Problem, model: str, python: Path, seed: int, limit: float) -> Forecasts:
+class Environment(NamedTuple):
+    """Where peers run, and how long.
+
+    Attributes:
+        python: Interpreter of the peers' environment.
+        steps: Of the optimiser, for each network.
+        limit: Seconds after which a peer is stopped.
+    """
+
+    python: Path
+    steps: int
+    limit: float
+
+
+def forecast(problem: Problem, model: str, where: Environment, seed: int) -> Forecasts:
     """Let a peer forecast the rows held out of a problem.
 
     Args:
         problem: The peer gets all its rows, and trains on those before the ones held out.
         model: One of `peer_models.MODELS`.
-        python: Interpreter of the peers' environment.
+        where: The environment of the peers.
         seed: Of the networks.
-        limit: Seconds after which it is stopped.
 
     Raises:
         PeerError: It failed or took too long.
@@ -38,12 +52,14 @@ def forecast(problem: Problem, model: str, python: Path, seed: int, limit: float
         asked = {
             key: getattr(problem, key) for key in ("horizon", "test_size", "season", "lookback")
         }
-        (folder / "problem.json").write_text(json.dumps({**asked, "seed": seed}))
+        (folder / "problem.json").write_text(
+            json.dumps({**asked, "seed": seed, "steps": where.steps})
+        )
         script = Path(__file__).with_name("peer_models.py")
         try:
-            subprocess.run([python, script, model, folder], check=True, timeout=limit)
+            subprocess.run([where.python, script, model, folder], check=True, timeout=where.limit)
         except subprocess.TimeoutExpired:
-            raise PeerError(f"not finished after {limit:g} s") from None
+            raise PeerError(f"not finished after {where.limit:g} s") from None
         except subprocess.CalledProcessError as error:
             raise PeerError(f"failed with exit code {error.returncode}") from None
         about = json.loads((folder / "about.json").read_text())

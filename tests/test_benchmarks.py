@@ -162,11 +162,12 @@ stored = numpy.load(folder / "series.npz")
 numpy.save(folder / "forecast.npy", numpy.split(stored["y"], stored["offsets"][1:-1])[1])
 """
     problem = competition()
-    found = peers.forecast(problem, "some-model", interpreter(tmp_path, answer), 7, 60)
+    where = peers.Environment(interpreter(tmp_path, answer), steps=9, limit=60)
+    found = peers.forecast(problem, "some-model", where, 7)
     assert found.values.tolist() == problem.series["a"].tolist()
     assert Path(found.notes.pop("script")).exists()
     sizes = {"horizon": HORIZON, "test_size": HORIZON, "season": SEASON, "lookback": 16}
-    assert found.notes == {**sizes, "seed": 7, "model": "some-model"}
+    assert found.notes == {**sizes, "seed": 7, "steps": 9, "model": "some-model"}
 
 
 @pytest.mark.parametrize(
@@ -177,8 +178,9 @@ numpy.save(folder / "forecast.npy", numpy.split(stored["y"], stored["offsets"][1
     ],
 )
 def test_a_peer_that_fails_or_takes_too_long_is_told(body, limit, told, tmp_path):
+    where = peers.Environment(interpreter(tmp_path, body), steps=9, limit=limit)
     with pytest.raises(peers.PeerError, match=told):
-        peers.forecast(competition(), "some-model", interpreter(tmp_path, body), 1, limit)
+        peers.forecast(competition(), "some-model", where, 1)
 
 
 def test_published_figures_are_of_scores_that_are_measured():
