@@ -226,7 +226,7 @@ def fit(panel: Panel, spec: ScalingSpec) -> Scaling:
         InvalidInputError: A value that is too large to be squared.
     """
     _require_size(panel)
-    log = _choose_log(panel, spec.transform)
+    log = logarithms(panel, spec.transform)
     state = Scaling(
         panel.ids,
         log,
@@ -284,8 +284,8 @@ def _units(matrix: Floats) -> Floats:
     return own_size(np.nan_to_num(np.abs(matrix)).max(axis=0, initial=0.0))
 
 
-def _choose_log(panel: Panel, transform: str) -> Flags:
-    """Tell which series are forecast as logarithms."""
+def logarithms(panel: Panel, transform: str) -> Flags:
+    """Tell which series are forecast as logarithms, `transform` being `log`, `auto` or another."""
     if transform == "log":
         changes = mean_change(panel.y, panel.offsets, 1) > 0
         return np.asarray(changes & ~_any_row(panel, panel.y <= 0))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from forecaster import metrics, splits
+from forecaster import metrics, scaling, splits
 from forecaster.config import Config
 from forecaster.errors import ForecasterError
 from forecaster.model import Fit
@@ -22,6 +22,7 @@ from forecaster.windows import rows_after, spread
 LEAST_EPOCHS = 3
 TRYING_SHARE = 0.4  # of the time budget
 CLEARLY = 0.005  # a later candidate must be better than the first by this share
+LOG_SHARE = 0.1  # of the series must change when all that can become logarithms do
 SCORED_WINDOWS = 4096
 
 SEASONAL: dict[str, dict[str, Any]] = {
@@ -92,11 +93,14 @@ def select(panel: Panel, asked: Config, resolved: Config, fit: Fit) -> Selection
         resolved: The same with every setting filled in.
         fit: `training.fit`, or the same with progress shown.
     """
-    options = candidates(asked, resolved) if asked.network.preset == "auto" else {}
-    if len(options) < 2:
+    if asked.network.preset != "auto":
         return None
+    options = candidates(asked, resolved)
     parts = splits.of_config(panel, resolved)
     seen = panel.head(parts.val_stop)
+    logs = _may_use_logarithms(panel.head(parts.train_stop), resolved)
+    if len(options) + logs < 2:
+        return None
     budget = resolved.training.time_budget
     epochs = int(resolved.training.epochs or 1)
     quick = resolved.replace(
@@ -104,16 +108,29 @@ def select(panel: Panel, asked: Config, resolved: Config, fit: Fit) -> Selection
         epochs=min(epochs, max(LEAST_EPOCHS, epochs // 3)),
         refit_all=False,
         fallback="none",  # the networks are compared, not the baselines that may stand in
-        time_budget=None if budget is None else budget * TRYING_SHARE / len(options),
+        time_budget=None if budget is None else budget * TRYING_SHARE / (len(options) + logs),
     )
-    tried = []
-    for name, settings in options.items():
+
+    def tried_out(name: str, settings: dict[str, Any]) -> Candidate:
         begin = time.monotonic()
         score, reason = _score(seen, quick.replace(**settings), parts, fit)
-        seconds = round(time.monotonic() - begin, 2)
-        tried.append(Candidate(name, settings, score, seconds, reason))
+        return Candidate(name, settings, score, round(time.monotonic() - begin, 2), reason)
+
+    tried = [tried_out(name, settings) for name, settings in options.items()]
     chosen = _best(tried)
+    if logs:
+        name, settings = f"{chosen.name}, logarithms", {**chosen.settings, "transform": "log"}
+        tried.append(tried_out(name, settings))
+        chosen = _best([chosen, tried[-1]])
     return Selection(tuple(tried), chosen, resolved.replace(**chosen.settings))
+
+
+def _may_use_logarithms(train: Panel, config: Config) -> bool:
+    """Tell whether logarithms for all would differ from what each series was given."""
+    if config.scaling.transform != "auto":
+        return False
+    given, possible = (scaling.logarithms(train, transform) for transform in ("auto", "log"))
+    return bool(np.mean(given != possible) > LOG_SHARE)
 
 
 def _score(panel: Panel, config: Config, parts: splits.Split, fit: Fit) -> tuple[float | None, str]:

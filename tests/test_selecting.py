@@ -13,7 +13,7 @@ from forecaster.config import Config
 from forecaster.errors import ForecasterError
 from forecaster.selecting import SEASONAL, candidates, select
 
-AUTO = QUICK | {"preset": "auto", "epochs": 2, "deterministic": True}
+AUTO = QUICK | {"preset": "auto", "epochs": 2, "deterministic": True, "transform": "none"}
 
 
 def resolved(panel, **settings):
@@ -57,6 +57,20 @@ def test_the_candidate_of_the_lowest_validation_score_is_chosen():
     assert selection.chosen.name != "last value"
     network = selection.config.network
     assert {"skip": network.skip, "normalise": network.normalise} == selection.chosen.settings
+
+
+def test_the_best_is_tried_with_logarithms_where_that_is_open_and_makes_a_difference():
+    def fit(panel, config, parts):
+        if config.scaling.transform != "log":
+            raise ForecasterError("It diverged.")
+        return training.fit(panel, config, parts)
+
+    selection = selection_of(panel_of("a"), fit, transform="auto")
+    *_, last = selection.candidates
+    assert last.name == "linear map of the context, logarithms"
+    assert selection.config.scaling.transform == "log"
+    below_zero = dataclasses.replace(panel_of("a"), y=panel_of("a").y - 5)
+    assert len(selection_of(below_zero, fit, transform="auto").candidates) == 3
 
 
 def test_no_row_of_the_test_folds_is_looked_at():
