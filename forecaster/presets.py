@@ -17,8 +17,8 @@ from forecaster.series import Panel
 from forecaster.splits import folds_to_rows
 
 EPOCH_WINDOWS = 2**16  # validation comes at least so often; an epoch of more is cut into several
-UPDATES = 2000  # of the weights, where windows allow it within
-EPOCHS = (8, 100)
+UPDATES = 1000  # of the weights, as far as the epochs allow
+EPOCHS = (5, 100)
 SHORT_SHARE = 0.25  # of all rows may lie in series shorter than the one that windows are fitted to
 LOOKBACK_ROWS = 720  # a month of hours: what the published long-horizon networks see
 LONGER_SEASON = {24: (168,), 48: (336,), 96: (672,)}  # of a day within a week

@@ -37,7 +37,7 @@ def simple():
 
 @pytest.fixture(scope="module")
 def fitted(simple):
-    settings = QUICK | {"epochs": 20, "learning_rate": 0.01, "skip": "none"}
+    settings = QUICK | {"epochs": 20, "learning_rate": 0.01, "skip": "none", "schedule": "plateau"}
     return Forecaster(**settings, fallback="baseline").fit(made())
 
 

@@ -154,6 +154,7 @@ NOT_BUILT = {
     "preset",  # only a starting point: resolved into the other fields
     "calendar_features",  # adds input columns: test_training
     "series_vectors",  # adds an input: test_training
+    "min_context",  # which windows there are: test_padding
 }
 
 

@@ -13,7 +13,13 @@ from forecaster.config import Config
 from forecaster.errors import ForecasterError
 from forecaster.selecting import SEASONAL, candidates, select
 
-AUTO = QUICK | {"preset": "auto", "epochs": 2, "deterministic": True, "transform": "none"}
+AUTO = QUICK | {
+    "preset": "auto",
+    "epochs": 2,
+    "deterministic": True,
+    "ensemble": 1,
+    "transform": "none",
+}
 
 
 def resolved(panel, **settings):

@@ -83,7 +83,8 @@ def test_what_is_fresh_is_healthy(workspace: Path, capsys):
     assert (health["healthy"], health["problems"], health["run"]) == (True, [], None)
     assert set(health["ages"]) == {"champion", "data", "forecast", "csv"}
     assert health["ages"]["data"] == pytest.approx(
-        (NOW - (TODAY - pd.Timedelta(days=2)).tz_localize("UTC")).total_seconds(), abs=60
+        (datetime.now(UTC) - (TODAY - pd.Timedelta(days=2)).tz_localize("UTC")).total_seconds(),
+        abs=60,
     )
     assert app.run(["status", "--workspace", str(workspace)]) == 0
     assert capsys.readouterr().out.startswith("air: ok\n")

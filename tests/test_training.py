@@ -195,7 +195,7 @@ def test_divergence_is_an_error_that_says_what_to_do(monkeypatch):
 def test_a_window_that_does_not_fit_is_an_error():
     panel = panel_of("a", rows=60)
     with pytest.raises(InvalidInputError, match="'a' needs at least"):
-        fitted(panel, lookback=48)
+        fitted(panel, lookback=64)
 
 
 COMPILED = """

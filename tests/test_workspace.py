@@ -34,16 +34,16 @@ def test_nothing_given_is_the_defaults(workspace: Workspace):
 @pytest.mark.parametrize("file", [None, 2])
 def test_precedence(workspace: Workspace, flag: int | None, variable: str | None, file: int | None):
     if file:
-        write(workspace, f"[training]\nepochs = {file}\n")
-    environment = {} if variable is None else {"FORECAST_EPOCHS": variable}
-    config, origins = load_config(workspace, {"epochs": flag}, environment)
+        write(workspace, f"[training]\npatience = {file}\n")
+    environment = {} if variable is None else {"FORECAST_PATIENCE": variable}
+    config, origins = load_config(workspace, {"patience": flag}, environment)
     layers = [
-        (flag, "--epochs"),
-        (int(variable or 0), "FORECAST_EPOCHS"),
+        (flag, "--patience"),
+        (int(variable or 0), "FORECAST_PATIENCE"),
         (file, str(workspace.config_file)),
-        (100, "default"),
+        (8, "default"),
     ]
-    assert (config.training.epochs, origins["epochs"]) == next(
+    assert (config.training.patience, origins["patience"]) == next(
         layer for layer in layers if layer[0]
     )
 
