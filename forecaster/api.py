@@ -326,13 +326,13 @@ def _long_enough(panel: Panel, config: Config) -> Panel:
     if policy == "error" or panel.lengths.max() < whole:
         return series.without_short(panel, whole, f"{window} + {held_out} held out", policy)
     panel = series.without_short(panel, context + horizon, window, policy)
-    tested, validated = splits.rooms(panel, config)
+    tested = splits.are_tested(panel, config)
     if tested.all():
         return panel
     notice = (
         f"{int((~tested).sum())} of {len(panel.ids)} series have less than {whole} rows ({window} "
-        f"+ {held_out} held out): they are trained on but not tested, and "
-        f"{int((~validated).sum())} of them do not validate either."
+        f"+ {held_out} held out): they are forecast, but not tested, and the judged network sees "
+        "only their rows before the others' validation."
     )
     return replace(panel, notices=(*panel.notices, notice))
 
@@ -349,7 +349,7 @@ def _with_notices(panel: Panel, asked: Config, config: Config) -> Panel:
         )
     season = int(config.data.season_length or 1)
     notices += _fallback_notice(panel, config, season)
-    seen = panel.lengths - int(config.evaluation.test_size or 0)
+    seen = splits.of_config(panel, config).test_start
     if short := int((seen < season).sum()):
         notices.append(
             f"The season of {season} steps is longer than what {short} of {len(panel.ids)} series "
@@ -368,8 +368,8 @@ def _fallback_notice(panel: Panel, config: Config, season: int) -> list[str]:
     """Say that Theta and ETS cannot stand in for the network, when that is so."""
     if config.evaluation.fallback == "none":
         return []
-    lookback, horizon = int(config.network.lookback or 0), int(config.network.horizon or 0)
-    windows = splits.val_cutoffs(panel, splits.of_config(panel, config), lookback, horizon)
+    context, horizon = config.context_rows, int(config.network.horizon or 0)
+    windows = splits.val_cutoffs(panel, splits.of_config(panel, config), context, horizon)
     starts = panel.offsets[np.searchsorted(panel.offsets, windows, side="right") - 1]
     note = statistical.left_out(starts, windows, season)
     return [f"Fallback: {note}"] if note else []

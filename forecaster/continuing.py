@@ -26,7 +26,11 @@ BUILT_FOR = {  # data settings of a network
     *("frequency", "calendar", "season_length"),
     *("covariates", "future", "static", "available_after", "holidays"),
 }
-OPEN = {"preset": "auto", "covariates": ("all",)}  # values that leave it to the version
+OPEN = {
+    "preset": "auto",
+    "transform": "auto",
+    "covariates": ("all",),
+}  # values that leave it to the version
 HINT = "Leave it out: a warm start has the version's network and scalers; or train anew without it."
 
 
@@ -124,8 +128,9 @@ class Earlier:
             ("test", self.judged.seen, parts.test_start),
         ):
             times = _times(panel, np.minimum(first, parts.lengths - 1))
-            for uid, time in zip(panel.ids, times, strict=True):
-                if time <= known.get(uid, time - 1):
+            held_out = first < parts.lengths
+            for uid, time, any_row in zip(panel.ids, times, held_out, strict=True):
+                if any_row and time <= known.get(uid, time - 1):
                     raise InvalidInputError(
                         f"--warm-start: {what} of series {uid!r} would begin at "
                         f"{_written(time, panel)}, but version {self.version!r} has learnt from rows "

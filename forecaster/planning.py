@@ -89,10 +89,16 @@ class Replay:
     ) -> None:
         self.train, self.val, self.epochs = train, train[:0], earlier.best_epoch
         self.shrinkage = earlier.shrinkage
-        rates = earlier.history["learning_rate"]
+        self.rates = earlier.history["learning_rate"]
         share *= (1 - SEARCH_SHARE) / int(config.training.ensemble or 1)
         self.watch = _Watch(config.training.time_budget, share, self.epochs, on_epoch)
-        self.schedule = keras.callbacks.LearningRateScheduler(lambda epoch, _: rates[epoch])
+        self.schedule = keras.callbacks.LearningRateScheduler(self._as_then)
+
+    def _as_then(self, epoch: int, _: float) -> float:
+        """Return the learning rate of an epoch, or a later one when the time runs out before."""
+        return self.rates[
+            min(self.epochs - 1, max(epoch, int(self.watch.share_used * self.epochs)))
+        ]
 
     @property
     def callbacks(self) -> list[Any]:

@@ -38,7 +38,8 @@ def resolve(config: Config, panel: Panel) -> Config:
     left = max(0, rows - int(evaluation["test_size"] or 0) - 2 * config.evaluation.gap)
     usual = min(max(2 * horizon, left // 7), left // 3)
     val_size = max(horizon, config.training.val_size or usual)  # a shorter tail holds no window
-    least_rows = int(panel.lengths.min()) - (rows - left) - val_size
+    kept = panel.lengths[panel.lengths >= season + horizon]  # shorter ones are skipped
+    least_rows = int(kept.min(initial=rows)) - (rows - left) - val_size
     network = _network(config, left - val_size, least_rows, horizon, season)
     resolved = config.replace(
         season_length=season,

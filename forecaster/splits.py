@@ -10,7 +10,7 @@ lies in validation; to test likewise. Contexts may reach back into earlier parts
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,32 +52,48 @@ def split(panel: Panel, *, val_size: Ints | int, test_size: Ints | int, gap: int
 def of_config(panel: Panel, config: Config, folds_before: int = 0) -> Split:
     """Cut a panel as a resolved configuration says.
 
-    Training comes first: a series that would be left without a window to train on is not tested,
-    and if that is not enough, does not validate either.
+    A series too short for a training window and the rows held out is neither validated nor tested.
+    Of its rows those before the others' validation train: what happens to several series at once
+    must not be known from the short ones.
 
     Args:
         panel: Regular series.
         config: Resolved settings.
         folds_before: Folds that count as known: the test part begins after so many steps.
     """
-    tested, validated = rooms(panel, config)
+    whole = are_tested(panel, config)
     spec = config.evaluation
     known = folds_before * int(spec.step_size or 1)
-    return split(
+    parts = split(
         panel,
-        val_size=np.where(validated, int(config.training.val_size or 0), 0),
-        test_size=np.where(tested, int(spec.test_size or 0) - known, 0),
+        val_size=np.where(whole, int(config.training.val_size or 0), 0),
+        test_size=np.where(whole, int(spec.test_size or 0) - known, 0),
         gap=spec.gap,
     )
+    if whole.all() or not whole.any():
+        return parts
+    begins = panel.ds[panel.offsets[:-1][whole] + parts.train_stop[whole]].min()
+    early = np.add.reduceat((panel.ds < begins).astype(np.int64), panel.offsets[:-1])
+    stop = np.where(whole, parts.val_stop, early)
+    return replace(parts, train_stop=np.where(whole, parts.train_stop, early), val_stop=stop)
 
 
-def rooms(panel: Panel, config: Config) -> tuple[Flags, Flags]:
-    """Tell which series have rows enough to be tested, and to validate `(series,)`."""
-    spec, val_size = config.evaluation, int(config.training.val_size or 0)
+def are_tested(panel: Panel, config: Config) -> Flags:
+    """Tell which series have rows for a training window and all that is held out `(series,)`."""
+    spec = config.evaluation
+    held_out = int(config.training.val_size or 0) + int(spec.test_size or 0) + 2 * spec.gap
     window = config.context_rows + int(config.network.horizon or 0)
-    validated = window + val_size + spec.gap
-    tested = validated + int(spec.test_size or 0) + spec.gap
-    return panel.lengths >= tested, panel.lengths >= validated
+    return np.asarray(panel.lengths >= window + held_out)
+
+
+def rows_to_scale(parts: Split, window: int) -> Ints:
+    """Return the rows of each series that its scalers are fitted on `(series,)`.
+
+    They are the train rows; all rows of a series that has no training window and is not held out
+    for anything: nothing but its own forecast depends on them.
+    """
+    unused = (parts.train_stop < window) & (parts.val_start >= parts.lengths)
+    return np.where(unused, parts.lengths, parts.train_stop)
 
 
 def train_cutoffs(panel: Panel, parts: Split, context: int, horizon: int) -> Ints:

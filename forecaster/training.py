@@ -66,8 +66,8 @@ def fit(
     """
     context, horizon = config.context_rows, int(config.network.horizon or 0)
     splits.require_windows(panel, parts, context, horizon)
+    state = _state(panel.head(splits.rows_to_scale(parts, context + horizon)), config, start)
     panel = panel.head(parts.val_stop)
-    state = _state(panel.head(parts.train_stop), config, start)
     train = splits.train_cutoffs(panel, parts, context, horizon)
     val = splits.val_cutoffs(panel, parts, context, horizon)
     plans = [

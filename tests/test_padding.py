@@ -65,8 +65,26 @@ def test_the_preset_asks_for_less_context_only_where_series_are_short():
     panel = prepare(mixed(short=24), asked.data)
     config = presets.resolve(asked, panel)
     assert config.network.min_context == 8 < config.network.lookback
-    tested, validated = splits.rooms(panel, config)
-    assert (tested.tolist(), validated.tolist()) == ([True, False], [True, False])
+    assert splits.are_tested(panel, config).tolist() == [True, False]
+
+
+def test_a_short_series_tells_nothing_of_the_time_that_others_are_judged_on():
+    """Both end on the same day: only the rows before the validation of the long one train."""
+    long, short = frame_of("long", rows=160), frame_of("short", rows=160).iloc[-30:]
+    panel = prepare(pd.concat([long, short]), Config().data)
+    config = presets.resolve(Config.of(**SHORT), panel)
+    parts = splits.of_config(panel, config)
+    assert parts.train_stop.tolist() == [140, 10]
+    assert panel.ds[parts.train_stop[0]] == panel.ds[160 + 10]
+    for of_part in (splits.val_cutoffs, splits.held_out_cutoffs):
+        assert (of_part(panel, parts, 8, 4) < 160).all()
+    fitted = Forecaster(**SHORT, refit_all=False, transform="none").fit(pd.concat([long, short]))
+    assert fitted.model.scaling.center[1] == pytest.approx(
+        short["y"].mean()
+    )  # nothing else uses it
+    table = fitted.predict()
+    found = table.loc[table["unique_id"] == "short", "gru"]
+    assert found.between(short["y"].min() - 1, short["y"].max() + 1).all()
 
 
 def test_a_least_context_above_the_lookback_is_refused():
