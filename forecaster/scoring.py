@@ -125,10 +125,11 @@ def score(
     joined, repeated, strange = [], 0, 0
     for kind, frames in kinds.items():
         together = pd.concat(frames, ignore_index=True).sort_values("created", kind="stable")
-        once = together.drop_duplicates(KEY, keep="first")
-        repeated += len(together) - len(once)
-        known = once[once["unique_id"].isin(_ids(store, kind)) & (once["source"] == archive.STORE)]
-        strange += len(once) - len(known)
+        official = together[together["source"] == archive.STORE]  # a file's must hide none of these
+        once = official.drop_duplicates(KEY, keep="first")
+        repeated += len(official) - len(once)
+        known = once[once["unique_id"].isin(_ids(store, kind))]
+        strange += len(together) - len(official) + len(once) - len(known)
         if len(known):
             joined.append(_with_truth(known, store))
     waiting = sum(int(frame["y"].isna().sum()) for frame in joined)

@@ -156,6 +156,15 @@ def test_forecasts_of_files_and_of_dropped_series_have_no_score(workspace: Path,
     assert (document["strange"], document["pending"], document["models"]) == (8, 4, [])
 
 
+def test_a_forecast_of_a_file_hides_none_from_the_store(workspace: Path, capsys):
+    frame = frame_of("a", "b", rows=160)  # to the same cutoff
+    frame.assign(y=frame["y"] + 5).to_csv(workspace / "new.csv", index=False)
+    predicted(capsys, workspace, "--data", workspace / "new.csv")
+    predicted(capsys, workspace)
+    document = told(capsys, workspace, "score")
+    assert (document["strange"], document["repeated"], document["pending"]) == (8, 0, 8)
+
+
 @pytest.mark.parametrize(
     ("moment", "zone"),
     [(lambda frame: frame["ds"].rank(method="dense").astype(int), None),
