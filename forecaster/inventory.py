@@ -5,7 +5,7 @@ Only `verify` loads models; the rest reads manifests and starts as fast as click
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +119,8 @@ def describe(registry: Registry, name: str, said: str) -> dict[str, Any]:
     """
     version = registry.resolve(name, said)
     folder = registry.version_folder(name, version)
-    listed = _version(registry, name, version, dict(_states(registry, name))[version])
+    state = dict(_states(registry, name)).get(version, "champion")  # without a manifest, no other
+    listed = _version(registry, name, version, state)
     promotions = [asdict(each) for each in registry.history(name) if each.version == version]
     about = {key: value for key, value in asdict(listed).items() if key != "damage"}
     return {
@@ -149,27 +150,44 @@ def verify(registry: Registry, name: str | None = None, said: str | None = None)
     Raises:
         NotFoundError: There is no such model or version.
     """
-    from forecaster import artifacts
-
     chosen = None if said is None or name is None else registry.resolve(name, said)
     checked = []
     for listed in versions(registry, name):
         if chosen not in {None, listed.version}:
             continue
-        try:
-            artifacts.load(registry.version_folder(listed.name, listed.version))
-            problem = ""
-        except (InvalidInputError, NotFoundError) as error:
-            problem = error.message
+        problem = _problem(registry, listed.name, listed.version)
+        if problem and chosen is None and listed.version not in registry.versions(listed.name):
+            continue  # pruned meanwhile; were it in service, it is looked at below
         checked.append(Checked(listed.name, listed.version, listed.state, problem))
-    for each in [] if chosen else registry.names() if name is None else [name]:
-        try:
-            registry.champion(each)
-        except DamagedError as error:
-            checked.append(Checked(each, "champion", "damaged", error.message))
-        except NotFoundError:
-            continue  # no version of it was ever put into service
+    for each in registry.names() if name is None else [name]:
+        if chosen in {None, registry.in_service(each)}:
+            checked += _in_service(registry, each, {(one.name, one.version) for one in checked})
     return checked
+
+
+def _problem(registry: Registry, name: str, version: str) -> str:
+    from forecaster import artifacts
+
+    try:
+        artifacts.load(registry.version_folder(name, version))
+    except (InvalidInputError, NotFoundError) as error:
+        return error.message
+    return ""
+
+
+def _in_service(
+    registry: Registry, name: str, seen: Collection[tuple[str, str]]
+) -> Iterator[Checked]:
+    """Check the version in service unless it was: one without a manifest is in no list."""
+    try:
+        version = registry.champion(name)
+    except DamagedError as error:
+        yield Checked(name, "champion", "damaged", error.message)
+    except NotFoundError:
+        return  # no version of it was ever put into service
+    else:
+        if (name, version) not in seen:
+            yield Checked(name, version, "champion", _problem(registry, name, version))
 
 
 def _settings(folder: Path) -> dict[str, Any]:

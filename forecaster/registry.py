@@ -111,11 +111,11 @@ class Registry:
             NotFoundError: There is no such model or version; those there are are named.
             InvalidInputError: Several versions begin or end so.
         """
+        if said in {"champion", self.in_service(name)}:  # no list has it when its manifest is gone
+            return self.champion(name)
         known = self.versions(name)
         if not known:
             raise self._no_model(name)
-        if said == "champion":
-            return self.champion(name)
         if said == "latest":
             return known[-1]
         if said == "previous":

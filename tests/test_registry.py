@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from series_made import frame_of
 
-from forecaster import artifacts, durations, promotions, reproducing, status, versions
+from forecaster import artifacts, durations, inventory, promotions, reproducing, status, versions
 from forecaster.cli import app
 from forecaster.errors import DamagedError, InvalidInputError, NotFoundError
 from forecaster.locking import HOLDER, writing
@@ -333,6 +333,36 @@ def test_verify(registry: Registry, capsys):
     assert len(told(capsys, *words, "champion", "--name", "air")["versions"]) == 1
     (registry.folder / "air" / "champion").write_text("gone")
     assert "does not exist" in told(capsys, *words, code=5)["versions"][-1]["problem"]
+
+
+@pytest.mark.parametrize("gone", [0, 3])
+def test_a_champion_without_a_manifest_is_damaged(registry: Registry, capsys, gone: int):
+    words = ["--name", "air", "--workspace", str(registry.folder.parent)]
+    champion = registry.champion("air")
+    for version in registry.versions("air")[:gone]:
+        shutil.rmtree(registry.version_folder("air", version))
+    (registry.version_folder("air", champion) / "manifest.json").unlink()
+    for said in ([], ["champion"]):
+        document = told(capsys, "models", "verify", *said, *words, code=5)
+        assert (document["whole"], document["versions"][-1]["version"]) == (False, champion)
+    assert told(capsys, "models", "verify", *words[2:], code=5)["whole"] is False
+    assert "cannot be read" in str(told(capsys, "models", "show", *words, code=5)["error"])
+    told(capsys, "models", "diff", "champion", "champion", *words, code=5)
+
+
+def test_a_version_pruned_during_verify_is_no_damage(registry: Registry, monkeypatch):
+    a, _, c, d = registry.versions("air")
+    load = artifacts.load
+
+    def overtaken(folder: Path) -> Model:
+        if folder.name == c:
+            shutil.rmtree(folder)
+        return load(folder)
+
+    monkeypatch.setattr(artifacts, "load", overtaken)
+    checked = inventory.verify(registry)
+    assert [each.problem for each in checked] == ["", "", ""]
+    assert (checked[0].version, checked[-1].version) == (a, d)
 
 
 def test_prune_and_promote_from_the_command_line(registry: Registry, capsys):
