@@ -17,6 +17,7 @@ from forecaster.manifest import MANIFEST, is_backfill
 from forecaster.promotions import CHAMPION, Promotion
 from forecaster.versions import (
     NAME,
+    is_name,
     named,
     next_version,
     no_model,
@@ -51,12 +52,17 @@ class Registry:
 
     def names(self) -> list[str]:
         """Return the names of the models that have a version in service, sorted."""
-        return sorted(path.parent.name for path in self.folder.glob("*/champion"))
+        found = (path.parent.name for path in self.folder.glob("*/champion"))
+        return sorted(filter(is_name, found))
 
     def all_names(self) -> list[str]:
         """Return the names of the models that have any version, in service or not, sorted."""
-        found = {path.parents[2].name for path in self.folder.glob("*/versions/*/manifest.json")}
-        return sorted({name for name in found if NAME.fullmatch(name)}.union(self.names()))
+        found = {
+            path.parents[2].name
+            for path in self.folder.glob(f"*/versions/*/{MANIFEST}")
+            if NAME.fullmatch(path.parent.name)  # not one that is being written
+        }
+        return sorted(set(filter(is_name, found)).union(self.names()))
 
     def champion(self, name: str) -> str:
         """Return the version of a model that is in service.

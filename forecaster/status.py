@@ -139,7 +139,10 @@ def _examined(
         _file(health, csv),
         _run(health, registry),
     ):
-        health.problems += problems
+        try:
+            health.problems += problems
+        except ForecasterError as error:  # the other models are looked at all the same
+            health.problems.append(str(error))
     health.problems += _too_old(health, limits)
     return health
 

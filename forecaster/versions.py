@@ -16,13 +16,18 @@ RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")  # device nam
 STAMP = "%Y%m%dT%H%M%S%fZ"
 
 
+def is_name(name: str) -> bool:
+    """Tell whether a name can be a folder's on every system."""
+    return bool(NAME.fullmatch(name) and not RESERVED.fullmatch(name) and not name.endswith("."))
+
+
 def require_name(name: str) -> None:
     """Refuse a model name that cannot be a folder's on every system.
 
     Raises:
         InvalidInputError: Says what a name may be.
     """
-    if not NAME.fullmatch(name) or RESERVED.fullmatch(name) or name.endswith("."):
+    if not is_name(name):
         raise InvalidInputError(
             f"A model's name needs up to 64 letters, digits, '.', '_' or '-', and may not be a "
             f"device name such as CON; got {name[:80]!r}.",

@@ -16,8 +16,9 @@ import pytest
 from series_made import frame_of
 
 from forecaster import artifacts
-from forecaster.archive import STORE, Archive
+from forecaster.archive import STORE, Archive, Published
 from forecaster.cli import app
+from forecaster.errors import ForecasterError
 from forecaster.registry import Registry
 from forecaster.runs import Records, Run, Step
 from forecaster.store import Store
@@ -211,6 +212,36 @@ def test_prometheus_reads_what_is_written(workspace: Path, capsys):
     assert float(samples['forecast_timestamp_seconds{model="air",of="forecast"}']) == pytest.approx(
         NOW.timestamp(), abs=1
     )
+
+
+def test_folders_that_are_no_models_are_passed_over(workspace: Path, capsys):
+    models = workspace / "models"
+    for copy in ("air (copy)", ".old"):
+        shutil.copytree(models / "air", models / copy)
+    half = models / "half" / "versions" / ".20240101T000000000000Z-c0ffee.1.tmp"
+    half.mkdir(parents=True)
+    (half / "manifest.json").write_text("{}")
+    path = workspace / "forecast.prom"
+    status(capsys, workspace, "--prometheus", path)
+    assert path.read_text().count("forecast_healthy{") == 1
+    for command in ("list", "verify"):
+        assert app.run(["models", command, "--workspace", str(workspace), "--json"]) == 0
+        assert "copy" not in capsys.readouterr().out
+
+
+def test_a_model_that_cannot_be_looked_at_hides_no_other(workspace: Path, capsys, monkeypatch):
+    shutil.copytree(workspace / "models" / "air", workspace / "models" / "water")
+    published = Archive.published
+
+    def unreadable(self: Archive, name: str | None = None) -> list[Published]:
+        if name == "air":
+            raise ForecasterError("It is unreadable.")
+        return published(self, name)
+
+    monkeypatch.setattr(Archive, "published", unreadable)
+    path = workspace / "forecast.prom"
+    assert problem(capsys, workspace, "--prometheus", path) == "It is unreadable."
+    assert 'forecast_healthy{model="water"} 1' in path.read_text()
 
 
 def test_the_probe_imports_nothing_heavy(workspace: Path):
