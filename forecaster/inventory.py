@@ -6,6 +6,7 @@ Only `verify` loads models; the rest reads manifests and starts as fast as click
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +82,9 @@ def versions(registry: Registry, name: str | None = None) -> list[Version]:
 
 def _states(registry: Registry, name: str) -> Iterator[tuple[str, str]]:
     """Yield the versions of a model, oldest first, each with what it is now."""
-    pointer, previous = registry.in_service(name), registry.previous(name)
+    pointer, previous = registry.in_service(name), None
+    with suppress(DamagedError):  # of the record; the versions are there all the same
+        previous = registry.previous(name)
     for version in registry.versions(name):
         newer = pointer is None or version > pointer
         special = {pointer: "champion", previous: "previous"}

@@ -14,9 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from forecaster.atomic import replace_file
+from forecaster.errors import DamagedError
 
 CHAMPION = "champion"
 RECORD = "promotions.json"
+ASIDE = "promotions.json.damaged"
 FORMAT = 1
 KEPT = 1000  # entries: some years of nights
 ROLLBACK = "rollback"
@@ -59,33 +61,55 @@ def put_into_service(folder: Path, version: str, why: str, versions: Sequence[st
     before = pointer(folder)
     if before != version:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        _write(folder, [*history(folder, versions), Promotion(version, now, why)])
+        try:
+            earlier = history(folder, versions)
+        except DamagedError:  # it must not stop anybody from putting a good model into service
+            (folder / RECORD).replace(folder / ASIDE)
+            earlier = history(folder, versions)
+        _write(folder, [*earlier, Promotion(version, now, why)])
         replace_file(folder / CHAMPION, lambda file: file.write(f"{version}\n".encode()))
     return before
 
 
 def history(folder: Path, versions: Sequence[str]) -> list[Promotion]:
-    """Return which versions came into service, oldest first."""
+    """Return which versions came into service, oldest first.
+
+    Raises:
+        DamagedError: The record cannot be read.
+    """
     return settled(_read(folder), pointer(folder), versions)
 
 
 def previous(folder: Path, versions: Sequence[str]) -> str | None:
-    """Return the version that was in service before the champion and still exists."""
+    """Return the version that was in service before the champion and still exists.
+
+    Raises:
+        DamagedError: The record cannot be read.
+    """
     existing = set(versions) - {pointer(folder)}
     before = line(history(folder, versions))[:-1]
     return next((version for version in reversed(before) if version in existing), None)
 
 
 def _read(folder: Path) -> list[Promotion] | None:
-    """Return the record of a model, oldest first; None when there is none that can be read.
+    """Return the record of a model, oldest first; None when there never was one.
 
-    A damaged one counts as none: it must not stop anybody from putting a good model into service.
+    Raises:
+        DamagedError: It cannot be read, or a newer version of the program wrote it.
     """
     try:
         content = json.loads((folder / RECORD).read_bytes())
+        if content["format"] != FORMAT:
+            raise ValueError(f"it has the format {content['format']!r}, not {FORMAT}")
         return [Promotion(**entry) for entry in content["promotions"]]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
+    except FileNotFoundError:
+        return [] if (folder / ASIDE).exists() else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedError(
+            f"The record of promotions '{folder / RECORD}' cannot be read: {error}.",
+            f"Say what is to be in service: forecast models promote VERSION --name {folder.name}; "
+            f"the file is then set aside as {ASIDE}.",
+        ) from error
 
 
 def _write(folder: Path, promotions: Sequence[Promotion]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,7 +155,10 @@ class Registry:
                     continue
                 others = [other for other in self.versions(name) if other != version]
                 if others:
-                    other = promote_command(name, self.previous(name) or others[-1])
+                    before = None
+                    with suppress(DamagedError):  # of the record; what is said is of the version
+                        before = self.previous(name)
+                    other = promote_command(name, before or others[-1])
                     error.hint = f"Train it again, or put another into service: {other}."
                 raise
 
@@ -246,7 +249,7 @@ class Registry:
 
         Raises:
             NotFoundError: No champion came before, or none of them exists any more.
-            DamagedError: That version is not what was written.
+            DamagedError: That version is not what was written, or the record of promotions is damaged.
             TemporaryError: Another process is writing this model.
         """
         self._before(name)
@@ -270,7 +273,8 @@ class Registry:
 
         Raises:
             NotFoundError: There is no such model.
-            DamagedError: The champion file names no version: nothing is deleted then.
+            DamagedError: The champion file names no version, or the record of promotions cannot be
+                read: nothing is deleted then.
         """
         if not self.versions(name):
             raise self._no_model(name)

@@ -97,14 +97,35 @@ def test_a_damaged_version_never_comes_into_service(registry: Registry, cell: st
 
 
 def test_versions_of_before_there_was_a_record(registry: Registry):
-    a, b, c, d = registry.versions("air")
+    a, b, c, _ = registry.versions("air")
     (registry.folder / "air" / "promotions.json").unlink()
     assert registry.previous("air") == c
     (registry.folder / "air" / "champion").write_text(f"{b}\n")
     assert registry.previous("air") == a
-    (registry.folder / "air" / "promotions.json").write_text("{")
+
+
+@pytest.mark.parametrize("content", ["{", '{"format": 2, "promotions": []}'])
+def test_a_record_that_cannot_be_read_is_never_invented(registry: Registry, capsys, content: str):
+    a, b, c, d = registry.versions("air")
+    where = ["--name", "air", "--workspace", str(registry.folder.parent)]
+    registry.promote("air", b)
+    record = registry.folder / "air" / "promotions.json"
+    record.write_text(content)
+    refused = told(capsys, "models", "rollback", *where, code=5)
+    assert "forecast models promote VERSION --name air" in str(refused["error"])
+    told(capsys, "models", "prune", "--keep", 0, "--newer", *where, code=5)
+    assert [each["version"] for each in told(capsys, "models", "list", *where)] == [a, b, c, d]
+    golden_file = registry.version_folder("air", b) / "golden.npz"
+    whole = golden_file.read_bytes()
+    spoil(registry, b)
+    with pytest.raises(DamagedError, match="SHA-256"):
+        registry.load("air")
+    golden_file.write_bytes(whole)
     assert registry.promote("air", d) == (b, d)
+    assert record.with_name("promotions.json.damaged").read_text() == content
     assert registry.rollback("air") == (d, b)
+    with pytest.raises(NotFoundError, match="was in service before"):
+        registry.rollback("air")
 
 
 def test_another_hand_on_the_champion_file_is_noticed(registry: Registry):
