@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,7 +79,8 @@ def _acquire(lock: BaseFileLock, folder: Path, timeout: float, on_wait: OnWait) 
     if lock.lock_counter == 1:
         since = datetime.now(UTC).isoformat(timespec="seconds")
         try:
-            (folder / HOLDER).write_text(json.dumps({"pid": os.getpid(), "since": since}))
+            with suppress(OSError):  # a full disk: the note only tells others whom they wait for
+                (folder / HOLDER).write_text(json.dumps({"pid": os.getpid(), "since": since}))
         except BaseException:
             lock.release()
             raise
@@ -88,7 +89,8 @@ def _acquire(lock: BaseFileLock, folder: Path, timeout: float, on_wait: OnWait) 
 def _release(lock: BaseFileLock, folder: Path) -> None:
     try:
         if lock.lock_counter == 1:
-            (folder / HOLDER).unlink(missing_ok=True)
+            with suppress(OSError):
+                (folder / HOLDER).unlink(missing_ok=True)
     finally:
         lock.release()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import errno
 import json
 import shutil
 import signal
@@ -293,6 +294,20 @@ def test_a_thread_takes_its_own_lock_again(tmp_path: Path):
             pass
         assert (tmp_path / HOLDER).exists()
     assert not (tmp_path / HOLDER).exists()
+
+
+def test_a_lock_needs_no_note_of_its_holder(tmp_path: Path, monkeypatch):
+    def full(self: Path, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", str(self))
+
+    def refused(self: Path, *, missing_ok: bool = False) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(self))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "unlink", refused)
+    for _ in range(2):
+        with writing(tmp_path, timeout=0):
+            pass
 
 
 def test_rollbacks_at_once_take_turns(registry: Registry):
