@@ -14,6 +14,8 @@ from forecaster.archive import OTHER, STORE, Archive
 from forecaster.config import SECTION_OF, Config
 from forecaster.continuing import BUILT_FOR
 from forecaster.errors import ForecasterError, NotFoundError, PartialError
+from forecaster.locking import OnWait
+from forecaster.locking import silent as quiet
 from forecaster.model import Model, Trained
 from forecaster.predicting import export, require_folder, require_format
 from forecaster.predicting import predict as forecast
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from forecaster.selecting import Selection
     from forecaster.series import Panel
     from forecaster.sources.layout import Columns
+
+
+SAVE_TIMEOUT = 600.0  # seconds: a training is worth more than the wait for another writer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,12 +131,13 @@ def train(
     on_epoch: OnEpoch,
     on_window: OnWindow = silent,
     warm_start: str | None = None,
+    on_wait: OnWait = quiet,
 ) -> TrainResult:
     """Train on stored series, from a version's weights when asked; save it and put it into service.
 
-    A backfill is only saved.
+    A backfill is only saved. `on_wait` is told when another process is changing the model.
     """
-    registry = Registry(workspace.models)
+    registry = Registry(workspace.models, lock_timeout=SAVE_TIMEOUT, on_wait=on_wait)
     registry.require_writable(name)
     config, _ = load_config(workspace, flags)
     forecaster = api.Forecaster.of(config)

@@ -101,8 +101,12 @@ def is_backfill(last: object, ids: Iterable[str], champion: Path) -> bool:
     Raises:
         DamagedError: The champion does not say what it was trained on.
     """
-    theirs = read_manifest(champion).get("data", {}).get("last")
-    return _earlier(str(last), str(theirs)) and not set(trained_on(champion)).isdisjoint(ids)
+    data = read_manifest(champion).get("data", {})
+    if not isinstance(data, dict):
+        raise DamagedError(f"'data' in '{champion / MANIFEST}' is no table: {data!r:.80}.", AGAIN)
+    return _earlier(str(last), str(data.get("last"))) and not set(trained_on(champion)).isdisjoint(
+        ids
+    )
 
 
 def _earlier(first: str, second: str) -> bool:

@@ -12,12 +12,22 @@ import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from series_made import frame_of
 
-from forecaster import artifacts, durations, inventory, promotions, reproducing, status, versions
+from forecaster import (
+    artifacts,
+    durations,
+    inventory,
+    jobs,
+    promotions,
+    reproducing,
+    status,
+    versions,
+)
 from forecaster.cli import app
 from forecaster.errors import DamagedError, InvalidInputError, NotFoundError
 from forecaster.locking import HOLDER, writing
@@ -26,6 +36,7 @@ from forecaster.model import Model
 from forecaster.registry import Registry
 from forecaster.reproducing import until
 from forecaster.store import Store
+from forecaster.workspace import Workspace
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -230,6 +241,30 @@ def test_a_backfill_replaces_nothing_by_itself(registry: Registry):
     assert registry.champion("air") != registry.save("air", golden(), about(), promote=False)
     old = registry.save("air", golden(), about("1950-01-01 00:00:00"), promote=True)
     assert registry.champion("air") == old
+
+
+@pytest.mark.parametrize("data", [[], None, "2024"])
+def test_a_champion_of_odd_shape_loses_no_training(registry: Registry, data: object):
+    path = registry.version_folder("air", registry.champion("air")) / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"data": data}))
+    assert registry.save("air", golden(), about()) == registry.champion("air")
+
+
+def test_training_waits_long_for_its_turn_to_save(registry: Registry, monkeypatch):
+    said = []
+
+    def save(self: Registry, *args: object) -> str:
+        self.on_wait("somebody")
+        said.append(self.lock_timeout)
+        raise NotFoundError("enough")
+
+    trained = SimpleNamespace(fit=lambda *_, **__: None, model=None, about={}, judged=None)
+    monkeypatch.setattr(Registry, "save", save)
+    monkeypatch.setattr(jobs.api.Forecaster, "of", lambda config: trained)
+    monkeypatch.setattr(Store, "read", lambda *_: None)
+    with pytest.raises(NotFoundError, match="enough"):
+        jobs.train(Workspace(registry.folder.parent), [], "air", {}, print, on_wait=said.append)
+    assert said == ["somebody", 600]
 
 
 def test_versions_stay_in_order_when_the_clock_is_set_back(registry: Registry, monkeypatch):

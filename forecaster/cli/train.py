@@ -43,7 +43,8 @@ def train(ids: tuple[str, ...], name: str, warm_start: str | None, **flags: Any)
 
     workspace = current().workspace()
     with progress("Training", total=None) as advance:
-        result = run(workspace, ids, name, flags, epochs(advance), windows(advance), warm_start)
+        told = epochs(advance), windows(advance)
+        result = run(workspace, ids, name, flags, *told, warm_start, notice)
     for line in result.notices:
         notice(line)
     emit(result.to_dict(), f"{training_text(result)}\n\n{backtest_text(result)}")
