@@ -12,11 +12,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecaster.atomic import replace_file, sweep, sync_folder
+from forecaster.durations import before
 from forecaster.errors import DamagedError, ForecasterError
 from forecaster.versions import STAMP, require_name
 
@@ -108,7 +109,10 @@ class Archive:
         found = []
         for path in self.folder.glob(f"{name or '*'}/*.parquet"):
             if match := FILE.fullmatch(path.name):
-                created = datetime.strptime(match[1], STAMP).replace(tzinfo=UTC)
+                try:
+                    created = datetime.strptime(match[1], STAMP).replace(tzinfo=UTC)
+                except ValueError:  # a date that there is not: no file of ours
+                    continue
                 found.append(Published(path.parent.name, created, path))
         return sorted(found, key=lambda each: (each.created, each.path))
 
@@ -125,8 +129,8 @@ class Archive:
         Raises:
             ForecasterError: A file cannot be deleted.
         """
-        before = (now or datetime.now(UTC)) - timedelta(seconds=older_than)
-        gone = [each for each in self.published(name) if each.created < before]
+        limit = before(now or datetime.now(UTC), older_than)
+        gone = [each for each in self.published(name) if each.created < limit]
         if dry_run:
             return gone
         try:

@@ -81,7 +81,11 @@ def sweep(folder: Path, older_than: float = 0.0) -> None:
         older_than: Seconds since the last change below which a temporary is left alone.
     """
     for path in folder.glob(f".*{TEMPORARY}"):
-        if older_than and time.time() - path.stat().st_mtime < older_than:
+        try:
+            age = time.time() - path.stat().st_mtime
+        except FileNotFoundError:  # its writer has just put it in place
+            continue
+        if older_than and age < older_than:
             continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

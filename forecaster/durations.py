@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta
 
 DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -24,6 +25,18 @@ def seconds(value: object) -> object:
     if not parts or "".join(number + unit for number, unit in parts) != value.strip():
         raise ValueError("a duration such as 90s, 10m, 1h30m or 2d is needed")
     return sum(float(number) * DURATION_UNITS[unit] for number, unit in parts)
+
+
+def before(now: datetime, age: float) -> datetime:
+    """Return the time so many seconds ago, or the first there is.
+
+    >>> before(datetime(2024, 1, 2), 86_400), before(datetime(2024, 1, 2), 1e300).year
+    (datetime.datetime(2024, 1, 1, 0, 0), 1)
+    """
+    try:
+        return now - timedelta(seconds=age)
+    except OverflowError:
+        return datetime.min.replace(tzinfo=now.tzinfo)
 
 
 def ago(age: float) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import pandas as pd
 from forecaster import archive, metrics
 from forecaster.archive import Archive
 from forecaster.arrays import Floats
+from forecaster.durations import before
 from forecaster.errors import DamagedError, NotFoundError
 from forecaster.store import Store
 
@@ -142,7 +143,7 @@ def _read(
     archived: Archive, name: str | None, within: float | None
 ) -> tuple[list[pd.DataFrame], tuple[str, ...]]:
     """Read what was published, and say what of it is damaged."""
-    since = None if within is None else datetime.now(UTC) - timedelta(seconds=within)
+    since = None if within is None else before(datetime.now(UTC), within)
     published = [
         each for each in archived.published(name) if since is None or each.created >= since
     ]
@@ -228,7 +229,7 @@ def _parts(
 
 
 def _range(cutoffs: pd.Series) -> str:
-    first, last = _said(cutoffs.min()), _said(cutoffs.max())
+    first, last = (_said(found(cutoffs, key=_moment)) for found in (min, max))
     return first if first == last else f"{first} to {last}"
 
 

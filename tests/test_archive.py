@@ -234,6 +234,24 @@ def test_an_archive_that_cannot_be_written_does_not_stop_a_forecast(workspace: P
     assert any("cannot be kept" in line for line in document["notices"])
 
 
+def test_impossible_dates_and_huge_durations_do_not_matter(tmp_path: Path):
+    archived, store = Archive(tmp_path / "forecasts"), Store(tmp_path / "data")
+    frame = frame_of("a", "b", rows=30)
+    for uid, integers in (("a", False), ("b", True)):  # one model, two kinds of time
+        rows = frame[frame["unique_id"] == uid].reset_index(drop=True)
+        rows = rows.assign(ds=rows.index if integers else rows["ds"])
+        store.put(rows, {"kind": "test"})
+        table = rows.tail(2)[["unique_id", "ds"]].assign(
+            cutoff=rows["ds"].iloc[27], gru=0.0, model_version="v"
+        )
+        archived.publish(table, name="air", version="v", data_hash="", source=archive.STORE)
+    strange = archived.folder / "air" / f"20249999T{'9' * 12}Z-{'0' * 16}.parquet"
+    strange.write_bytes(b"")
+    assert len(archived.published()) == 2
+    assert archived.prune(1e300) == []
+    assert score(archived, store, within=1e300).models[0].score.points == 4
+
+
 def test_nothing_published_is_not_found(workspace: Path, capsys):
     assert "No forecast is kept" in str(told(capsys, workspace, "score", code=4))
     predicted(capsys, workspace)

@@ -6,7 +6,12 @@ import threading
 
 import pytest
 
-from forecaster.atomic import replace_file
+from forecaster.atomic import replace_file, sweep
+
+
+def test_a_temporary_put_in_place_meanwhile_is_not_swept(tmp_path, monkeypatch):
+    monkeypatch.setattr(type(tmp_path), "glob", lambda *_: iter([tmp_path / ".a.1.tmp"]))
+    sweep(tmp_path, older_than=60.0)
 
 
 def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
