@@ -133,8 +133,10 @@ class _Watch(KerasCallback):  # type: ignore[misc]
 
     @property
     def share_used(self) -> float:
-        """How much of the time is up, from 0 to 1; 0 without a budget."""
-        return 1 - (self.deadline - time.monotonic()) / self.seconds if self.seconds else 0.0
+        """How much of the time is up; 0 without a budget and before it begins."""
+        if not self.seconds:
+            return 0.0
+        return max(0.0, 1 - (self.deadline - time.monotonic()) / self.seconds)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         del batch, logs
