@@ -314,13 +314,9 @@ def _judged(evaluated: Evaluated) -> Judged:
 
 
 def _long_enough(panel: Panel, config: Config) -> Panel:
-    """Keep the series with a training window; say which are too short for more than training."""
-    context, horizon, spec = (
-        config.context_rows,
-        int(config.network.horizon or 0),
-        config.evaluation,
-    )
-    held_out = int(config.training.val_size or 0) + int(spec.test_size or 0) + 2 * spec.gap
+    """Keep the series with room for a window; say how many are too short to be tested."""
+    context, horizon = config.context_rows, int(config.network.horizon or 0)
+    held_out = splits.rows_held_out(config)
     window, policy = f"min_context {context} + horizon {horizon}", config.data.too_short
     whole = context + horizon + held_out
     if policy == "error" or panel.lengths.max() < whole:

@@ -20,7 +20,7 @@ from forecaster.errors import InvalidInputError
 from forecaster.model import Model
 from forecaster.scaling import Scaling
 from forecaster.series import Panel
-from forecaster.splits import Split
+from forecaster.splits import Split, rows_to_scale
 
 BUILT_FOR = {  # data settings of a network
     *("frequency", "calendar", "season_length"),
@@ -65,9 +65,10 @@ class Judged:
     @classmethod
     def of(cls, model: Model, panel: Panel, parts: Split, earlier: Judged | None = None) -> Judged:
         """Note what a judged model has seen, and what the one that it continued had."""
+        scaled = rows_to_scale(parts, model.config.context_rows + model.horizon)
         fitted, seen = (
             dict(zip(panel.ids, _times(panel, stops - 1), strict=True))
-            for stops in (parts.train_stop, parts.val_stop)
+            for stops in (scaled, np.maximum(scaled, parts.val_stop))
         )
         if earlier is not None:
             fitted, seen = _latest(earlier.fitted, fitted), _latest(earlier.seen, seen)

@@ -84,7 +84,8 @@ def reproduce(
             f"The manifest of '{folder}' does not say what it was trained on.",
             "Only versions that 'forecast train' made can be reproduced.",
         ) from error
-    frame = until(store.read(list(model.scaling.ids)), last)
+    ahead = bool(model.config.data.future)
+    frame = until(store.read(list(model.scaling.ids)), last, ahead)
     settings = model.config.replace(test_size=None, require_skill=False)
     start = manifest.get("warm_start")
     earlier = None if start is None else registry.find(name, str(start["version"]))
@@ -105,22 +106,34 @@ def reproduce(
     )
 
 
-def until(frame: pd.DataFrame, last: str) -> pd.DataFrame:
+def until(frame: pd.DataFrame, last: str, ahead: bool = False) -> pd.DataFrame:
     """Return the rows up to a time as manifests write it.
 
-    >>> until(pd.DataFrame({"ds": [1, 2, 3]}), "2")["ds"].tolist()
-    [1, 2]
+    Args:
+        frame: A long frame.
+        last: The time.
+        ahead: Keep the later rows without their values, for the columns known ahead.
+
+    >>> frame = pd.DataFrame({"ds": [1, 2, 3], "y": [1.0, 2.0, 3.0]})
+    >>> until(frame, "2")["ds"].tolist(), until(frame, "2", ahead=True)["y"].tolist()
+    ([1, 2], [1.0, 2.0, nan])
     """
     ds = frame["ds"]
+    known = ds <= _end(ds, last)
+    return frame.assign(y=frame["y"].where(known)) if ahead else frame[known]
+
+
+def _end(ds: pd.Series, last: str) -> int | pd.Timestamp:
+    """Read a time as the column that it ends counts."""
     if not pd.api.types.is_datetime64_any_dtype(ds.dtype):
-        return frame[ds <= int(last)]
+        return int(last)
     end = pd.Timestamp(last)
     zone = ds.dt.tz
     if zone is not None and end.tzinfo is None:
         end = end.tz_localize(zone)
     elif zone is None and end.tzinfo is not None:
         end = end.tz_localize(None)
-    return frame[ds <= end]
+    return end
 
 
 def _difference(first: Model, second: Model, panel: Panel) -> float:

@@ -80,10 +80,14 @@ def of_config(panel: Panel, config: Config, folds_before: int = 0) -> Split:
 
 def are_tested(panel: Panel, config: Config) -> Flags:
     """Tell which series have rows for a training window and all that is held out `(series,)`."""
-    spec = config.evaluation
-    held_out = int(config.training.val_size or 0) + int(spec.test_size or 0) + 2 * spec.gap
     window = config.context_rows + int(config.network.horizon or 0)
-    return np.asarray(panel.lengths >= window + held_out)
+    return np.asarray(panel.lengths >= window + rows_held_out(config))
+
+
+def rows_held_out(config: Config) -> int:
+    """Return the rows at the end of a series that nothing is trained on."""
+    spec = config.evaluation
+    return int(config.training.val_size or 0) + int(spec.test_size or 0) + 2 * spec.gap
 
 
 def rows_to_scale(parts: Split, window: int) -> Ints:
