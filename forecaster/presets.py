@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from forecaster.calendars import default_horizon, default_season_length
-from forecaster.config import Config
+from forecaster.config import Config, NetworkSpec
 from forecaster.errors import InvalidInputError
 from forecaster.series import Panel
 from forecaster.splits import folds_to_rows
@@ -20,6 +20,7 @@ EPOCH_WINDOWS = 2**16  # validation comes at least so often; an epoch of more is
 UPDATES = 1000  # of the weights, as far as the epochs allow
 EPOCHS = (5, 100)
 SHORT_SHARE = 0.25  # of all rows may lie in series shorter than the one that windows are fitted to
+STEPS = 40  # of recurrence that a horizon of few segments may ask for
 LOOKBACK_ROWS = 720  # a month of hours: what the published long-horizon networks see
 LONGER_SEASON = {24: (168,), 48: (336,), 96: (672,)}  # of a day within a week
 SEASONS_SEEN = {12: 3, 4: 3, 52: 2}  # short seasons need several, long ones cost too many steps
@@ -101,9 +102,9 @@ def _network(
     """
     spec = config.network
     textbook = spec.preset == "classic"
-    segment = spec.segment or (1 if textbook else _segment(horizon, spec.lookback, season))
     seen = season * SEASONS_SEEN.get(season, 30 if season >= 24 else 12)
     wanted = 60 if textbook else min(LOOKBACK_ROWS, max(seen, 3 * horizon))
+    segment, decoder = _segment(spec, horizon, season, spec.lookback or wanted)
     lookback = spec.lookback or _whole(min(wanted, (train_rows - horizon) // 2), segment)
     min_context = lookback
     if least_rows < lookback + horizon and not (textbook or spec.lookback):
@@ -120,7 +121,7 @@ def _network(
         "skip_lag": lag,
         "series_vectors": False,
         "quantiles": () if textbook else (0.1, 0.9),
-        "decoder": "direct" if textbook else "parallel",
+        "decoder": decoder,
         "dropout": 0.2 if textbook else 0.1,
     }
     return {
@@ -152,11 +153,31 @@ def _whole(rows: int, segment: int) -> int:
     return max(segment, rows // segment * segment)
 
 
-def _segment(horizon: int, lookback: int | None, season: int) -> int:
-    """Return the longest segment up to a season that divides the horizon, and a given lookback."""
-    most = min(horizon, season if season > 1 else horizon)
-    fits = [n for n in range(1, most + 1) if horizon % n == 0 and (lookback or 0) % n == 0]
-    return max(fits)
+def _segment(spec: NetworkSpec, horizon: int, season: int, rows: int) -> tuple[int, str]:
+    """Choose the segment, at most a season, and how segments of the horizon are decoded.
+
+    The longest that divides the horizon is decoded in parallel. A horizon such as 1 or 13 only has
+    short ones, which make hundreds of recurrent steps of a long lookback: then a part of the season
+    is folded instead, and one layer forecasts the whole horizon.
+
+    Args:
+        spec: As asked.
+        horizon: Future steps forecast.
+        season: Steps in a season.
+        rows: Past steps seen, about.
+    """
+    if spec.preset == "classic":
+        return spec.segment or 1, "direct"
+    if spec.segment:
+        return spec.segment, "parallel"
+    most = season if season > 1 else horizon
+    fits = [n for n in range(1, most + 1) if (spec.lookback or 0) % n == 0]
+    divides = max(n for n in fits if horizon % n == 0)
+    if spec.decoder == "parallel" or rows <= STEPS * divides:
+        return divides, "parallel"
+    few = [n for n in fits if season % n == 0 and rows <= STEPS * n]
+    folded = min(few, default=max(fits))
+    return (folded, "direct") if folded > divides else (divides, "parallel")
 
 
 def check(config: Config) -> None:

@@ -258,25 +258,28 @@ def fit(panel: Panel, spec: ScalingSpec) -> Scaling:
 def _fit_scaler(matrix: Floats, scaler: str) -> tuple[Floats, Floats]:
     """Fit one scikit-learn scaler on `(row, series)`, NaN where a series has no row.
 
-    A series that never changes is scaled by its own size, one of zeros by 1.
+    A series that never changes is scaled by its own size, one of zeros or without rows by 1.
     """
     if scaler == "none":
         return np.zeros(matrix.shape[1]), np.ones(matrix.shape[1])
     unit = _units(matrix)
-    center, scale = _fit_sized(matrix / unit, scaler)
+    center, scale = np.zeros(len(unit)), np.ones(len(unit))
+    some = ~np.isnan(matrix).all(axis=0)
+    if some.any():
+        center[some], scale[some] = _fit_sized((matrix / unit)[:, some], scaler)
     return center * unit, scale * unit
 
 
 def _fit_sized(matrix: Floats, scaler: str) -> tuple[Floats, Floats]:
-    """Fit on columns whose largest absolute value is 1."""
+    """Fit on columns whose largest absolute value is 1, each with a row."""
     from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 
     if scaler == "minmax":
         fitted = MinMaxScaler().fit(matrix)
-        return np.nan_to_num(fitted.data_min_), np.nan_to_num(1 / fitted.scale_, nan=1.0)
+        return fitted.data_min_, 1 / fitted.scale_
     fitted = (StandardScaler() if scaler == "standard" else RobustScaler()).fit(matrix)
     center = fitted.mean_ if scaler == "standard" else fitted.center_
-    return np.nan_to_num(center), np.nan_to_num(fitted.scale_, nan=1.0)
+    return center, fitted.scale_
 
 
 def _units(matrix: Floats) -> Floats:

@@ -287,6 +287,26 @@ def test_settings_that_are_given_are_kept_and_the_rest_is_chosen():
     assert (kept.network.lookback, kept.network.segment, kept.network.layers) == (48, 12, (5,))
 
 
+@pytest.mark.parametrize(
+    ("horizon", "asked", "segment", "decoder"),
+    [
+        (96, {}, 24, "parallel"),
+        (1, {}, 24, "direct"),
+        (13, {}, 24, "direct"),
+        (1, {"lookback": 24}, 1, "parallel"),
+        (1, {"lookback": 100}, 4, "direct"),
+        (1, {"decoder": "parallel"}, 1, "parallel"),
+        (6, {"segment": 2}, 2, "parallel"),
+    ],
+)
+def test_a_horizon_of_short_segments_does_not_make_hundreds_of_steps(
+    horizon, asked, segment, decoder
+):
+    panel = panel_of("a", rows=2000, frequency="h")
+    network = presets.resolve(Config.of(horizon=horizon, **asked), panel).network
+    assert (network.segment, network.decoder) == (segment, decoder)
+
+
 def test_the_classic_preset_is_the_textbook():
     network = presets.resolve(
         Config.of(preset="classic", cell="lstm"), panel_of("a", rows=600)

@@ -152,6 +152,13 @@ def test_without_a_logarithm_a_series_is_forecast_as_it_is():
 
 
 @pytest.mark.parametrize("scaler", SCALERS)
+def test_a_series_without_rows_to_fit_is_left_as_it_is(scaler):
+    panel = panel_from([1.0, 2.0, 4.0, 3.0], [5.0, 6.0, 5.0, 6.0])
+    state = scaling.fit(panel.head(np.array([4, 0])), ScalingSpec(transform="none", scaler=scaler))
+    assert (state.center[1], state.scale[1]) == (0, 1)
+
+
+@pytest.mark.parametrize("scaler", SCALERS)
 def test_a_later_value_without_a_logarithm_counts_as_far_below(scaler):
     random = np.random.default_rng(0)
     trained = panel_from(np.exp(random.normal(3, 0.5, 50)))
