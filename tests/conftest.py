@@ -8,6 +8,27 @@ from collections.abc import Iterator
 import pytest
 from yahoo_server import Yahoo
 
+SHARE = 3  # one slow test in so many runs unless all are asked for
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--slow",
+        choices=("some", "all", "none"),
+        default="some",
+        help=f"tests marked slow: a fixed one in {SHARE} (the default), all, or none",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out slow tests, always the same ones, and count them as deselected."""
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    kept = {"all": slow, "some": slow[::SHARE], "none": []}[config.getoption("--slow")]
+    left_out = [item for item in slow if item not in kept]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
 
 @pytest.fixture(scope="session")
 def yahoo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yahoo]:

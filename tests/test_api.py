@@ -315,10 +315,12 @@ def test_the_classic_preset_is_the_textbook():
     assert (network.lookback, network.normalise) == (60, "none")
 
 
-@pytest.mark.parametrize("rows", [12, 20, 40, 100])
-def test_little_data_gets_a_window_that_fits(rows):
+@pytest.mark.parametrize(
+    ("rows", "preset"), [(12, "auto"), (20, "segment"), (40, "segment"), (100, "segment")]
+)
+def test_little_data_gets_a_window_that_fits(rows, preset):
     panel = panel_of("a", rows=rows)
-    model = Forecaster(epochs=1, ensemble=1).fit(frame_of("a", rows=rows))
+    model = Forecaster(epochs=1, ensemble=1, preset=preset).fit(frame_of("a", rows=rows))
     assert model.config.network.lookback + model.config.network.horizon < rows
     assert np.isfinite(model.predict()["gru"]).all(), panel
 
@@ -510,6 +512,7 @@ def test_constant_series_are_judged_and_saved(tmp_path):
     np.testing.assert_allclose(fitted.predict()["gru"], 3.0, atol=1.0)
 
 
+@pytest.mark.slow
 def test_a_forecaster_is_fitted_again_from_what_was_asked(tmp_path):
     forecaster = Forecaster(preset="segment", epochs=1, layers=(4,), horizon=4, refit_all=False)
     first = forecaster.fit(frame_of("a", rows=60)).config.network.lookback
@@ -526,6 +529,7 @@ def test_integer_times_have_no_calendar_features():
     assert np.isfinite(model.predict(9)["gru"]).all()
 
 
+@pytest.mark.slow
 def test_one_short_series_changes_nothing_for_the_others():
     settings = QUICK | {"epochs": 1, "deterministic": True, "scaler": "minmax"}
     alone = Forecaster(**settings).fit(frame_of("a", "b"))

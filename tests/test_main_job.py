@@ -297,6 +297,7 @@ def test_stopping_a_training_leaves_no_half_written_model(workspace, stop):
     done(workspace, "predict", "--name", "air")
 
 
+@pytest.mark.slow
 def test_two_trainings_at_once_both_finish(workspace):
     runs = [
         subprocess.Popen(

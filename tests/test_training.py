@@ -212,6 +212,7 @@ for limit in (0, 1e12):
 """
 
 
+@pytest.mark.slow
 def test_long_runs_are_compiled_and_short_ones_are_not():
     """In a process of its own: determinism, once asked for, keeps XLA off."""
     here = str(Path(__file__).parent)
