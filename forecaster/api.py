@@ -293,6 +293,11 @@ def evaluate(
     return Evaluated(panel, chosen, backtest, selection, earlier)
 
 
+def panel_of(frame: pd.DataFrame, config: Config) -> Panel:
+    """Return the panel that a version of these resolved settings was, or would be, trained on."""
+    return _long_enough(series.prepare(frame, config.data), config)
+
+
 def _earlier(warm_start: Forecaster | str | Path) -> Earlier:
     """Return the model to continue from with what its judgement leaves unseen."""
     found = warm_start if isinstance(warm_start, Forecaster) else Forecaster.load(warm_start)

@@ -61,6 +61,7 @@ Duration = Annotated[
 Cell = Literal["rnn", "lstm", "gru"]
 Units = Annotated[tuple[PositiveInt, ...], BeforeValidator(listed), Field(min_length=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Quantiles = Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(listed)]
 Names = Annotated[tuple[str, ...], BeforeValidator(listed)]
 
@@ -385,6 +386,74 @@ class PredictionSpec(Spec):
         return level
 
 
+class RetrainSpec(Spec):
+    """One unattended cycle: `forecast retrain`."""
+
+    output: str | None = Field(
+        None,
+        description="File of the forecasts, from the workspace's folder on when this file names "
+        "it; else forecasts/NAME.csv there.",
+    )
+    start: Literal["fresh", "warm"] = Field(
+        "fresh",
+        description="Train the challenger from random weights, or from those of the champion.",
+    )
+    fetch: bool = Field(
+        True, description="Fetch each series again from where it came before training."
+    )
+    margin: Rate = Field(
+        0.0, description="Share of the champion's MASE by which a challenger has to be better."
+    )
+    keep: int = Field(
+        5, ge=0, description="Versions kept besides the champion and the one before it."
+    )
+    keep_runs: PositiveInt = Field(100, description="Records of runs that are kept.")
+    keep_forecasts: Duration | None = Field(
+        None, description="How long published forecasts are kept, such as 365d; else for ever."
+    )
+
+
+class GatesSpec(Spec):
+    """What has to hold before anything is trained, and before a challenger comes into service."""
+
+    max_data_age: int | None = Field(
+        None,
+        ge=0,
+        description="Steps (sessions, with a calendar) that any series may end before today; else "
+        "any.",
+    )
+    min_fetched: Share = Field(0.5, description="Share of the fetched series that must succeed.")
+    max_missing: Share | None = Field(
+        None, description="Share of its steps that a series may have no value for; else any."
+    )
+    max_jump: float | None = Field(
+        None,
+        gt=0,
+        description="Largest change of new rows, in median changes of the series; else any.",
+    )
+    max_revised: Share | None = Field(
+        None,
+        description="Share of a series' rows whose value may differ from what the last run "
+        "accepted; else any.",
+    )
+    max_drift: Share | None = Field(
+        None,
+        description="Largest Kolmogorov-Smirnov distance of the latest changes from the earlier "
+        "ones; else any.",
+    )
+    min_skill: Literal["none", "better", "significant"] = Field(
+        "none",
+        description="What a challenger has to show against the best baseline: nothing, a lower "
+        "MASE, or one with Diebold-Mariano p below 0.05.",
+    )
+    max_coverage_gap: float | None = Field(
+        None,
+        ge=0,
+        le=100,
+        description="Points by which the intervals' coverage may differ from their level; else any.",
+    )
+
+
 class Config(Spec):
     """Everything a run is told, one section a concern."""
 
@@ -395,6 +464,8 @@ class Config(Spec):
     evaluation: EvaluationSpec = EvaluationSpec()
     bounds: BoundsSpec = BoundsSpec()
     prediction: PredictionSpec = PredictionSpec()
+    retrain: RetrainSpec = RetrainSpec()
+    gates: GatesSpec = GatesSpec()
 
     @classmethod
     def of(cls, **settings: Any) -> Config:
@@ -453,6 +524,7 @@ SECTIONS: dict[str, type[Spec]] = {
     for name, field in Config.model_fields.items()
 }
 SECTION_OF = {key: name for name, spec in SECTIONS.items() for key in spec.model_fields}
+OPERATION = {"retrain", "gates"}  # sections that say how models are run, nothing of a model
 
 
 def validated(sections: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> Config:

@@ -172,7 +172,12 @@ def _said(value: object) -> str:
 
 def _times(panel: Panel, rows: Ints) -> list[int]:
     """Return the time of one row of each series, counted from the series' start."""
-    ds = panel.ds[panel.offsets[:-1] + np.maximum(rows, 0)]
+    return times_of(panel, panel.offsets[:-1] + np.maximum(rows, 0))
+
+
+def times_of(panel: Panel, rows: Ints) -> list[int]:
+    """Return the times of rows of a panel as `Judged` counts them."""
+    ds = panel.ds[rows]
     if isinstance(ds, pd.DatetimeIndex):
         ds = pd.Index(ds.as_unit("us").asi8)
     return [int(time) for time in ds]

@@ -104,7 +104,7 @@ def fetch_file(store: Store, source: str | Path, columns: Columns) -> FetchRepor
     from forecaster.sources.files import read_coded
 
     frame, notices = read_coded(source, columns)
-    report = _put(store, frame, _described(str(source)))
+    report = _put(store, frame, _described(str(source), columns))
     report.notices[:0] = notices
     return report
 
@@ -275,13 +275,17 @@ def _spelled(symbols: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(symbol.strip().upper() for symbol in symbols))
 
 
-def _described(source: str) -> dict[str, Any]:
-    """Describe where a file came from, without anything secret that an address may hold."""
+def _described(source: str, columns: Columns) -> dict[str, Any]:
+    """Describe where a file came from and how it was read, without what may be secret in an address."""
     if source == "-":
         return {"kind": "stdin"}
+    said = {key: value for key, value in vars(columns).items() if value}
+    read = {"columns": said} if said else {}
     if "://" in source:
         from forecaster.sources.downloads import public
 
-        return {"kind": "url", "url": public(source)}
+        shown = public(source)
+        cut = {} if shown == source else {"partial": True}
+        return {"kind": "url", "url": shown, **cut, **read}
     path = Path(source).expanduser().resolve()
-    return {"kind": "file", "path": str(path)}
+    return {"kind": "file", "path": str(path), **read}

@@ -31,7 +31,7 @@ class Promotion:
     Attributes:
         version: Its name.
         at: UTC, ISO 8601; None when it is not known.
-        why: `train`, `promote`, `rollback`, or `unrecorded` for what another hand did.
+        why: `train`, `retrain`, `promote`, `rollback`, or `unrecorded` for what another hand did.
     """
 
     version: str

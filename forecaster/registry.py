@@ -225,12 +225,13 @@ class Registry:
                 self._put_into_service(name, version, "train")
         return version
 
-    def promote(self, name: str, said: str) -> tuple[str | None, str]:
+    def promote(self, name: str, said: str, why: str = "promote") -> tuple[str | None, str]:
         """Put a version into service, once it is found to be whole; return the one before and it.
 
         Args:
             name: The model.
             said: A version, as for `resolve`.
+            why: For the record of promotions.
 
         Raises:
             NotFoundError: There is no such version.
@@ -240,7 +241,7 @@ class Registry:
         self.resolve(name, said)  # before a folder is made for the lock
         with self.writing(name):
             version = self.resolve(name, said)
-            return self._put_whole(name, version, "promote"), version
+            return self._put_whole(name, version, why), version
 
     def rollback(self, name: str) -> tuple[str | None, str]:
         """Put the version that was in service before into service again; return both.

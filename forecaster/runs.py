@@ -7,12 +7,16 @@ killed has left a record that says how far it came. Reading imports nothing heav
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from datetime import datetime
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from forecaster.atomic import replace_file
+from forecaster.atomic import replace_file, sweep
 from forecaster.errors import DamagedError, QualityGateError
 from forecaster.locking import is_alive
 from forecaster.versions import STAMP
@@ -28,7 +32,7 @@ class Step:
 
     Attributes:
         name: What it does, such as `fetch`.
-        outcome: `running`, `done`, `failed` or `skipped`.
+        outcome: `running`, `done`, `refused` by a gate, `failed` or `skipped`.
         seconds: What it took.
         message: What is worth knowing; the error of one that failed.
     """
@@ -51,6 +55,10 @@ class Run:
         exit_code: What it ended with.
         message: What is worth knowing of it as a whole.
         steps: In the order begun.
+        champion: The version in service when it ended, or as far as it came.
+        challenger: The version that it trained, or found trained.
+        promoted: Whether that came into service.
+        scores: How champion and challenger compare: MASE of each, windows, or why they do not.
     """
 
     command: str
@@ -60,6 +68,10 @@ class Run:
     exit_code: int | None = None
     message: str = ""
     steps: tuple[Step, ...] = ()
+    champion: str | None = None
+    challenger: str | None = None
+    promoted: bool = False
+    scores: dict[str, Any] = field(default_factory=dict)
 
     @property
     def outcome(self) -> str:
@@ -99,6 +111,71 @@ class Records:
         """
         newest = max(self.folder.glob("*.json"), default=None)
         return None if newest is None else _read(newest)
+
+    def prune(self, keep: int) -> int:
+        """Delete all but the newest records, and what a crash left; return how many went."""
+        old = sorted(self.folder.glob("*.json"))[:-keep]
+        for path in old:
+            path.unlink(missing_ok=True)
+        sweep(self.folder)
+        return len(old)
+
+
+OnStep = Callable[[Step], None]  # told when a step begins and when it ends, once that is recorded
+Note = Callable[[str], None]
+
+
+class Journal:
+    """The record of one run as it goes on.
+
+    Args:
+        command: What is run.
+        records: Where it is written.
+        on_step: Told of each step.
+    """
+
+    def __init__(self, command: str, records: Records, on_step: OnStep) -> None:
+        self.records = records
+        self.on_step = on_step
+        self.run = Run(command, datetime.now(UTC).isoformat(), os.getpid())
+
+    def note(self, **facts: Any) -> None:
+        """Set fields of the record; they are written with the next step."""
+        self.run = replace(self.run, **facts)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Note]:
+        """Record a step around the body of `with`, which is given a way to say what came of it."""
+        said: list[str] = []
+        begin = time.monotonic()
+        before = self.run.steps
+        self.put(before, Step(name, "running"))
+        try:
+            yield said.append
+        except BaseException as error:
+            text = str(error) or type(error).__name__
+            how = "refused" if isinstance(error, QualityGateError) else "failed"
+            failed = Step(name, how, round(time.monotonic() - begin, 3), text)
+            with suppress(OSError):  # the error itself says more
+                self.put(before, failed)
+            raise
+        done = Step(name, "done", round(time.monotonic() - begin, 3), " ".join(said))
+        self.put(before, done)
+
+    def skip(self, name: str, why: str) -> None:
+        """Record a step that is left out."""
+        self.put(self.run.steps, Step(name, "skipped", message=why))
+
+    def put(self, before: tuple[Step, ...], step: Step) -> None:
+        """Write a step after others into the record, and tell of it."""
+        self.note(steps=(*before, step))
+        self.records.write(self.run)
+        self.on_step(step)
+
+    def end(self, code: int, message: str) -> None:
+        """Write how the run ended."""
+        self.note(ended=datetime.now(UTC).isoformat(), exit_code=code, message=message)
+        self.records.write(self.run)
 
 
 def _read(path: Path) -> Run:

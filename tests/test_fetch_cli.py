@@ -20,6 +20,8 @@ from yahoo_server import Yahoo
 from forecaster import fetching
 from forecaster.cli import app
 from forecaster.errors import ForecasterError, InvalidInputError
+from forecaster.refreshing import refresh
+from forecaster.sources.layout import GUESSED, Columns
 from forecaster.store import Store
 
 
@@ -188,8 +190,22 @@ def test_standard_input_through_a_pipe(tmp_path, store):
 
 
 def test_nothing_secret_of_an_address_is_kept():
-    described = fetching._described("https://user:password@example.org/a/b.csv?token=secret")
-    assert described == {"kind": "url", "url": "https://example.org/a/b.csv"}
+    url = "https://example.org/a/b.csv"
+    secret = "https://user:password@example.org/a/b.csv?token=secret"
+    assert fetching._described(secret, GUESSED) == {"kind": "url", "url": url, "partial": True}
+    assert fetching._described(url, GUESSED) == {"kind": "url", "url": url}
+
+
+def test_how_a_file_was_read_is_kept_for_the_next_time(tmp_path, store):
+    path = tmp_path / "sales.csv"
+    path.write_text("date,units,price\n2024-01-01,1,9\n2024-01-02,2,9\n")
+    fetching.fetch_file(store, path, Columns(target="units", unique_id="shop"))
+    said = {"target": "units", "unique_id": "shop"}
+    assert store.entry("shop").source == {"kind": "file", "path": str(path), "columns": said}
+    path.write_text("date,units,price\n2024-01-01,1,9\n2024-01-02,2,9\n2024-01-03,7,9\n")
+    report = refresh(store, ["shop"])
+    assert (report.exit_code, report.share, store.entry("shop").rows) == (0, 1.0, 3)
+    assert store.read()["y"].tolist() == [1, 2, 7]
 
 
 # -- Yahoo ------------------------------------------------------------------------------------

@@ -23,6 +23,10 @@ COMMANDS = {
     "fetch": ("forecaster.cli.fetch:fetch", "Fetch series from Yahoo, a file, a URL or a sample."),
     "data": ("forecaster.cli.data:data", "List, show, check, export and drop the stored series."),
     "train": ("forecaster.cli.train:train", "Train a model on the stored series."),
+    "retrain": (
+        "forecaster.cli.retrain:retrain",
+        "Fetch, train, promote what is better, forecast: for cron.",
+    ),
     "predict": ("forecaster.cli.predict:predict", "Forecast with a trained model, as CSV."),
     "score": ("forecaster.cli.score:score", "Score published forecasts by what has arrived."),
     "archive": ("forecaster.cli.archive:archive", "List and delete published forecasts."),

@@ -264,6 +264,76 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("level", "P,P,...", "Interval levels in percent.", "80,95"),
         Flag("max_age", "DURATION", "Refuse data older than this, such as 3d."),
     ),
+    "retrain": (
+        Flag(
+            "output",
+            "FILE",
+            "File of the forecasts, from the workspace's folder on when this file names it; else "
+            "forecasts/NAME.csv there.",
+        ),
+        Flag(
+            "start",
+            ("fresh", "warm"),
+            "Train the challenger from random weights, or from those of the champion.",
+            "fresh",
+        ),
+        Flag("fetch", bool, "Fetch each series again from where it came before training.", "on"),
+        Flag(
+            "margin",
+            float,
+            "Share of the champion's MASE by which a challenger has to be better.",
+            "0",
+        ),
+        Flag("keep", int, "Versions kept besides the champion and the one before it.", "5"),
+        Flag("keep_runs", int, "Records of runs that are kept.", "100"),
+        Flag(
+            "keep_forecasts",
+            "DURATION",
+            "How long published forecasts are kept, such as 365d; else for ever.",
+        ),
+    ),
+    "gates": (
+        Flag(
+            "max_data_age",
+            int,
+            "Steps (sessions, with a calendar) that any series may end before today; else any.",
+        ),
+        Flag("min_fetched", float, "Share of the fetched series that must succeed.", "0.5"),
+        Flag(
+            "max_missing",
+            float,
+            "Share of its steps that a series may have no value for; else any.",
+        ),
+        Flag(
+            "max_jump",
+            float,
+            "Largest change of new rows, in median changes of the series; else any.",
+        ),
+        Flag(
+            "max_revised",
+            float,
+            "Share of a series' rows whose value may differ from what the last run accepted; else "
+            "any.",
+        ),
+        Flag(
+            "max_drift",
+            float,
+            "Largest Kolmogorov-Smirnov distance of the latest changes from the earlier ones; else "
+            "any.",
+        ),
+        Flag(
+            "min_skill",
+            ("none", "better", "significant"),
+            "What a challenger has to show against the best baseline: nothing, a lower MASE, or one "
+            "with Diebold-Mariano p below 0.05.",
+            "none",
+        ),
+        Flag(
+            "max_coverage_gap",
+            float,
+            "Points by which the intervals' coverage may differ from their level; else any.",
+        ),
+    ),
 }
 
 

@@ -1,0 +1,464 @@
+"""The unattended cycle: what is better comes into service, whatever is wrong does not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from series_made import frame_of
+
+from forecaster import api, comparing, fetching, retraining
+from forecaster.cli import app
+from forecaster.comparing import Comparison
+from forecaster.errors import ForecasterError, TemporaryError
+from forecaster.manifest import read_manifest
+from forecaster.registry import Registry
+from forecaster.retraining import Retrained, retrain
+from forecaster.runs import Records, Step
+from forecaster.sources.layout import Columns
+from forecaster.store import Store
+from forecaster.workspace import Workspace
+
+SETTINGS = """
+[data]
+season_length = 8
+[network]
+preset = "segment"
+lookback = 16
+horizon = 4
+segment = 4
+layers = [8]
+[training]
+epochs = 2
+batch_size = 32
+val_size = 16
+[evaluation]
+folds = 2
+"""
+ROWS = 120
+MORE = 8
+STEPS = ("lock", "fetch", "check", "train", "compare", "promote", "predict", "export", "prune")
+
+
+class Halted(BaseException):
+    """Stands for a process that ends at a step."""
+
+
+def feed(folder: Path, rows: int = ROWS, **changes: float) -> None:
+    """Write the file that the series come from; `changes` replaces the last values of some."""
+    frame = frame_of("a", "b", rows=rows)
+    for uid, value in changes.items():
+        frame.loc[frame.index[frame["unique_id"] == uid][-1], "y"] = value
+    frame.rename(columns={"y": "units"}).to_csv(folder / "feed.csv", index=False)
+
+
+def run(folder: Path, *ids: str, **flags: Any) -> Retrained:
+    return retrain(Workspace(folder), ids, "air", flags)
+
+
+def registry(folder: Path) -> Registry:
+    return Registry(folder / "models")
+
+
+def table(folder: Path) -> Path:
+    return folder / "forecasts" / "air.csv"
+
+
+def outcomes(result: Retrained) -> dict[str, str]:
+    return {step.name: step.outcome for step in result.run.steps}
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Retrained]:
+    """A workspace after its first cycle."""
+    folder = tmp_path_factory.mktemp("first")
+    (folder / "forecast.toml").write_text(SETTINGS)
+    feed(folder)
+    fetching.fetch_file(Store(folder / "data"), folder / "feed.csv", Columns(target="units"))
+    return folder, run(folder)
+
+
+@pytest.fixture(scope="module")
+def halted(first: tuple[Path, Retrained], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same after newer rows came and a cycle ended between training and comparing."""
+    folder = Path(shutil.copytree(first[0], tmp_path_factory.mktemp("halted") / "workspace"))
+    moved(folder, first[0])
+    feed(folder, ROWS + MORE)
+
+    def halt(step: Step) -> None:
+        if (step.name, step.outcome) == ("compare", "running"):
+            raise Halted
+
+    with pytest.raises(Halted):
+        retrain(Workspace(folder), [], "air", {}, on_step=halt)
+    return folder
+
+
+def moved(folder: Path, before: Path) -> None:
+    """Let the entries of a copied store name the copied file."""
+    index = folder / "data" / "index.json"
+    index.write_text(index.read_text().replace(str(before), str(folder)))
+
+
+@pytest.fixture
+def trained(first: tuple[Path, Retrained], tmp_path: Path) -> Path:
+    folder = Path(shutil.copytree(first[0], tmp_path / "workspace"))
+    moved(folder, first[0])
+    return folder
+
+
+@pytest.fixture
+def waiting(halted: Path, tmp_path: Path) -> Path:
+    """A workspace with a challenger that waits to be compared."""
+    folder = Path(shutil.copytree(halted, tmp_path / "workspace"))
+    moved(folder, halted)
+    return folder
+
+
+@pytest.fixture
+def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fit(*_: Any, **__: Any) -> None:
+        pytest.fail("It trained.")
+
+    monkeypatch.setattr(api.Forecaster, "fit", fit)
+
+
+def compared(monkeypatch: pytest.MonkeyPatch, *scores: float) -> None:
+    monkeypatch.setattr(comparing, "compare", lambda *_: Comparison(*scores, windows=4))
+
+
+def test_the_first_challenger_comes_into_service(first):
+    folder, result = first
+    assert result.exit_code == 0
+    assert [step.name for step in result.run.steps] == list(STEPS)
+    assert set(outcomes(result).values()) == {"done"}
+    (version,) = registry(folder).versions("air")
+    assert result.run.champion == result.run.challenger == version
+    assert [promotion.why for promotion in registry(folder).history("air")] == ["retrain"]
+    written = pd.read_csv(table(folder))
+    assert len(written) == result.rows == 8
+    assert set(written["model_version"]) == {version}
+    assert Records(folder / "models" / "air").last() == result.run
+
+
+def test_without_new_rows_nothing_is_trained_but_the_forecast_is_made(trained, no_training):
+    table(trained).unlink()
+    result = run(trained)
+    assert result.exit_code == 0
+    assert not result.run.promoted
+    assert outcomes(result)["compare"] == "skipped"
+    assert len(pd.read_csv(table(trained))) == 8
+
+
+def test_other_settings_are_another_challenger(trained, monkeypatch):
+    def fit(*_: Any, **__: Any) -> None:
+        raise ForecasterError("It trained.")
+
+    monkeypatch.setattr(api.Forecaster, "fit", fit)
+    assert run(trained).exit_code == 0
+    assert run(trained, margin=0.5, level="80").exit_code == 0  # says nothing of the training
+    for flags in ({"epochs": 3}, {"start": "warm"}):
+        assert run(trained, **flags).error.message == "It trained."
+
+
+def test_a_challenger_that_is_waiting_is_compared_and_not_trained_again(waiting, no_training):
+    old, new = registry(waiting).versions("air")
+    result = run(waiting)
+    assert result.run.challenger == new
+    scores = result.run.scores
+    assert scores["windows"] == 4
+    assert scores["champion"] > 0 and scores["challenger"] > 0
+    better = scores["challenger"] < scores["champion"]
+    assert result.run.promoted == better
+    assert registry(waiting).champion("air") == (new if better else old)
+
+
+def test_a_better_challenger_is_promoted(waiting, monkeypatch):
+    compared(monkeypatch, 1.0, 0.9)
+    result = run(waiting)
+    assert result.exit_code == 0
+    new = registry(waiting).versions("air")[1]
+    assert registry(waiting).champion("air") == new == result.run.champion
+    assert set(pd.read_csv(table(waiting))["model_version"]) == {new}
+
+
+def test_when_the_challenger_loses_the_champion_forecasts(waiting, monkeypatch):
+    compared(monkeypatch, 1.0, 0.9)
+    result = run(waiting, margin=0.2)
+    assert result.exit_code == 6
+    assert "--margin asks for 0.2" in result.error.message
+    assert outcomes(result) | {"compare": "refused", "export": "done"} == outcomes(result)
+    old, _ = registry(waiting).versions("air")
+    assert registry(waiting).champion("air") == old
+    written = pd.read_csv(table(waiting))
+    assert set(written["model_version"]) == {old}
+    assert written["cutoff"].max() == str(frame_of(rows=ROWS + MORE)["ds"].max().date())
+
+
+def test_what_was_rolled_back_does_not_come_back_by_itself(waiting, monkeypatch, no_training):
+    compared(monkeypatch, 1.0, 0.9)
+    run(waiting)
+    old, _ = registry(waiting).versions("air")
+    registry(waiting).rollback("air")
+    result = run(waiting)
+    assert "taken out of service" in result.run.steps[3].message
+    assert registry(waiting).champion("air") == old
+
+
+def test_a_champion_that_cannot_be_compared_leaves_it_to_the_gates(waiting):
+    old, new = registry(waiting).versions("air")
+    (registry(waiting).version_folder("air", old) / "network.onnx").write_bytes(b"")
+    result = run(waiting, min_skill="none")
+    assert result.exit_code == 0
+    assert any("gates alone decided" in line for line in result.notices)
+    assert registry(waiting).champion("air") == new
+
+
+def test_a_version_is_as_good_as_itself_on_windows_that_it_has_not_seen(first):
+    folder, result = first
+    version = registry(folder).version_folder("air", result.run.champion)
+    frame = Store(folder / "data").read()
+    found = comparing.compare(version, version, lambda config: api.panel_of(frame, config))
+    judgement = read_manifest(version)["judgement"]
+    assert found.champion == found.challenger == pytest.approx(judgement["scores"]["gru"]["mase"])
+    assert found.windows == 4
+    assert not found.is_better(0.0)
+
+
+def test_windows_that_the_champion_knows_do_not_count(first):
+    folder, result = first
+    version = registry(folder).version_folder("air", result.run.champion)
+    frame = Store(folder / "data").read()
+    earlier = frame.groupby("unique_id").head(ROWS - 4)
+    later = comparing.compare(version, version, lambda config: api.panel_of(earlier, config))
+    assert later.windows == 2  # one fold of each series began before the end of validation
+    earliest = frame.groupby("unique_id").head(ROWS - 8)
+    assert (
+        "learnt from every row"
+        in comparing.compare(version, version, lambda config: api.panel_of(earliest, config)).reason
+    )
+
+
+def test_less_recent_rows_replace_nothing(trained, monkeypatch):
+    monkeypatch.setattr(retraining, "is_backfill", lambda *_: True)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            retraining._Cycle,
+            "_trained_already",
+            lambda cycle, *_: (cycle.registry.versions("air")[0], "found"),
+        )
+        result = run(trained)
+    assert result.exit_code == 6
+    assert "knows later rows" in result.error.message
+
+
+def test_an_error_of_training_lets_the_champion_forecast(trained, monkeypatch):
+    def fit(*_: Any, **__: Any) -> None:
+        raise raised
+
+    monkeypatch.setattr(api.Forecaster, "fit", fit)
+    feed(trained, ROWS + MORE)
+    raised: Exception = ForecasterError("Training diverged.")
+    result = run(trained)
+    assert result.exit_code == 1
+    assert outcomes(result)["train"] == "failed"
+    cutoff = pd.read_csv(table(trained))["cutoff"].max()
+    assert cutoff == str(frame_of(rows=ROWS + MORE)["ds"].max().date())
+    feed(trained, ROWS + MORE + 1)
+    raised = RuntimeError("a defect")
+    with pytest.raises(RuntimeError, match="a defect"):
+        run(trained)
+    assert pd.read_csv(table(trained))["cutoff"].max() > cutoff
+    last = Records(trained / "models" / "air").last()
+    assert last is not None
+    assert (last.exit_code, last.message) == (1, "a defect")
+
+
+def test_a_warm_start_continues_the_champion(trained, monkeypatch):
+    asked: list[Any] = []
+
+    def fit(*_: Any, warm_start: Any, **__: Any) -> None:
+        asked.append(warm_start)
+        raise ForecasterError("enough")
+
+    monkeypatch.setattr(api.Forecaster, "fit", fit)
+    run(trained, start="warm", epochs=3)
+    run(trained, epochs=3)
+    champion = registry(trained).champion("air")
+    assert asked == [registry(trained).version_folder("air", champion), None]
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ({"max_data_age": 5}, "--max-data-age allows 5 (2 of 2 series"),
+        ({"max_jump": 50.0}, "--max-jump allows 50 (1 of 2 series"),
+    ],
+)
+def test_bad_data_changes_nothing(trained, no_training, flags, says):
+    before = table(trained).read_bytes()
+    champion = registry(trained).champion("air")
+    feed(trained, ROWS + 1, a=1e6)
+    result = run(trained, **flags)
+    assert result.exit_code == 6
+    assert says in result.error.message
+    assert [step.name for step in result.run.steps] == list(STEPS[:3])
+    assert table(trained).read_bytes() == before
+    assert registry(trained).champion("air") == champion
+
+
+def test_revised_history_is_refused_until_it_is_accepted(trained, monkeypatch):
+    compared(monkeypatch, 1.0, 2.0)
+    assert run(trained, max_revised=0.1).exit_code == 0
+    frame = pd.read_csv(trained / "feed.csv")
+    frame.loc[frame["unique_id"] == "b", "units"] *= 2
+    frame.to_csv(trained / "feed.csv", index=False)
+    for _ in range(2):  # not only on the day that it comes
+        result = run(trained, max_revised=0.1)
+        assert result.exit_code == 6
+        assert "Series 'b' was revised in 1 of its rows" in result.error.message
+
+    def fit(*_: Any, **__: Any) -> None:
+        raise ForecasterError("It trained.")
+
+    monkeypatch.setattr(api.Forecaster, "fit", fit)
+    for allowed in (1, 0.1):  # accepted once, it is past the gate
+        assert run(trained, max_revised=allowed).error.message == "It trained."
+
+
+def test_when_nothing_can_be_fetched_all_stays(trained):
+    before = table(trained).read_bytes()
+    entries = (trained / "data" / "index.json").read_text()
+    file = json.dumps({"kind": "file", "path": str(trained / "feed.csv")})[1:-1]
+    assert file.replace(" ", "") in entries
+    url = '"kind":"url","url":"http://127.0.0.1:9/feed.csv"'
+    (trained / "data" / "index.json").write_text(entries.replace(file.replace(" ", ""), url))
+    result = run(trained)
+    assert result.exit_code == TemporaryError.exit_code
+    assert outcomes(result) == {"lock": "done", "fetch": "failed"}
+    assert table(trained).read_bytes() == before
+    assert run(trained, fetch=False).exit_code == 0
+
+
+def test_what_can_be_fetched_is_enough_for_a_forecast(trained, no_training):
+    frame = pd.read_csv(trained / "feed.csv")
+    frame[frame["unique_id"] == "a"].to_csv(trained / "feed.csv", index=False)
+    result = run(trained)
+    assert result.exit_code == 7
+    assert "has no series 'b' any more" in result.failed["b"]
+    assert len(pd.read_csv(table(trained))) == 8
+    refused = run(trained, min_fetched=0.6)
+    assert refused.exit_code == 6
+    assert "50% of 2 series could be fetched; --min-fetched needs 60%" in refused.error.message
+
+
+def test_series_of_standard_input_are_kept(trained, no_training):
+    entries = trained / "data" / "index.json"
+    entries.write_text(entries.read_text().replace('"kind":"file"', '"kind":"stdin"'))
+    result = run(trained)
+    assert result.exit_code == 0
+    assert any("standard input" in line for line in result.notices)
+
+
+def test_another_run_is_in_the_way(trained):
+    codes: list[int] = []
+
+    def other() -> None:
+        try:
+            run(trained)
+        except ForecasterError as error:
+            codes.append(error.exit_code)
+
+    with registry(trained).writing("air"):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert codes == [75]
+
+
+def test_what_is_old_goes(waiting, monkeypatch):
+    compared(monkeypatch, 1.0, 2.0)
+    run(waiting, keep_forecasts="1w", keep=1)
+    assert len(registry(waiting).versions("air")) == 2
+    forecasts = list((waiting / "data" / "forecasts" / "air").glob("*.parquet"))
+    assert len(forecasts) == 2
+    run(waiting, keep=0, keep_runs=1, keep_forecasts=0.001)
+    assert len(registry(waiting).versions("air")) == 1
+    assert len(list((waiting / "models" / "air" / "runs").iterdir())) == 1
+    assert not list((waiting / "data" / "forecasts" / "air").glob("*.parquet"))
+
+
+def test_where_the_table_goes(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["retrain", "--workspace", str(trained), "--name", "air"]
+    assert app.run([*words, "--output", "here.csv"]) == 0
+    assert (tmp_path / "here.csv").exists()
+    assert "Wrote 8 rows to here.csv" in capsys.readouterr().out
+    with (trained / "forecast.toml").open("a") as file:
+        file.write('[retrain]\noutput = "there.csv"\n')
+    assert app.run([*words, "--json"]) == 0
+    assert (trained / "there.csv").exists()
+    document = json.loads(capsys.readouterr().out)
+    assert document["run"]["outcome"] == "done"
+    assert app.run([*words, "--json", "--max-data-age", "1"]) == 6
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == 6
+    assert app.run([*words, "--output", "no/folder.csv"]) == 5
+
+
+MOMENTS = [(name, outcome) for name in STEPS for outcome in ("running", "done")]
+FEW = [("fetch", "done"), ("promote", "running"), ("export", "running")]
+
+
+def killed(folder: Path, moment: tuple[str, str]) -> None:
+    words = [sys.executable, str(Path(__file__).with_name("killed_retrain.py")), str(folder)]
+    found = subprocess.run([*words, *moment], capture_output=True, text=True, check=False)
+    assert found.returncode == -signal.SIGKILL, found.stderr
+
+
+def whole(folder: Path) -> None:
+    """Nothing is half done: the champion loads, the table is of one version, no temporaries."""
+    registry(folder).load("air")
+    assert len(pd.read_csv(table(folder))) == 8
+    assert pd.read_csv(table(folder))["model_version"].nunique() == 1
+
+
+@pytest.mark.parametrize("moment", FEW)
+def test_a_killed_cycle_is_made_good_by_the_next(waiting, monkeypatch, moment):
+    old, new = registry(waiting).versions("air")
+    version = registry(waiting).version_folder("air", old)
+    manifest = json.loads((version / "manifest.json").read_bytes())
+    for name in ("judged.json", "judged.weights.h5"):  # the gates alone decide: no Keras, faster
+        del manifest["files"][name]
+    (version / "manifest.json").write_text(json.dumps(manifest))
+    killed(waiting, moment)
+    whole(waiting)
+    records = Records(waiting / "models" / "air")
+    last = records.last()
+    assert last is not None
+    assert (last.outcome, last.steps[-1].name, last.steps[-1].outcome) == ("killed", *moment)
+    assert run(waiting).exit_code == 0
+    assert registry(waiting).champion("air") == new
+    whole(waiting)
+    assert not list(waiting.rglob(".*.tmp"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_cycle_that_trains_is_killed_at_every_step(trained, moment):
+    feed(trained, ROWS + MORE)
+    killed(trained, moment)
+    whole(trained)
+    assert run(trained).exit_code in (0, 6)
+    assert len(registry(trained).versions("air")) == 2
+    cutoff = pd.read_csv(table(trained))["cutoff"].max()
+    assert cutoff == str(frame_of(rows=ROWS + MORE)["ds"].max().date())
+    whole(trained)
+    assert not list(trained.rglob(".*.tmp"))
