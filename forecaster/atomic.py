@@ -29,7 +29,7 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object], *, sync: bool 
         with path.open("wb") as file:
             write(file)
         return
-    temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}{TEMPORARY}")
+    temporary = path.with_name(f"{_stem(path)}{os.getpid()}{TEMPORARY}")
     try:
         with temporary.open("wb") as file:
             write(file)
@@ -91,6 +91,20 @@ def sweep(folder: Path, older_than: float = 0.0) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def sweep_file(path: Path) -> None:
+    """Delete what earlier crashes left beside a file that nobody else is writing."""
+    path = path.resolve()
+    for left in path.parent.glob(f".*{TEMPORARY}"):
+        number = left.name.removeprefix(_stem(path)).removesuffix(TEMPORARY)
+        if left.name.startswith(_stem(path)) and number.isdigit():
+            left.unlink(missing_ok=True)
+
+
+def _stem(path: Path) -> str:
+    """Return how the names of a file's temporaries begin."""
+    return f".{path.name[:100]}."
 
 
 def sync_folder(folder: Path) -> None:

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from forecaster import api, artifacts, comparing, gates, jobs, series
-from forecaster.archive import Archive
-from forecaster.atomic import replace_file
+from forecaster.archive import ABANDONED, Archive
+from forecaster.atomic import replace_file, sweep, sweep_file
 from forecaster.comparing import Comparison
 from forecaster.config import OPERATION, Config
 from forecaster.errors import (
@@ -459,6 +459,7 @@ class _Cycle:
             self.rows = len(found.frame)
             say(f"{self.rows} rows by version {found.version}.")
         with self.journal.step("export") as say:
+            sweep_file(output)
             export(found.frame, output)
             self.output = output
             say(f"{output}")
@@ -470,9 +471,9 @@ class _Cycle:
             if self.registry.versions(self.name):
                 gone = self.registry.prune(self.name, spec.keep, newer=True)
             runs = self.journal.records.prune(spec.keep_runs)
-            tables = 0
+            tables, archive = 0, Archive(self.workspace.forecasts)
+            sweep(archive.folder / self.name, older_than=ABANDONED)
             if spec.keep_forecasts is not None:
-                archive = Archive(self.workspace.forecasts)
                 tables = len(archive.prune(spec.keep_forecasts, self.name))
             say(f"{len(gone)} versions, {runs} records and {tables} forecasts deleted.")
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from forecaster.atomic import replace_file, sweep
+from forecaster.atomic import replace_file, sweep, sweep_file
 
 
 def test_a_temporary_put_in_place_meanwhile_is_not_swept(tmp_path, monkeypatch):
@@ -36,3 +36,11 @@ def test_a_link_stays_and_its_target_is_replaced(tmp_path, before):
     assert link.is_symlink()
     assert target.read_bytes() == b"new"
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_a_crash_left_beside_a_file_goes_and_nothing_else(tmp_path):
+    for name in (".air.csv.12.tmp", ".air.csv.x.tmp", ".air.csv.old.12.tmp", "air.csv"):
+        (tmp_path / name).write_text("")
+    sweep_file(tmp_path / "air.csv")
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == [".air.csv.old.12.tmp", ".air.csv.x.tmp", "air.csv"]
