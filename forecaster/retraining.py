@@ -6,9 +6,7 @@ what is on disk, so a cycle that was cut off is made good by the next one.
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -19,11 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from forecaster import api, artifacts, comparing, gates, jobs, series
+from forecaster import api, challenging, comparing, gates, jobs, series
 from forecaster.archive import ABANDONED, Archive
 from forecaster.atomic import replace_file, sweep, sweep_file
-from forecaster.comparing import Comparison
-from forecaster.config import OPERATION, Config
+from forecaster.config import Config
 from forecaster.errors import (
     DamagedError,
     ForecasterError,
@@ -33,7 +30,7 @@ from forecaster.errors import (
 )
 from forecaster.locking import OnWait
 from forecaster.locking import silent as quiet
-from forecaster.manifest import is_backfill, read_manifest, trained_on
+from forecaster.manifest import trained_on
 from forecaster.predicting import export, require_folder, require_format
 from forecaster.refreshing import refresh
 from forecaster.registry import Registry
@@ -47,7 +44,6 @@ if TYPE_CHECKING:
     from forecaster.planning import OnEpoch
 
 COMMAND = "retrain"
-RECIPE = "recipe"  # in manifests: digest of the rows and settings that a version was asked for with
 ACCEPTED = "accepted.parquet"  # the rows that the data gates last let pass
 
 
@@ -321,8 +317,10 @@ class _Cycle:
     ) -> None:
         """Train a challenger and put it into service when it is better."""
         with self.journal.step("train") as say:
-            recipe = self._recipe(ids)
-            challenger, why = self._trained_already(recipe, champion)
+            recipe = challenging.recipe(self.config, self.store.entries(), ids)
+            challenger, why = challenging.trained_already(
+                self.registry, self.name, recipe, champion
+            )
             if challenger is None and not why:
                 challenger = self._train(frame, recipe, champion, on_epoch, on_window)
                 why = f"Version {challenger}."
@@ -333,45 +331,14 @@ class _Cycle:
                 self.journal.skip(name, "nothing new")
             return
         with self.journal.step("compare") as say:
+            challenging.require_gates(
+                self.config.gates, self.registry, self.name, champion, challenger
+            )
             say(self._compare(frame, champion, challenger))
         with self.journal.step("promote") as say:
             self.registry.promote(self.name, challenger, why=COMMAND)
             self.journal.note(champion=challenger, promoted=True)
             say(f"Version {challenger} is in service.")
-
-    def _recipe(self, ids: list[str]) -> str:
-        """Return a digest of the rows and settings that a challenger is asked for with."""
-        stored = self.store.entries()
-        asked = self.config.model_dump(mode="json", exclude=OPERATION | {"prediction"})
-        rows = {uid: stored[uid].hash for uid in sorted(ids or stored)}
-        said = json.dumps([rows, asked, self.config.retrain.start], sort_keys=True)
-        return hashlib.sha256(said.encode()).hexdigest()
-
-    def _trained_already(self, recipe: str, champion: str | None) -> tuple[str | None, str]:
-        """Return a whole version of this recipe that is yet to be judged, and what to say.
-
-        No version but something to say: one of this recipe is in service, or was and was taken out.
-        """
-        was = set()
-        with suppress(DamagedError):
-            was = {promotion.version for promotion in self.registry.history(self.name)}
-        for version in reversed(self.registry.versions(self.name)):
-            folder = self.registry.version_folder(self.name, version)
-            try:
-                if read_manifest(folder).get(RECIPE) != recipe:
-                    continue
-                artifacts.load(folder)
-            except ForecasterError:  # damaged: train it again
-                continue
-            if version == champion:
-                return None, f"Nothing new: version {version} was trained on these rows."
-            if version in was:
-                return (
-                    None,
-                    f"Nothing new: version {version}, of these rows, was taken out of service.",
-                )
-            return version, f"Version {version} was trained on these rows before."
-        return None, ""
 
     def _train(
         self,
@@ -389,52 +356,24 @@ class _Cycle:
         skipped = forecaster.evaluated.panel.skipped
         self.failed |= skipped
         self.notices += forecaster.evaluated.panel.notices
-        about = {**forecaster.about, RECIPE: recipe}
+        about = {**forecaster.about, challenging.RECIPE: recipe}
         return self.registry.save(
             self.name, forecaster.model, about, forecaster.judged, promote=False
         )
 
     def _compare(self, frame: pd.DataFrame, champion: str | None, challenger: str) -> str:
-        """Hold the challenger against the gates and the champion; say what speaks for it.
-
-        Raises:
-            QualityGateError: It is not to come into service.
-        """
-        new = self.registry.version_folder(self.name, challenger)
-        manifest = read_manifest(new)
-        gates.require_model(self.config.gates, manifest["judgement"])
+        """Return what speaks for the challenger; raise when nothing does."""
         if champion is None:
             return "There is no champion: the gates alone decide."
-        old = self.registry.version_folder(self.name, champion)
-        with suppress(DamagedError):
-            if is_backfill(manifest["data"]["last"], trained_on(new), old):
-                raise QualityGateError(
-                    f"The challenger ends at {manifest['data']['last']}, the champion {champion} "
-                    "knows later rows of its series.",
-                    f"If that is wanted: forecast models promote {challenger} --name {self.name}.",
-                )
+        old, new = (
+            self.registry.version_folder(self.name, version) for version in (champion, challenger)
+        )
         found = comparing.compare(old, new, lambda config: api.panel_of(frame, config))
         self.journal.note(scores=found.to_dict())
-        return self._verdict(found)
-
-    def _verdict(self, found: Comparison) -> str:
-        if found.champion is None:
-            said = (
-                f"Not compared with the champion, because {found.reason}: the gates alone decided."
-            )
+        said = challenging.verdict(found, self.config.retrain.margin)
+        if found.reason:
             self.notices.append(said)
-            return said
-        margin = self.config.retrain.margin
-        figures = (
-            f"MASE {found.challenger:.4g} of the challenger against {found.champion:.4g} of the "
-            f"champion on {found.windows} windows that neither has seen"
-        )
-        if found.is_better(margin):
-            return f"Better: {figures}."
-        raise QualityGateError(
-            f"The challenger is not better: {figures}; --margin asks for {margin:g} less.",
-            "The champion stays in service.",
-        )
+        return said
 
     def _publish(self, flags: Mapping[str, Any], output: Path) -> None:
         """Forecast with the version that is in service now, and put the table into place."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -11,14 +12,14 @@ from forecaster.runs import Step
 from forecaster.workspace import Workspace
 
 
-def main(folder: str, name: str, outcome: str) -> None:
+def main(folder: str, name: str, outcome: str, flags: str) -> None:
     """Run a cycle for the model `air` up to the announcement of a step."""
 
     def kill(step: Step) -> None:
         if (step.name, step.outcome) == (name, outcome):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    retrain(Workspace(folder), [], "air", {}, on_step=kill)
+    retrain(Workspace(folder), [], "air", json.loads(flags), on_step=kill)
 
 
 if __name__ == "__main__":

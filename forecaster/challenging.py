@@ -1,0 +1,96 @@
+"""What makes a challenger: the recipe it is trained by, and what it has to show."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from forecaster import artifacts, gates
+from forecaster.comparing import Comparison
+from forecaster.config import OPERATION, Config, GatesSpec
+from forecaster.errors import DamagedError, ForecasterError, QualityGateError
+from forecaster.index import Entry
+from forecaster.manifest import is_backfill, read_manifest, trained_on
+from forecaster.registry import Registry
+
+RECIPE = "recipe"  # in manifests: digest of the rows and settings that a version was asked for with
+
+
+def recipe(config: Config, entries: Mapping[str, Entry], ids: Sequence[str]) -> str:
+    """Return a digest of the rows and settings that a challenger is asked for with."""
+    asked = config.model_dump(mode="json", exclude=OPERATION | {"prediction"})
+    rows = {uid: entries[uid].hash for uid in sorted(ids or entries)}
+    said = json.dumps([rows, asked, config.retrain.start], sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def trained_already(
+    registry: Registry, name: str, wanted: str, champion: str | None
+) -> tuple[str | None, str]:
+    """Return a whole version of a recipe that is yet to be judged, and what to say.
+
+    No version but something to say: one of this recipe is in service, or was and was taken out.
+    """
+    was = set()
+    with suppress(DamagedError):
+        was = {promotion.version for promotion in registry.history(name)}
+    for version in reversed(registry.versions(name)):
+        folder = registry.version_folder(name, version)
+        try:
+            if read_manifest(folder).get(RECIPE) != wanted:
+                continue
+            artifacts.load(folder)
+        except ForecasterError:  # damaged: train it again
+            continue
+        if version == champion:
+            return None, f"Nothing new: version {version} was trained on these rows."
+        if version in was and champion is not None:
+            return None, f"Nothing new: version {version}, of these rows, was taken out of service."
+        return version, f"Version {version} was trained on these rows before."
+    return None, ""
+
+
+def require_gates(
+    spec: GatesSpec, registry: Registry, name: str, champion: str | None, challenger: str
+) -> None:
+    """Refuse a challenger that the model gates say no to, or that knows less recent rows.
+
+    Raises:
+        QualityGateError: Says which gate, or what the champion knows.
+    """
+    new = registry.version_folder(name, challenger)
+    manifest = read_manifest(new)
+    gates.require_model(spec, manifest["judgement"])
+    if champion is None:
+        return
+    backfill, last = False, manifest["data"]["last"]
+    with suppress(DamagedError):  # of the champion: it knows nothing then
+        old = registry.version_folder(name, champion)
+        backfill = is_backfill(last, trained_on(new), old)
+    if backfill:
+        raise QualityGateError(
+            f"The challenger ends at {last}, the champion {champion} knows later rows of its series.",
+            f"If that is wanted: forecast models promote {challenger} --name {name}.",
+        )
+
+
+def verdict(found: Comparison, margin: float) -> str:
+    """Return what speaks for a challenger.
+
+    Raises:
+        QualityGateError: It is not better than the champion by the margin.
+    """
+    if found.champion is None:
+        return f"Not compared with the champion, because {found.reason}: the gates alone decided."
+    figures = (
+        f"MASE {found.challenger:.4g} of the challenger against {found.champion:.4g} of the "
+        f"champion on {found.windows} windows that neither has seen"
+    )
+    if found.is_better(margin):
+        return f"Better: {figures}."
+    raise QualityGateError(
+        f"The challenger is not better: {figures}; --margin asks for {margin:g} less.",
+        "The champion stays in service.",
+    )
