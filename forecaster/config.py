@@ -454,8 +454,42 @@ class GatesSpec(Spec):
     )
 
 
+class NotifySpec(Spec):
+    """Whom an unattended run tells; a hook that fails never stops it."""
+
+    on_failure: str | None = Field(
+        None,
+        min_length=1,
+        description="A command, or an http(s) address to POST to, told that a run failed or that "
+        "a challenger was refused; else nobody.",
+    )
+    on_promote: str | None = Field(
+        None,
+        min_length=1,
+        description="The same, told that another version came into service; else nobody.",
+    )
+    notify_timeout: Duration = Field(30.0, description="Until a hook counts as failed.")
+
+
+class LogSpec(Spec):
+    """Where unattended runs write what happens, a JSON line an event."""
+
+    log_file: str | None = Field(
+        None,
+        min_length=1,
+        description="The file, relative to the workspace; else logs/NAME.jsonl.",
+    )
+    log_size: PositiveInt = Field(
+        1_000_000, description="Bytes from which on the file is set aside and a new one begun."
+    )
+    log_files: PositiveInt = Field(5, description="Files set aside that are kept.")
+
+
 class Config(Spec):
-    """Everything a run is told, one section a concern."""
+    """Everything a run is told, one section a concern.
+
+    What concerns the machine and not the model is never stored with a model: it may hold secrets.
+    """
 
     data: DataSpec = DataSpec()
     scaling: ScalingSpec = ScalingSpec()
@@ -466,6 +500,8 @@ class Config(Spec):
     prediction: PredictionSpec = PredictionSpec()
     retrain: RetrainSpec = RetrainSpec()
     gates: GatesSpec = GatesSpec()
+    notify: NotifySpec = Field(NotifySpec(), exclude=True)
+    log: LogSpec = Field(LogSpec(), exclude=True)
 
     @classmethod
     def of(cls, **settings: Any) -> Config:
@@ -506,8 +542,12 @@ class Config(Spec):
     def flat(self) -> dict[str, Any]:
         """Return every setting by its name."""
         return {
-            key: value for section in self.model_dump().values() for key, value in section.items()
+            key: value for section in self.sections().values() for key, value in section.items()
         }
+
+    def sections(self) -> dict[str, dict[str, Any]]:
+        """Return every setting by section and name, those that are not stored included."""
+        return {name: getattr(self, name).model_dump() for name in SECTIONS}
 
 
 def policies(option: str) -> tuple[str, ...]:

@@ -65,6 +65,7 @@ class Health:
         champion: The version in service, if any.
         times: When each of `WHAT` is from, of those that there are.
         run: The last unattended run.
+        next_run: When cron or systemd runs a command for it next, if that is known.
         problems: What is wrong, a sentence each; healthy when there is none.
     """
 
@@ -73,6 +74,7 @@ class Health:
     champion: str | None = None
     times: dict[str, datetime] = field(default_factory=dict)
     run: Run | None = None
+    next_run: datetime | None = None
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -89,6 +91,7 @@ class Health:
             "times": self.times,
             "ages": self.ages,
             "run": None if self.run is None else self.run.to_dict(),
+            "next_run": self.next_run,
             "problems": self.problems,
         }
 

@@ -18,6 +18,10 @@ PREFIX = "FORECAST_"
 OTHER_VARIABLES = {
     "FORECAST_WORKSPACE": "the workspace folder",
     "FORECAST_RETRY_SECONDS": "how long to try again when Yahoo does not answer",
+    "FORECAST_EVENT": "told to the commands of [notify]: failure, refusal or promotion",
+    "FORECAST_NAME": "told to the commands of [notify]: the model",
+    "FORECAST_EXIT_CODE": "told to the commands of [notify]: what the run ended with",
+    "FORECAST_MESSAGE": "told to the commands of [notify]: what happened",
 }
 
 INSTEAD = ("folds", "test_size")  # two ways to say one thing: the one of higher origin counts

@@ -31,6 +31,7 @@ COMMANDS = {
     "score": ("forecaster.cli.score:score", "Score published forecasts by what has arrived."),
     "archive": ("forecaster.cli.archive:archive", "List and delete published forecasts."),
     "status": ("forecaster.cli.status:status", "Say how fresh and whole everything is: a probe."),
+    "schedule": ("forecaster.cli.schedule:schedule", "Have cron or systemd run it by itself."),
     "models": ("forecaster.cli.models:models", "List, promote, roll back and verify versions."),
     "backtest": ("forecaster.cli.backtest:backtest", "Judge a model on past cutoffs."),
     "config": ("forecaster.cli.config:config", "Show every setting and where it comes from."),

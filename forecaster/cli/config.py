@@ -25,13 +25,14 @@ def show() -> None:
     """
     from forecaster.cli.output import emit, table
     from forecaster.cli.session import current
+    from forecaster.notifying import without_secrets
     from forecaster.workspace import load_config
 
     workspace = current().workspace()
     settings, origins = load_config(workspace)
     rows = [
         (f"{section}.{key}", value, origins[key])
-        for section, values in settings.model_dump().items()
+        for section, values in without_secrets(settings.sections()).items()
         for key, value in values.items()
     ]
     document = {key: {"value": value, "origin": origin} for key, value, origin in rows}

@@ -30,6 +30,7 @@ def _lines(health: Health) -> list[str]:
     return [
         f"{health.name}: {'problem' if health.problems else 'ok'}",
         *([table(rows, ("  what", "from (UTC)", "", ""))] if rows else []),
+        *([f"  next run: {health.next_run:%Y-%m-%d %H:%M %Z}"] if health.next_run else []),
         *(f"  problem: {problem}" for problem in health.problems),
     ]
 

@@ -334,6 +334,30 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
             "Points by which the intervals' coverage may differ from their level; else any.",
         ),
     ),
+    "notify": (
+        Flag(
+            "on_failure",
+            "HOOK",
+            "A command, or an http(s) address to POST to, told that a run failed or that a "
+            "challenger was refused; else nobody.",
+        ),
+        Flag(
+            "on_promote",
+            "HOOK",
+            "The same, told that another version came into service; else nobody.",
+        ),
+        Flag("notify_timeout", "DURATION", "Until a hook counts as failed.", "30s"),
+    ),
+    "log": (
+        Flag("log_file", "FILE", "The file, relative to the workspace; else logs/NAME.jsonl."),
+        Flag(
+            "log_size",
+            int,
+            "Bytes from which on the file is set aside and a new one begun.",
+            "1000000",
+        ),
+        Flag("log_files", int, "Files set aside that are kept.", "5"),
+    ),
 }
 
 

@@ -54,6 +54,7 @@ def status(
     from forecaster.cli.health import health_text
     from forecaster.cli.output import emit
     from forecaster.cli.session import current
+    from forecaster.planned import planned_runs
     from forecaster.registry import Registry
     from forecaster.status import Limits, examine, metrics_text
     from forecaster.store import Store
@@ -69,6 +70,9 @@ def status(
         limits=Limits(max_age, max_data_age, max_champion_age),
         csv=None if csv is None else Path(csv),
     )
+    planned = planned_runs(workspace.folder.absolute())
+    for each in found:
+        each.next_run = planned.get(each.name)
     if prometheus is not None:
         text = metrics_text(found)
         replace_file(Path(prometheus), lambda file: file.write(text.encode()))

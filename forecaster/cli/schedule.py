@@ -1,0 +1,179 @@
+"""`forecast schedule`: what cron or systemd runs by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from forecaster.scheduling import Entry
+
+SYSTEMD = click.option("--systemd", is_flag=True, help="Units of systemd instead of cron.")
+FOLDER = click.option(
+    "--folder",
+    metavar="DIR",
+    help="Of the units.  [default: ~/.config/systemd/user]",
+)
+
+
+@click.group()
+def schedule() -> None:
+    """Show, install and remove what cron or systemd runs by itself.
+
+    \b
+    Example:
+      forecast schedule install --name air --cron "30 18 * * 1-5"
+    """
+
+
+@schedule.command()
+@click.option("--name", help="Name of the model; else all of them.")
+@FOLDER
+def show(name: str | None, folder: str | None) -> None:
+    """Show what is scheduled in this workspace, and when it runs next.
+
+    \b
+    Example:
+      forecast schedule show
+    """
+    from forecaster import crontab
+    from forecaster.cli.output import emit, notice, table
+    from forecaster.planned import planned_entries
+
+    if not crontab.is_there():
+        notice("There is no program 'crontab' on this machine, so cron runs nothing.")
+    found = [
+        entry
+        for entry in planned_entries(_workspace(), _folder(folder))
+        if name in (None, entry.name)
+    ]
+    rows = [(each.name, each.command, each.by, each.cron, _when(each)) for each in found]
+    text = table(rows, ("model", "command", "by", "cron", "next run")) if rows else ""
+    emit([entry.to_dict() for entry in found], text or "Nothing is scheduled in this workspace.")
+
+
+@schedule.command()
+@click.option("--name", default="default", show_default=True, help="Name of the model.")
+@click.option(
+    "--cron",
+    required=True,
+    metavar="EXPRESSION",
+    help="When, by the clock of this machine: minute, hour, day of month, month, day of week.",
+)
+@click.option(
+    "--command",
+    type=click.Choice(("retrain", "predict")),
+    default="retrain",
+    show_default=True,
+    help="What is run.",
+)
+@click.option("--env", multiple=True, metavar="NAME", help="Also give the job this variable.")
+@SYSTEMD
+@FOLDER
+@click.argument("options", nargs=-1)
+def install(
+    name: str,
+    cron: str,
+    command: str,
+    env: tuple[str, ...],
+    systemd: bool,
+    folder: str | None,
+    options: tuple[str, ...],
+) -> None:
+    """Have cron or systemd run a command; done again, it replaces what it had installed.
+
+    The command runs in the workspace, so that paths among its options, which stand behind `--`,
+    begin there. The variables FORECAST_* that are set now are given to it, save the hooks, whose
+    addresses may be secret: those belong into forecast.toml.
+
+    \b
+    Example:
+      forecast schedule install --name air --cron "30 18 * * 1-5"
+      forecast schedule install --name air --cron "@daily" --systemd -- --output air.csv
+    """
+    import os
+
+    from forecaster import crontab, timers
+    from forecaster.cli.output import emit, notice
+    from forecaster.scheduling import Job, for_jobs, next_run, require_cron
+
+    environment, left_out = for_jobs(os.environ, env)
+    job = Job(_workspace(), name, require_cron(cron), command, options, environment)
+    if systemd:
+        paths = [str(path) for path in timers.install(job, _folder(folder))]
+        said = f"Wrote {' and '.join(paths)}.\nNow: {_enable(timers.unit_of(job), folder)}"
+    else:
+        paths, said = [], crontab.install(job)
+    for variable in left_out:
+        notice(f"{variable} may be secret and is not given to the job: set it in forecast.toml.")
+    if environment:
+        notice(f"Variables given to the job: {', '.join(environment)}.")
+    when = next_run(job.cron)
+    document = {"by": "systemd" if systemd else "cron", "name": name, "command": command,
+                "cron": job.cron, "next": when, "variables": list(environment),
+                "line": "" if systemd else said, "files": paths}  # fmt: skip
+    emit(document, f"{said}\nNext run: {when:%Y-%m-%d %H:%M %Z}" if when else said)
+
+
+@schedule.command()
+@click.option("--name", required=True, help="Name of the model.")
+@SYSTEMD
+@FOLDER
+def remove(name: str, systemd: bool, folder: str | None) -> None:
+    """Remove what was installed for a model; nothing else is touched.
+
+    \b
+    Example:
+      forecast schedule remove --name air
+    """
+    from forecaster import crontab, timers
+    from forecaster.cli.output import emit
+    from forecaster.errors import NotFoundError
+
+    workspace = _workspace()
+    if systemd:
+        gone: Sequence[Entry] = timers.remove(workspace, name, _folder(folder))
+    else:
+        gone = crontab.remove(workspace, name)
+    if not gone:
+        where = f"Units in '{_folder(folder)}'" if systemd else "Entries of the crontab"
+        raise NotFoundError(
+            f"{where} for the model {name!r} of this workspace were needed; there are none.",
+            "See `forecast schedule show`.",
+        )
+    text = "\n".join(f"Removed: {entry.line}" for entry in gone)
+    told = "\nNow: systemctl --user daemon-reload" if systemd else ""
+    emit([entry.to_dict() for entry in gone], text + told)
+
+
+def _workspace() -> Path:
+    from pathlib import Path
+
+    from forecaster.cli.session import current
+
+    return Path(current().workspace().folder).absolute()
+
+
+def _folder(named: str | None) -> Path:
+    from pathlib import Path
+
+    from forecaster.timers import default_folder
+
+    return default_folder() if named is None else Path(named)
+
+
+def _enable(unit: str, folder: str | None) -> str:
+    """Say what makes systemd look at units that were written."""
+    if folder is not None:
+        return f"install the units, and enable {unit}.timer"
+    return f"systemctl --user daemon-reload && systemctl --user enable --now {unit}.timer"
+
+
+def _when(entry: Entry) -> str:
+    if not entry.enabled:
+        return "disabled"
+    return f"{entry.next:%Y-%m-%d %H:%M}" if entry.next else "unknown"

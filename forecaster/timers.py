@@ -1,0 +1,119 @@
+"""Jobs as units of systemd: a service that runs once, and the timer that starts it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from forecaster.atomic import replace_file
+from forecaster.errors import QualityGateError
+from forecaster.scheduling import Entry, Job, digest, parsed
+
+DAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
+EVERY = {"month": 12, "day": 31, "hour": 24, "minute": 60, "weekday": 7}  # how many there are
+
+
+def default_folder() -> Path:
+    """Return where systemd looks for the units of this user."""
+    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(home) / "systemd" / "user"
+
+
+def install(job: Job, folder: Path) -> list[Path]:
+    """Write the units of a job, in place of those there were; return the service and the timer."""
+    units = {"service": _service(job), "timer": _timer(job)}
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{unit_of(job)}.{kind}" for kind in units]
+    for path, text in zip(paths, units.values(), strict=True):
+        content = text.encode()
+        replace_file(path, lambda file, content=content: file.write(content))  # type: ignore[misc]
+    return paths
+
+
+def unit_of(job: Job) -> str:
+    """Return the name of the units of a job, without their endings."""
+    return job.mark.replace(":", "-")
+
+
+def remove(workspace: Path, name: str, folder: Path) -> list[Entry]:
+    """Delete the units of a model and return what they were."""
+    gone = [entry for entry in entries(workspace, folder) if entry.name == name]
+    for entry in gone:
+        timer = Path(entry.line)
+        timer.unlink(missing_ok=True)
+        timer.with_suffix(".service").unlink(missing_ok=True)
+    return gone
+
+
+def entries(workspace: Path, folder: Path) -> list[Entry]:
+    """Return the timers of a workspace; whether systemd was told of them is its own business."""
+    found = []
+    for path in sorted(folder.glob(f"forecast-*-{digest(workspace)}.timer")):
+        mark, _, cron = path.read_text(encoding="utf-8").partition("\n")[0].partition(" ")[2].partition(" ")  # fmt: skip
+        if mark.count(":") == 3:
+            _, command, name, _ = mark.split(":")
+            found.append(Entry("systemd", name, command, cron, True, str(path)))
+    return found
+
+
+def on_calendar(cron: str) -> list[str]:
+    """Return a cron expression as systemd writes it; any of the lines may be true.
+
+    >>> on_calendar("30 18 * * 1-5")
+    ['Mon,Tue,Wed,Thu,Fri *-*-* 18:30:00']
+    >>> on_calendar("0 */6 1 * 0")  # cron: on the first, and on Sundays
+    ['*-*-01 00,06,12,18:00:00', 'Sun *-*-* 00,06,12,18:00:00']
+    """
+    times = parsed(cron)
+    weekdays = {int(day) % 7 for day in times.weekdays}  # type: ignore[arg-type]
+    chosen = [name for number, name in enumerate(DAYS) if number in weekdays]
+    week = f"{','.join(chosen)} " if len(chosen) < EVERY["weekday"] else ""
+    month, hour, minute = (
+        _list(getattr(times, f"{part}s"), EVERY[part]) for part in ("month", "hour", "minute")
+    )
+    day = _list(times.days, EVERY["day"])
+    clock = f"{hour}:{minute}:00"
+    if times.day_and or day == "*" or not week:
+        return [f"{week}*-{month}-{day} {clock}"]
+    return [f"*-{month}-{day} {clock}", f"{week}*-{month}-* {clock}"]
+
+
+def _list(numbers: set[int], every: int) -> str:
+    full = len(numbers) == every
+    return "*" if full else ",".join(f"{number:02d}" for number in sorted(numbers))
+
+
+def _service(job: Job) -> str:
+    variables = "".join(
+        f"Environment={_quoted(f'{name}={value}')}\n" for name, value in job.environment.items()
+    )
+    command = " ".join(_quoted(word).replace("$", "$$") for word in job.words)
+    return f"""# {job.mark} {job.cron}
+[Unit]
+Description=forecast {job.command} of the model {job.name}
+
+[Service]
+Type=oneshot
+WorkingDirectory={str(job.workspace).replace("%", "%%")}
+{variables}ExecStart={command}
+SuccessExitStatus={QualityGateError.exit_code}
+"""
+
+
+def _timer(job: Job) -> str:
+    times = "".join(f"OnCalendar={line}\n" for line in on_calendar(job.cron))
+    return f"""# {job.mark} {job.cron}
+[Unit]
+Description=When forecast {job.command} runs for the model {job.name}
+
+[Timer]
+{times}Persistent=true
+
+[Install]
+WantedBy=timers.target
+"""
+
+
+def _quoted(word: str) -> str:
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{escaped}"'

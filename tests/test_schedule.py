@@ -1,0 +1,302 @@
+"""What cron and systemd are told: our own entries only, and such that they run anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crontab_program import write_crontab_program
+from series_made import frame_of
+
+from forecaster import artifacts, timers
+from forecaster.cli import app
+from forecaster.errors import InvalidInputError
+from forecaster.registry import Registry
+from forecaster.scheduling import Job, next_run, require_cron
+from forecaster.store import Store
+
+GOLDEN = Path(__file__).parent / "golden"
+REPOSITORY = Path(__file__).parents[1]
+NIGHTLY = "30 18 * * 1-5"
+OTHERS = b"""# a note of mine
+MAILTO=me@example.org
+EMPTY=
+ 0  5 * * 1   tar -zcf  /x  /home/   # keep
+
+@daily echo 50\\%  # forecast:none of ours
+\xff\xfe 1 2
+#0 1 * * * off
+0 1 * * * other # forecast:retrain:air:000000000000
+"""
+
+
+@pytest.fixture
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    table = write_crontab_program(tmp_path / "bin")
+    monkeypatch.setenv("PATH", f"{table.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return table
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    folder = tmp_path / "my 100% 'shop'"
+    folder.mkdir()
+    return folder
+
+
+def schedule(capsys: pytest.CaptureFixture[str], folder: Path, *args: object, code: int = 0) -> Any:
+    words = list(map(str, args))
+    assert app.run(["--json", "--workspace", str(folder), "schedule", *words]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def refused(capsys: pytest.CaptureFixture[str], folder: Path, *args: object, code: int) -> str:
+    error = schedule(capsys, folder, *args, code=code)["error"]
+    return f"{error['message']} {error['hint']}"
+
+
+def test_lines_of_others_stay_byte_for_byte(table: Path, workspace: Path, capsys):
+    table.write_bytes(OTHERS)
+    first = schedule(capsys, workspace, "install", "--name", "air", "--cron", NIGHTLY)
+    assert table.read_bytes() == OTHERS + first["line"].encode() + b"\n"
+    schedule(capsys, workspace, "install", "--name", "water", "--cron", "@daily")
+    both = table.read_bytes()
+    schedule(capsys, workspace, "install", "--name", "air", "--cron", NIGHTLY)
+    assert table.read_bytes() == both  # done again, nothing changes
+    again = schedule(capsys, workspace, "install", "--name", "air", "--cron", "0 6 * * *")
+    lines = table.read_bytes().splitlines()[-2:]
+    assert (lines[0].decode(), b"water" in lines[1]) == (again["line"], True)
+    for name in ("air", "water"):
+        schedule(capsys, workspace, "remove", "--name", name)
+    assert table.read_bytes() == OTHERS
+    assert "there are none" in refused(capsys, workspace, "remove", "--name", "air", code=4)
+
+
+def test_the_entry_runs_with_nothing_but_what_cron_gives(
+    table: Path, workspace: Path, capsys, monkeypatch: pytest.MonkeyPatch
+):
+    """As cron does: `sh -c`, from another folder, after `\\%` has become `%`."""
+    for name, value in {
+        "FORECAST_LEVEL": "50", "FORECAST_ON_FAILURE": "https://example.org/secret",
+        "FORECAST_EVENT": "failure", "MINE": "100% $HOME 'x'", "PYTHONPATH": str(REPOSITORY),
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    found = schedule(
+        capsys, workspace, "install", "--name", "air", "--cron", NIGHTLY, "--env", "MINE",
+        "--command", "predict", "--", "--output", "it's 1%.csv",
+    )  # fmt: skip
+    assert found["variables"] == ["FORECAST_LEVEL", "MINE", "PYTHONPATH"]
+    assert "secret" not in table.read_text()
+    serve(workspace)
+    command = table.read_text().split(maxsplit=5)[5].replace(r"\%", "%")
+    output = workspace / "logs" / "air.cron.log"
+    output.parent.mkdir()
+    output.write_bytes(b"x" * 2_000_000)
+    done = subprocess.run(["/bin/sh", "-c", command], cwd="/", env={"PATH": "/usr/bin:/bin"},
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    assert (done.stdout, done.stderr) == ("", "")
+    assert output.read_text().startswith("Wrote 8 rows")  # what was there was too large
+    assert "gru-lo-50" in (workspace / "it's 1%.csv").read_text()
+
+
+def serve(workspace: Path) -> None:
+    """Put a model into service that can be forecast with."""
+    Registry(workspace / "models").save("air", artifacts.load(GOLDEN / "gru"), {})
+    Store(workspace / "data").put(frame_of("a", "b", rows=60), {"kind": "test"})
+
+
+def test_variables_left_out_are_said(table: Path, workspace: Path, capsys, monkeypatch):
+    monkeypatch.setenv("FORECAST_ON_PROMOTE", "mail me")
+    words = ["schedule", "install", "--cron", NIGHTLY, "--workspace", str(workspace)]
+    assert app.run(words) == 0
+    said = capsys.readouterr()
+    assert "FORECAST_ON_PROMOTE may be secret and is not given to the job" in said.err
+    assert "Next run: " in said.out
+    assert "is not set" in refused(
+        capsys, workspace, "install", "--cron", NIGHTLY, "--env", "NO_SUCH_VARIABLE", code=4
+    )
+
+
+def test_show_lists_this_workspace_with_the_next_run(table: Path, workspace: Path, capsys):
+    assert schedule(capsys, workspace, "show") == []
+    schedule(capsys, workspace, "install", "--name", "air", "--cron", NIGHTLY)
+    schedule(capsys, workspace, "install", "--name", "water", "--cron", "@daily", "--systemd")
+    schedule(capsys, table.parent, "install", "--name", "elsewhere", "--cron", NIGHTLY)
+    cron, systemd = schedule(capsys, workspace, "show")
+    assert (cron["by"], cron["name"], cron["command"], cron["cron"]) == (
+        "cron", "air", "retrain", NIGHTLY
+    )  # fmt: skip
+    assert datetime.fromisoformat(cron["next"]) == next_run(NIGHTLY)
+    assert (systemd["by"], systemd["name"], systemd["cron"]) == ("systemd", "water", "0 0 * * *")
+    assert [each["name"] for each in schedule(capsys, workspace, "show", "--name", "air")] == [
+        "air"
+    ]
+    table.write_text("#" + table.read_text())
+    off = schedule(capsys, workspace, "show")[0]
+    assert (off["enabled"], off["next"]) == (False, None)
+    schedule(capsys, workspace, "remove", "--name", "air")
+    assert "air" not in table.read_text()
+
+
+def test_status_says_the_next_run(table: Path, workspace: Path, capsys):
+    serve(workspace)
+    schedule(capsys, workspace, "install", "--name", "air", "--cron", NIGHTLY)
+
+    def next_of_status() -> str | None:
+        assert app.run(["status", "--workspace", str(workspace), "--json"]) == 0
+        return json.loads(capsys.readouterr().out)["models"][0]["next_run"]
+
+    assert datetime.fromisoformat(str(next_of_status())) == next_run(NIGHTLY)
+    assert app.run(["status", "--workspace", str(workspace)]) == 0
+    assert "next run: " in capsys.readouterr().out
+    (table.parent / "broken").write_text("you are not allowed")
+    assert next_of_status() is None
+
+
+@pytest.mark.parametrize(
+    ("cron", "said"),
+    [
+        ("30 18 * *", "it has 4 fields"),
+        ("0 30 18 * * *", "it has 6 fields"),
+        ("61 * * * *", "bad minute"),
+        ("* * 30 2 *", "bad day-of-month"),
+        ("0 0 L * *", "'L' is not known to cron"),
+        ("0 0 * * 1#2", "'1#2' is not known to cron"),
+        ("@reboot", "it has 1 fields"),
+        ("0 0 * * ;reboot", "is not known to cron"),
+    ],
+)
+def test_a_wrong_expression_is_refused(table: Path, workspace: Path, capsys, cron: str, said: str):
+    assert said in refused(capsys, workspace, "install", "--cron", cron, code=5)
+    assert not table.exists()
+
+
+def test_what_one_line_cannot_hold_is_refused(table: Path, workspace: Path, capsys):
+    words = ("install", "--cron", NIGHTLY)
+    assert "one line" in refused(capsys, workspace, *words, "--", "a\nb", code=5)
+    assert "cron cannot be given" in refused(capsys, workspace, *words, "--", r"a\%", code=5)
+    assert "model's name" in refused(capsys, workspace, *words, "--name", "../a", code=5)
+
+
+def test_a_crontab_that_cannot_be_used(table: Path, workspace: Path, capsys, monkeypatch):
+    words = ("install", "--cron", NIGHTLY)
+    said = refused(capsys, workspace, *words, "--", "refuse", code=1)
+    assert "cannot be written: errors in crontab file" in said
+    (table.parent / "broken").write_text("you are not allowed to use this program")
+    for args in (words, ("show",), ("remove", "--name", "air")):
+        assert "cannot be read: you are not allowed" in refused(capsys, workspace, *args, code=1)
+    monkeypatch.setenv("PATH", str(workspace))
+    for args in (words, ("remove", "--name", "air")):
+        assert "no program 'crontab'" in refused(capsys, workspace, *args, code=3)
+    assert schedule(capsys, workspace, "show") == []
+
+
+def test_units_are_what_systemd_reads(table: Path, workspace: Path, capsys, tmp_path: Path):
+    units = tmp_path / "units"
+    words = ["--name", "air", "--systemd", "--folder", units]
+    found = schedule(
+        capsys, workspace, "install", "--cron", NIGHTLY, *words, "--", "--margin", "$5%"
+    )
+    service, timer = map(Path, found["files"])
+    assert timer.read_text().splitlines()[5:7] == [
+        "OnCalendar=Mon,Tue,Wed,Thu,Fri *-*-* 18:30:00",
+        "Persistent=true",
+    ]
+    text = service.read_text()
+    assert '"--name" "air" "--margin" "$$5%%"' in text
+    assert f"WorkingDirectory={str(workspace).replace('%', '%%')}" in text
+    assert "SuccessExitStatus=6" in text
+    assert not table.exists()
+    schedule(capsys, workspace, "install", "--cron", "@daily", *words)
+    (entry,) = schedule(capsys, workspace, "show", "--folder", units)
+    assert entry["cron"] == "0 0 * * *"
+    if shutil.which("systemd-analyze"):
+        run = subprocess.run(["systemd-analyze", "verify", "--man=no", str(service), str(timer)],
+                             capture_output=True, text=True, check=False)  # fmt: skip
+        assert "air" not in run.stderr, run.stderr
+    schedule(capsys, workspace, "remove", *words)
+    assert list(units.iterdir()) == []
+    refused(capsys, workspace, "remove", *words, code=4)
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="there is no systemd here")
+@pytest.mark.parametrize(
+    "cron", [NIGHTLY, "*/15 8-17 * * *", "0 */6 1 * 0", "5 4 29 2 *", "1 1 */2 * 1"]
+)
+def test_systemd_and_cron_mean_the_same_times(cron: str):
+    """Whichever of the lines comes first; both by the clock of UTC."""
+    nexts = []
+    for line in timers.on_calendar(cron):
+        run = subprocess.run(["systemd-analyze", "calendar", line], capture_output=True, text=True,
+                             check=True, env=os.environ | {"TZ": "UTC"})  # fmt: skip
+        said = next(row for row in run.stdout.splitlines() if "Next elapse" in row)
+        nexts.append(datetime.strptime(said.split(": ")[1].strip(), "%a %Y-%m-%d %H:%M:%S UTC"))
+    expected = next_run(cron, datetime.now(UTC).replace(tzinfo=None))
+    assert expected is not None
+    assert min(nexts) == expected.replace(tzinfo=None)
+
+
+def test_an_hour_that_does_not_exist_runs_after_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        found = next_run("30 2 * * *", datetime(2026, 3, 29))
+        assert found is not None
+        assert found.utcoffset() == timedelta(hours=2)
+        assert next_run("30 18 * * *", datetime(2026, 3, 28, 20)).isoformat() == (  # type: ignore[union-attr]
+            "2026-03-29T18:30:00+02:00"
+        )
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_job_of_a_name_that_is_none_is_refused(tmp_path: Path):
+    with pytest.raises(InvalidInputError):
+        Job(tmp_path, "a b", require_cron(NIGHTLY))
+
+
+DAEMON = """
+set -e
+mount -t tmpfs none /run
+mount -t tmpfs none /etc/cron.d
+mkdir -p "$1/spool/cron/crontabs"
+mount --bind "$1/spool" /var/spool
+cron -f & daemon=$!
+trap 'kill $daemon' EXIT
+shift
+"$@"
+for second in $(seq 80); do [ -s air.csv ] && exit 0; sleep 1; done
+cat logs/*.log >&2
+exit 1
+"""
+
+
+@pytest.mark.slow  # cron looks at its tables once a minute
+@pytest.mark.timeout(150)
+def test_a_real_cron_daemon_runs_the_entry(workspace: Path, tmp_path: Path):
+    """In name spaces of its own: the machine's crontabs are neither read nor written."""
+    missing = [name for name in ("cron", "crontab", "unshare") if not shutil.which(name)]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    alone = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
+    if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine allows no name spaces of one's own")
+    serve(workspace)
+    install = [sys.executable, "-m", "forecaster", "schedule", "install", "--name", "air",
+               "--cron", "* * * * *", "--command", "predict", "--", "--output", "air.csv"]  # fmt: skip
+    done = subprocess.run(
+        [*alone, "sh", "-c", DAEMON, "sh", str(tmp_path), *install], cwd=workspace,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "gru" in (workspace / "air.csv").read_text()
