@@ -101,6 +101,7 @@ def install(
     from forecaster.cli.output import emit, notice
     from forecaster.scheduling import Job, for_jobs, next_run, require_cron
 
+    _require_options(command, ["--name", name, *options])
     environment, left_out = for_jobs(os.environ, env)
     job = Job(_workspace(), name, require_cron(cron), command, options, environment)
     if systemd:
@@ -148,6 +149,17 @@ def remove(name: str, systemd: bool, folder: str | None) -> None:
     text = "\n".join(f"Removed: {entry.line}" for entry in gone)
     told = "\nNow: systemctl --user daemon-reload" if systemd else ""
     emit([entry.to_dict() for entry in gone], text + told)
+
+
+def _require_options(command: str, words: list[str]) -> None:
+    """Refuse now what the command would refuse every night."""
+    from forecaster.cli.session import Session
+
+    root = click.get_current_context().find_root()
+    if isinstance(root.command, click.Group):
+        found = root.command.get_command(root, command)
+        if found is not None:
+            found.make_context(f"forecast {command}", list(words), obj=Session())
 
 
 def _workspace() -> Path:
