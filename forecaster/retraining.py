@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from forecaster import api, challenging, comparing, gates, jobs, series
+from forecaster.announcing import Announcer
 from forecaster.archive import ABANDONED, Archive
 from forecaster.atomic import replace_file, sweep, sweep_file
 from forecaster.config import Config
@@ -38,6 +39,7 @@ from forecaster.runs import Journal, OnStep, Records, Run, Step
 from forecaster.sources.layout import GUESSED
 from forecaster.statistical import OnWindow, silent
 from forecaster.store import Store
+from forecaster.words import listed
 from forecaster.workspace import Workspace, load_config
 
 if TYPE_CHECKING:
@@ -80,6 +82,13 @@ class Retrained:
         code = 0 if self.error is None else self.error.exit_code
         mild = code in (0, QualityGateError.exit_code)
         return PartialError.exit_code if self.failed and self.output and mild else code
+
+    @property
+    def message(self) -> str:
+        """What ended it early, or the series that failed; empty when all is well."""
+        if self.error is not None:
+            return str(self.error)
+        return f"Failed: {listed(list(self.failed))}." if self.failed else ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for `--json`."""
@@ -133,28 +142,44 @@ def retrain(
     output = _output(workspace, config, origins, name)
     registry = Registry(workspace.models, lock_timeout=wait, on_wait=on_wait)
     registry.require_writable(name)
-    journal = Journal(COMMAND, Records(registry.model_folder(name)), on_step)
+    announcer = Announcer(workspace.folder, config, name, on_step)
+    journal = Journal(COMMAND, Records(registry.model_folder(name)), announcer.step)
+    try:
+        with _turn(registry, name, journal):
+            cycle = _Cycle(workspace, registry, name, config, journal)
+            try:
+                cycle.go(list(ids), flags, output, on_epoch, on_window)
+            except ForecasterError as error:
+                cycle.error = error
+            result = cycle.result()
+            journal.end(result.exit_code, result.message)
+            result.run = journal.run
+    except BaseException as error:
+        announcer.end(journal.run, _code(error), str(error) or type(error).__name__)
+        raise
+    result.notices += announcer.end(result.run, result.exit_code, result.message)
+    return result
+
+
+@contextmanager
+def _turn(registry: Registry, name: str, journal: Journal) -> Iterator[None]:
+    """Be the only one that changes a model in the body of `with`; record what ends it early."""
     began = time.monotonic()
-    on_step(Step("lock", "running"))
+    journal.on_step(Step("lock", "running"))
     with registry.writing(name):
         journal.put((), Step("lock", "done", round(time.monotonic() - began, 3)))
         registry.lock_timeout = jobs.SAVE_TIMEOUT
-        cycle = _Cycle(workspace, registry, name, config, journal)
         try:
-            cycle.go(list(ids), flags, output, on_epoch, on_window)
-        except ForecasterError as error:
-            cycle.error = error
+            yield
         except BaseException as error:
             with suppress(OSError):
                 journal.end(_code(error), str(error) or type(error).__name__)
             raise
-        result = cycle.result()
-        journal.end(result.exit_code, "" if result.error is None else str(result.error))
-        result.run = journal.run
-    return result
 
 
 def _code(error: BaseException) -> int:
+    if isinstance(error, ForecasterError):
+        return error.exit_code
     if isinstance(error, SystemExit):
         return int(error.code or 0)
     return 130 if isinstance(error, KeyboardInterrupt) else 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import signal
 import subprocess
@@ -411,6 +412,84 @@ def test_where_the_table_goes(trained, tmp_path, monkeypatch, capsys):
 
 MOMENTS = [(name, outcome) for name in STEPS for outcome in ("running", "done")]
 FEW = [("fetch", "done"), ("promote", "running"), ("export", "running")]
+
+
+# --- what it tells
+
+
+def logged(folder: Path) -> list[dict[str, Any]]:
+    lines = (folder / "logs" / "air.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def hook(folder: Path) -> str:
+    """A command that keeps what it is told."""
+    code = "import sys; open(sys.argv[1], 'w').write(sys.stdin.read())"
+    return shlex.join([sys.executable, "-c", code, str(folder / "told.json")])
+
+
+def told(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "told.json").read_text())
+
+
+def test_every_step_is_in_the_log(trained):
+    run(trained, fetch=False)
+    lines = logged(trained)
+    begins = [number for number, line in enumerate(lines) if line["step"] == "lock"]
+    lines = lines[begins[-2] :]
+    ended = [line["step"] for line in lines if line.get("outcome") in {"done", "skipped"}]
+    assert ended == list(STEPS)
+    assert (lines[-1]["step"], lines[-1]["exit_code"], lines[-1]["level"]) == ("end", 0, "info")
+    assert {line["model"] for line in lines} == {"air"}
+
+
+def test_a_promotion_is_told(waiting, monkeypatch):
+    compared(monkeypatch, 1.0, 0.5)
+    result = run(waiting, on_promote=hook(waiting), on_failure="no-such-program")
+    assert (told(waiting)["event"], told(waiting)["champion"]) == ("promotion", result.run.champion)
+    assert not [line for line in result.notices if "hook" in line]
+
+
+def test_a_refusal_is_told(waiting, monkeypatch):
+    compared(monkeypatch, 0.5, 1.0)
+    run(waiting, on_failure=hook(waiting))
+    assert (told(waiting)["event"], told(waiting)["exit_code"]) == ("refusal", 6)
+    assert logged(waiting)[-1]["level"] == "warning"
+
+
+def test_a_failure_is_told_and_a_failing_hook_is_only_said(trained):
+    (trained / "feed.csv").unlink()
+    run(trained, on_failure=hook(trained))
+    assert told(trained)["event"] == "failure"
+    assert told(trained)["exit_code"] == 4
+    result = run(trained, on_failure="no-such-program --token secret")
+    (notice,) = [line for line in result.notices if "hook" in line]
+    assert "no-such-program ..." in notice
+    assert "secret" not in notice
+    assert (result.exit_code, logged(trained)[-1]["level"]) == (4, "error")
+
+
+def test_a_taken_lock_is_told(trained):
+    with registry(trained).writing("air"):
+        others: list[BaseException] = []
+
+        def other() -> None:
+            try:
+                run(trained, on_failure=hook(trained))
+            except TemporaryError as error:
+                others.append(error)
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert len(others) == 1
+    assert (told(trained)["exit_code"], logged(trained)[-1]["exit_code"]) == (75, 75)
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(trained):
+    result = run(trained, fetch=False, log_file="feed.csv/log.jsonl")
+    assert result.exit_code == 0
+    assert [line for line in result.notices if "cannot be written" in line]
 
 
 def killed(folder: Path, moment: tuple[str, str], **flags: Any) -> None:

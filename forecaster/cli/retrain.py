@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @wait_options
 @config_options(
     *("data", "scaling", "network", "training", "evaluation", "bounds", "prediction"),
-    *("retrain", "gates"),
+    *("retrain", "gates", "notify", "log"),
     without=("refit",),
 )
 def retrain(ids: tuple[str, ...], name: str, wait: float, **flags: Any) -> int:
