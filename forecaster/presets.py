@@ -104,7 +104,9 @@ def _network(
     textbook = spec.preset == "classic"
     seen = season * SEASONS_SEEN.get(season, 30 if season >= 24 else 12)
     wanted = 60 if textbook else min(LOOKBACK_ROWS, max(seen, 3 * horizon))
-    segment, decoder = _segment(spec, horizon, season, spec.lookback or wanted)
+    segment, decoder = _segment(
+        spec, horizon, season, spec.lookback or min(wanted, train_rows - horizon)
+    )
     lookback = spec.lookback or _whole(min(wanted, (train_rows - horizon) // 2), segment)
     min_context = lookback
     if least_rows < lookback + horizon and not (textbook or spec.lookback):
