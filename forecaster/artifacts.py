@@ -27,7 +27,7 @@ import numpy as np
 from forecaster.arrays import Floats
 from forecaster.atomic import new_folder
 from forecaster.baselines import BASELINES
-from forecaster.config import OPERATION, Config, validated
+from forecaster.config import Config, validated
 from forecaster.continuing import Judged, Start
 from forecaster.errors import DamagedError, InvalidInputError
 from forecaster.fallback import NETWORK, Fallback
@@ -216,7 +216,7 @@ def _require_sizes(model: Model) -> None:
 def _to_toml(config: Config) -> str:
     import tomlkit
 
-    sections = config.model_dump(exclude_none=True, mode="json", exclude=OPERATION)
+    sections = config.model_dump(exclude_none=True, mode="json")
     return tomlkit.dumps({name: section for name, section in sections.items() if section})
 
 

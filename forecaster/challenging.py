@@ -6,21 +6,45 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from forecaster import artifacts, gates
 from forecaster.comparing import Comparison
-from forecaster.config import OPERATION, Config, GatesSpec
+from forecaster.config import Config, GatesSpec
+from forecaster.continuing import BUILT_FOR
 from forecaster.errors import DamagedError, ForecasterError, QualityGateError
 from forecaster.index import Entry
 from forecaster.manifest import is_backfill, read_manifest, trained_on
 from forecaster.registry import Registry
 
 RECIPE = "recipe"  # in manifests: digest of the rows and settings that a version was asked for with
+TIME_AXIS = {"frequency", "calendar", "season_length"}
+
+
+def as_built(asked: Config, origins: Mapping[str, str], champion: Path) -> Config:
+    """Return settings in which what nobody set is as in the champion, as far as it is built for it.
+
+    Only forecasts of the same horizon, steps and columns can be compared. The settings of the time
+    axis go together.
+
+    Args:
+        asked: The settings.
+        origins: Where each comes from.
+        champion: Folder of the version in service; a damaged one has nothing to say.
+    """
+    try:
+        own = artifacts.load(champion).config.flat()
+    except ForecasterError:
+        return asked
+    left = {key for key in BUILT_FOR | {"horizon"} if origins[key] == "default"}
+    if not left >= TIME_AXIS:
+        left -= TIME_AXIS
+    return Config.of(**asked.given(), **{key: own[key] for key in left})
 
 
 def recipe(config: Config, entries: Mapping[str, Entry], ids: Sequence[str]) -> str:
     """Return a digest of the rows and settings that a challenger is asked for with."""
-    asked = config.model_dump(mode="json", exclude=OPERATION | {"prediction"})
+    asked = config.model_dump(mode="json", exclude={"prediction"})
     rows = {uid: entries[uid].hash for uid in sorted(ids or entries)}
     said = json.dumps([rows, asked, config.retrain.start], sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()

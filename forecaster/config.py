@@ -488,7 +488,7 @@ class LogSpec(Spec):
 class Config(Spec):
     """Everything a run is told, one section a concern.
 
-    What concerns the machine and not the model is never stored with a model: it may hold secrets.
+    What says how a model is run, not what it is, is never stored with one: it may hold secrets.
     """
 
     data: DataSpec = DataSpec()
@@ -498,8 +498,8 @@ class Config(Spec):
     evaluation: EvaluationSpec = EvaluationSpec()
     bounds: BoundsSpec = BoundsSpec()
     prediction: PredictionSpec = PredictionSpec()
-    retrain: RetrainSpec = RetrainSpec()
-    gates: GatesSpec = GatesSpec()
+    retrain: RetrainSpec = Field(RetrainSpec(), exclude=True)
+    gates: GatesSpec = Field(GatesSpec(), exclude=True)
     notify: NotifySpec = Field(NotifySpec(), exclude=True)
     log: LogSpec = Field(LogSpec(), exclude=True)
 
@@ -545,6 +545,14 @@ class Config(Spec):
             key: value for section in self.sections().values() for key, value in section.items()
         }
 
+    def given(self) -> dict[str, Any]:
+        """Return those that were given a value, None included, by name."""
+        return {
+            key: value
+            for name in SECTIONS
+            for key, value in getattr(self, name).model_dump(exclude_unset=True).items()
+        }
+
     def sections(self) -> dict[str, dict[str, Any]]:
         """Return every setting by section and name, those that are not stored included."""
         return {name: getattr(self, name).model_dump() for name in SECTIONS}
@@ -564,7 +572,6 @@ SECTIONS: dict[str, type[Spec]] = {
     for name, field in Config.model_fields.items()
 }
 SECTION_OF = {key: name for name, spec in SECTIONS.items() for key in spec.model_fields}
-OPERATION = {"retrain", "gates"}  # sections that say how models are run, nothing of a model
 
 
 def validated(sections: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> Config:

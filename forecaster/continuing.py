@@ -7,7 +7,6 @@ weights and scalers too: the judged fit continues from these, the refit from the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,10 +100,10 @@ class Earlier:
             InvalidInputError: A setting that was asked for contradicts the version's.
         """
         own, flat = self.model.config.flat(), asked.flat()
-        for key in _asked(asked):
-            if _is_built_in(key) and flat[key] not in (own[key], OPEN.get(key)):
+        for key, value in asked.given().items():
+            if _is_built_in(key) and value not in (None, own[key], OPEN.get(key)):
                 raise InvalidInputError(
-                    f"--warm-start: {key} {_said(flat[key])} was asked for, but version "
+                    f"--warm-start: {key} {_said(value)} was asked for, but version "
                     f"{self.version!r} has {_said(own[key])}.",
                     HINT,
                 )
@@ -149,14 +148,6 @@ class Earlier:
             "fitted_until": _last(self.judged.fitted, known, panel),
             "seen_until": _last(self.judged.seen, known, panel),
         }
-
-
-def _asked(config: Config) -> Iterator[str]:
-    """Yield the settings that were given a value."""
-    for section in config.model_fields_set:
-        for key in getattr(config, section).model_fields_set:
-            if getattr(getattr(config, section), key) is not None:
-                yield key
 
 
 def _is_built_in(key: str) -> bool:

@@ -19,10 +19,11 @@ from series_made import frame_of
 from forecaster import api, challenging, comparing, fetching
 from forecaster.cli import app
 from forecaster.comparing import Comparison
+from forecaster.cycle import Retrained
 from forecaster.errors import ForecasterError, TemporaryError
 from forecaster.manifest import read_manifest
 from forecaster.registry import Registry
-from forecaster.retraining import Retrained, retrain
+from forecaster.retraining import retrain
 from forecaster.runs import Records, Step
 from forecaster.sources.layout import Columns
 from forecaster.store import Store
@@ -293,6 +294,24 @@ def test_a_warm_start_continues_the_champion(trained, monkeypatch):
     assert asked == [registry(trained).version_folder("air", champion), None]
 
 
+def test_a_challenger_is_built_for_what_the_champion_forecasts(trained, monkeypatch):
+    run(trained, horizon=8, season_length=6)
+    assert len(pd.read_csv(table(trained))) == 16
+    asked: list[tuple[Any, Any]] = []
+
+    def fit(forecaster: api.Forecaster, *_: Any, **__: Any) -> None:
+        asked.append((forecaster.config.network.horizon, forecaster.config.data.season_length))
+        raise ForecasterError("enough")
+
+    monkeypatch.setattr(api.Forecaster, "fit", fit)
+    run(trained, epochs=3)  # forecast.toml says otherwise
+    (trained / "forecast.toml").write_text("[training]\nepochs = 3\n")
+    run(trained)
+    run(trained, horizon=2)
+    run(trained, frequency="D")  # another time axis: all of it is asked anew
+    assert asked == [(4, 8), (8, 6), (2, 6), (8, None)]
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
@@ -363,22 +382,6 @@ def test_series_of_standard_input_are_kept(trained, no_training):
     result = run(trained)
     assert result.exit_code == 0
     assert any("standard input" in line for line in result.notices)
-
-
-def test_another_run_is_in_the_way(trained):
-    codes: list[int] = []
-
-    def other() -> None:
-        try:
-            run(trained)
-        except ForecasterError as error:
-            codes.append(error.exit_code)
-
-    with registry(trained).writing("air"):
-        thread = threading.Thread(target=other)
-        thread.start()
-        thread.join()
-    assert codes == [75]
 
 
 def test_what_is_old_goes(waiting, monkeypatch):
