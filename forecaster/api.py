@@ -303,8 +303,8 @@ def _earlier(warm_start: Forecaster | str | Path) -> Earlier:
     found = warm_start if isinstance(warm_start, Forecaster) else Forecaster.load(warm_start)
     if found.judged is None:
         raise InvalidInputError(
-            f"--warm-start needs the judged weights of version {found._version!r}, which an older "
-            "version of forecast did not store.",
+            f"--warm-start needs the judged weights of version {found._version!r}, which does not "
+            "hold them.",
             "Train it again once without --warm-start.",
         )
     return Earlier(found._version, found.model, found.judged)

@@ -6,8 +6,9 @@ network.weights.h5   weights only: the network is built again from config.toml
 network.onnx         for prediction
 scaling.json  intervals.json
 fallback.json        with --fallback baseline: what forecasts each series
-judged.weights.h5    for a warm start: the model that was judged, its scalers and what it has seen
+judged.weights.h5    the model that was judged, for a warm start; its scalers and what it has seen
 judged.json
+judged.onnx          the same model, to be compared with another version
 golden.npz           an input and its output, computed again on load
 """
 
@@ -40,7 +41,7 @@ from forecaster.statics import StaticScaling
 from forecaster.statistical import STATISTICAL
 
 FALLBACK = "fallback.json"  # only where the settings ask for one
-JUDGED, JUDGED_WEIGHTS = "judged.json", "judged.weights.h5"
+JUDGED, JUDGED_WEIGHTS, JUDGED_GRAPH = "judged.json", "judged.weights.h5", "judged.onnx"
 GOLDEN_WINDOWS = 2
 GOLDEN_TOLERANCE = 1e-4  # ONNX Runtime versions round differently; damage is far larger
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -53,7 +54,7 @@ def save(model: Model, folder: Path, about: dict[str, Any], judged: Judged | Non
         model: What is saved.
         folder: The version's folder, which must not exist.
         about: What the manifest says besides: origin, data, scores.
-        judged: What a warm start needs to know of the model that was judged.
+        judged: The model that was judged, for a warm start and for comparisons.
 
     Raises:
         InvalidInputError: The folder exists.
@@ -72,6 +73,7 @@ def save(model: Model, folder: Path, about: dict[str, Any], judged: Judged | Non
         contents[FALLBACK] = _json(_fallback_to_dict(model.fallback))
     if judged is not None:
         contents[JUDGED_WEIGHTS] = judged.start.weights
+        contents[JUDGED_GRAPH] = judged.graph
         contents[JUDGED] = _json(_judged_to_dict(judged))
     manifest = {
         "format": FORMAT,
@@ -127,25 +129,28 @@ def load(folder: Path) -> Model:
 
 
 def load_judged(folder: Path) -> Judged | None:
-    """Read what a warm start needs of a version; None when it holds nothing for one.
+    """Read what a version keeps of the model that was judged; None when it does not.
 
     Raises:
         DamagedError: A file is not what was written, or cannot be used.
     """
     digests = read_manifest(folder)["files"]
-    if JUDGED not in digests or JUDGED_WEIGHTS not in digests:
+    if not {JUDGED, JUDGED_WEIGHTS, JUDGED_GRAPH} <= digests.keys():
         return None
-    weights, content, settings = (
-        checked(folder / name, digests[name]) for name in (JUDGED_WEIGHTS, JUDGED, "config.toml")
+    weights, graph, content, settings = (
+        checked(folder / name, digests[name])
+        for name in (JUDGED_WEIGHTS, JUDGED_GRAPH, JUDGED, "config.toml")
     )
     with _reading(folder / JUDGED_WEIGHTS):
         _weights(weights)
+    with _reading(folder / JUDGED_GRAPH):
+        Network(graph)
     with _reading(folder / JUDGED):
         found = json.loads(content)
         _require_keys(found, {"scaling", "fitted", "seen"})
         scaling = _scaling(found["scaling"], _config(settings))
         times = {name: _integers(found[name]) for name in ("fitted", "seen")}
-        return Judged(Start(weights, scaling), **times)
+        return Judged(Start(weights, scaling), graph, **times)
 
 
 @contextmanager

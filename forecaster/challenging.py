@@ -6,16 +6,29 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from forecaster import artifacts, gates
+from forecaster import api, artifacts, gates
 from forecaster.comparing import Comparison
 from forecaster.config import Config, GatesSpec
 from forecaster.continuing import BUILT_FOR
-from forecaster.errors import DamagedError, ForecasterError, QualityGateError
+from forecaster.errors import (
+    DamagedError,
+    ForecasterError,
+    InvalidInputError,
+    QualityGateError,
+)
 from forecaster.index import Entry
 from forecaster.manifest import is_backfill, read_manifest, trained_on
 from forecaster.registry import Registry
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from forecaster.planning import OnEpoch
+    from forecaster.statistical import OnWindow
 
 RECIPE = "recipe"  # in manifests: digest of the rows and settings that a version was asked for with
 TIME_AXIS = {"frequency", "calendar", "season_length"}
@@ -74,6 +87,37 @@ def trained_already(
             return None, f"Nothing new: version {version}, of these rows, was taken out of service."
         return version, f"Version {version} was trained on these rows before."
     return None, ""
+
+
+def train(
+    config: Config,
+    frame: pd.DataFrame,
+    start: Path | None,
+    on_epoch: OnEpoch,
+    on_window: OnWindow,
+) -> tuple[api.Forecaster, list[str]]:
+    """Train a challenger and say what the reader should know of it.
+
+    One that cannot continue a version (other settings, a damaged file, rows that its judged weights
+    know) is trained from random weights instead: nobody is there to ask.
+
+    Args:
+        config: Settings.
+        frame: The rows.
+        start: Folder of the version to continue; None for random weights.
+        on_epoch: Called after each epoch.
+        on_window: Called after each window that Theta or ETS is fitted to.
+    """
+    forecaster, said = api.Forecaster.of(config), []
+    fit = partial(forecaster.fit, frame, on_epoch, on_window=on_window)
+    try:
+        fit(warm_start=start)
+    except InvalidInputError as error:
+        if start is None:
+            raise
+        fit()
+        said = [f"Trained from random weights, not from version {start.name}: {error.message}"]
+    return forecaster, [*forecaster.evaluated.panel.notices, *said]
 
 
 def require_gates(

@@ -87,17 +87,14 @@ def judged_model(folder: Path) -> tuple[Model, Judged]:
 
     Raises:
         DamagedError: The version is not what was written.
-        ForecasterError: It holds no judged weights.
+        ForecasterError: It does not hold that model.
     """
     judged = artifacts.load_judged(folder)
     if judged is None:
-        raise ForecasterError(f"'{folder}' holds no judged weights.")
-    from forecaster.networks.onnx_graph import to_onnx
-    from forecaster.weights import networks_of  # Keras loads slowly
-
-    published = artifacts.load(folder)
-    model = replace(published, weights=judged.start.weights, scaling=judged.start.scaling)
-    return replace(model, graph=to_onnx(networks_of(model))), judged
+        raise ForecasterError(f"'{folder}' does not hold the model that was judged.")
+    published, start = artifacts.load(folder), judged.start
+    model = replace(published, weights=start.weights, scaling=start.scaling, graph=judged.graph)
+    return model, judged
 
 
 def _differ(champion: Config, challenger: Config) -> str:

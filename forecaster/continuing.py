@@ -52,12 +52,14 @@ class Judged:
 
     Attributes:
         start: Its weights and scalers.
+        graph: Its networks and their median as ONNX, by which a version is compared with another.
         fitted: Time of the last row that anything was fitted on, by series: microseconds UTC, or the
             integer that the series counts in.
         seen: Likewise, of the last row that trained or validated.
     """
 
     start: Start
+    graph: bytes
     fitted: dict[str, int]
     seen: dict[str, int]
 
@@ -71,7 +73,7 @@ class Judged:
         )
         if earlier is not None:
             fitted, seen = _latest(earlier.fitted, fitted), _latest(earlier.seen, seen)
-        return cls(Start(model.weights, model.scaling), fitted, seen)
+        return cls(Start(model.weights, model.scaling), model.graph, fitted, seen)
 
 
 @dataclass(frozen=True)

@@ -256,14 +256,12 @@ class Cycle:
         on_epoch: OnEpoch,
         on_window: OnWindow,
     ) -> str:
-        forecaster = api.Forecaster.of(self.config)
         start = None
         if self.config.retrain.start == "warm" and champion is not None:
             start = self.registry.version_folder(self.name, champion)
-        forecaster.fit(frame, on_epoch, on_window=on_window, warm_start=start)
-        skipped = forecaster.evaluated.panel.skipped
-        self.result.failed |= skipped
-        self.result.notices += forecaster.evaluated.panel.notices
+        forecaster, notices = challenging.train(self.config, frame, start, on_epoch, on_window)
+        self.result.failed |= forecaster.evaluated.panel.skipped
+        self.result.notices += notices
         about = {**forecaster.about, challenging.RECIPE: recipe}
         return self.registry.save(
             self.name, forecaster.model, about, forecaster.judged, promote=False

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from forecaster.errors import ForecasterError, NotFoundError, PartialError
+from forecaster.errors import ForecasterError, InvalidInputError, NotFoundError, PartialError
 from forecaster.words import counted
 
 if TYPE_CHECKING:
@@ -95,8 +95,17 @@ class FetchReport:
         return document
 
 
-def fetch_file(store: Store, source: str | Path, columns: Columns) -> FetchReport:
+def fetch_file(
+    store: Store, source: str | Path, columns: Columns, *, onward: bool = False
+) -> FetchReport:
     """Read a file, an address or standard input (`-`) and store every series of it.
+
+    Args:
+        store: Where the series go.
+        source: The file.
+        columns: How it is read.
+        onward: A series that would end earlier than it does in the store fails and stays as it is,
+            as when the file is being written.
 
     Raises:
         ForecasterError: As `sources.files.read_file` and `Store.put`; nothing is stored then.
@@ -104,9 +113,35 @@ def fetch_file(store: Store, source: str | Path, columns: Columns) -> FetchRepor
     from forecaster.sources.files import read_coded
 
     frame, notices = read_coded(source, columns)
-    report = _put(store, frame, _described(str(source), columns))
+    failed = _behind(frame, store.entries(), str(source)) if onward else []
+    whole = frame[~frame["unique_id"].isin([each.unique_id for each in failed])]
+    report = FetchReport()
+    if len(whole) or not failed:
+        report = _put(store, whole, _described(str(source), columns))
+    report.outcomes += failed
     report.notices[:0] = notices
     return report
+
+
+def _behind(frame: pd.DataFrame, stored: Mapping[str, Entry], source: str) -> list[Outcome]:
+    """Return the failures of the series that end earlier than they do in the store."""
+    import pandas as pd
+
+    failed = []
+    for uid, last in frame.groupby("unique_id", observed=True)["ds"].max().items():
+        entry = stored.get(str(uid))
+        if entry is None:
+            continue
+        known = entry.last if isinstance(entry.last, int) else pd.Timestamp(entry.last)
+        with suppress(TypeError):  # another kind of time is a new beginning
+            if last < known:
+                error = InvalidInputError(
+                    f"{source} ends at {last} for series {uid!r}, but rows up to {entry.last} are "
+                    "stored.",
+                    "Mend the source, or run 'forecast fetch' on it to take it as it is.",
+                )
+                failed.append(Outcome(str(uid), "failed", entry, error=error))
+    return failed
 
 
 def fetch_sample(store: Store, name: str) -> FetchReport:

@@ -40,7 +40,7 @@ class Refreshed(FetchReport):
 
 
 def refresh(store: Store, ids: Sequence[str]) -> Refreshed:
-    """Fetch stored series again; one that fails, or cannot be asked for, stays as it is.
+    """Fetch stored series again; one that fails, cannot be asked for, or lost rows stays as it is.
 
     Raises:
         DamagedError: The index of the store cannot be read.
@@ -86,7 +86,7 @@ def _again(store: Store, source: dict[str, Any], ids: Sequence[str]) -> FetchRep
     from forecaster.sources.layout import Columns
 
     place = source["path"] if source["kind"] == "file" else source["url"]
-    return fetching.fetch_file(store, place, Columns(**source.get("columns", {})))
+    return fetching.fetch_file(store, place, Columns(**source.get("columns", {})), onward=True)
 
 
 def _failed(uid: str, entry: Entry, error: ForecasterError) -> Outcome:

@@ -25,6 +25,7 @@ FILES = [
     "golden.npz",
     "judged.weights.h5",
     "judged.json",
+    "judged.onnx",
 ]
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from series_made import frame_of
 
 from forecaster import api, challenging, comparing, fetching
+from forecaster.archive import STORE, Archive
 from forecaster.cli import app
 from forecaster.comparing import Comparison
 from forecaster.cycle import Retrained
@@ -24,7 +26,7 @@ from forecaster.errors import ForecasterError, TemporaryError
 from forecaster.manifest import read_manifest
 from forecaster.registry import Registry
 from forecaster.retraining import retrain
-from forecaster.runs import Records, Step
+from forecaster.runs import Records, Run, Step
 from forecaster.sources.layout import Columns
 from forecaster.store import Store
 from forecaster.workspace import Workspace
@@ -183,6 +185,20 @@ def test_a_challenger_that_is_waiting_is_compared_and_not_trained_again(waiting,
     assert registry(waiting).champion("air") == (new if better else old)
 
 
+def test_comparing_does_not_start_keras(waiting):
+    code = (
+        "import sys\nfrom forecaster.cli.app import run\n"
+        "run(['retrain', '--name', 'air', '--workspace', sys.argv[1]])\n"
+        "print(sorted({'keras', 'tensorflow'} & set(sys.modules)))"
+    )
+    words = [sys.executable, "-c", code, str(waiting)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    last = Records(waiting / "models" / "air").last()
+    assert last is not None
+    assert last.scores["windows"] == 4
+
+
 def test_a_better_challenger_is_promoted(waiting, monkeypatch):
     compared(monkeypatch, 1.0, 0.9)
     result = run(waiting)
@@ -312,6 +328,32 @@ def test_a_challenger_is_built_for_what_the_champion_forecasts(trained, monkeypa
     assert asked == [(4, 8), (8, 6), (2, 6), (8, None)]
 
 
+def test_warm_starts_follow_one_another_night_after_night(trained):
+    for more in (1, 2):
+        champion = registry(trained).champion("air")
+        feed(trained, ROWS + more)
+        result = run(trained, start="warm")
+        assert result.exit_code in {0, 6}
+        assert result.run.scores["windows"] == 4  # though the champion has learnt from most rows
+        challenger = registry(trained).version_folder("air", str(result.run.challenger))
+        assert read_manifest(challenger)["warm_start"]["version"] == champion
+        assert not [line for line in result.notices if "random weights" in line]
+
+
+def test_what_cannot_be_continued_is_trained_afresh(trained):
+    champion = registry(trained).champion("air")
+    for number, reason in enumerate(("horizon 8 was asked for", "network.onnx"), 1):
+        feed(trained, ROWS + number)
+        result = run(trained, start="warm", horizon=8)
+        (said,) = [line for line in result.notices if "random weights" in line]
+        assert f"not from version {champion}" in said
+        assert reason in said
+        assert result.exit_code == 0
+        champion = registry(trained).champion("air")
+        assert champion == result.run.challenger
+        (registry(trained).version_folder("air", champion) / "network.onnx").write_bytes(b"")
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
@@ -376,6 +418,20 @@ def test_what_can_be_fetched_is_enough_for_a_forecast(trained, no_training):
     assert "50% of 2 series could be fetched; --min-fetched needs 60%" in refused.error.message
 
 
+def test_a_source_that_lost_its_latest_rows_takes_no_forecast_back(trained, no_training):
+    before = table(trained).read_bytes()
+    feed(trained, ROWS - 3)
+    result = run(trained)
+    assert result.exit_code == 5
+    assert "but rows up to 2024-04-29 are stored" in result.error.message
+    assert table(trained).read_bytes() == before
+    whole = frame_of("a", "b", rows=ROWS).rename(columns={"y": "units"})
+    whole[:-3].to_csv(trained / "feed.csv", index=False)
+    result = run(trained)
+    assert (result.exit_code, list(result.failed)) == (7, ["b"])
+    assert table(trained).read_bytes() == before  # of the same rows, by the same version
+
+
 def test_series_of_standard_input_are_kept(trained, no_training):
     entries = trained / "data" / "index.json"
     entries.write_text(entries.read_text().replace('"kind":"file"', '"kind":"stdin"'))
@@ -394,6 +450,29 @@ def test_what_is_old_goes(waiting, monkeypatch):
     assert len(registry(waiting).versions("air")) == 1
     assert len(list((waiting / "models" / "air" / "runs").iterdir())) == 1
     assert not list((waiting / "data" / "forecasts" / "air").glob("*.parquet"))
+
+
+def test_only_so_many_records_are_kept(trained):
+    records = Records(trained / "models" / "air")
+    for day in (1, 2, 3):
+        records.write(Run("retrain", f"2020-01-0{day}T00:00:00+00:00", 1, exit_code=0))
+    run(trained, fetch=False, keep_runs=3)
+    names = sorted(path.name for path in records.folder.iterdir())
+    assert [name[:8] == "20200103" for name in names] == [True, False, False]
+    assert len(Archive(trained / "data" / "forecasts").published("air")) == 2
+
+
+def test_forecasts_are_kept_for_so_long(trained):
+    archived = Archive(trained / "data" / "forecasts")
+    for days in (20, 40):
+        archived.publish(
+            pd.read_csv(table(trained)), name="air", version="v", data_hash="", source=STORE,
+            now=datetime.now(UTC) - timedelta(days=days),
+        )  # fmt: skip
+    run(trained, fetch=False, keep_forecasts="30d")
+    ages = [(datetime.now(UTC) - each.created).days for each in archived.published("air")]
+    assert ages == [20, 0, 0]
+    assert len(list((trained / "models" / "air" / "runs").iterdir())) == 2
 
 
 def test_where_the_table_goes(trained, tmp_path, monkeypatch, capsys):
@@ -514,8 +593,7 @@ def test_a_killed_cycle_is_made_good_by_the_next(waiting, monkeypatch, moment):
     old, new = registry(waiting).versions("air")
     version = registry(waiting).version_folder("air", old)
     manifest = json.loads((version / "manifest.json").read_bytes())
-    for name in ("judged.json", "judged.weights.h5"):  # the gates alone decide: no Keras, faster
-        del manifest["files"][name]
+    del manifest["files"]["judged.onnx"]  # so that the gates alone decide
     (version / "manifest.json").write_text(json.dumps(manifest))
     killed(waiting, moment)
     whole(waiting)
