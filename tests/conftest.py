@@ -16,14 +16,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--slow",
         choices=("some", "all", "none"),
         default="some",
-        help=f"tests marked slow: a fixed one in {SHARE} (the default), all, or none",
+        help=f"tests marked slow: a fixed one in {SHARE} (the default; none of those marked alone, "
+        "which take minutes), all, or none",
     )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out slow tests, always the same ones, and count them as deselected."""
     slow = [item for item in items if item.get_closest_marker("slow")]
-    kept = {"all": slow, "some": slow[::SHARE], "none": []}[config.getoption("--slow")]
+    shared = [item for item in slow if not item.get_closest_marker("slow").kwargs.get("alone")]
+    kept = {"all": slow, "some": shared[::SHARE], "none": []}[config.getoption("--slow")]
     left_out = [item for item in slow if item not in kept]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
