@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 from forecaster.config import Config
 from forecaster.errors import ForecasterError
 from forecaster.registry import Registry
+from forecaster.runtime import import_onnxruntime
 from forecaster.store import Store
 from forecaster.workspace import Workspace, load_config
 
@@ -207,7 +208,7 @@ def _filled(config: Config) -> Config:
 
 def _onnxruntime() -> Iterator[Check]:
     try:
-        import onnxruntime
+        onnxruntime = import_onnxruntime()
     except ImportError as error:
         yield Check("onnxruntime", "fail", str(error), "Install it: pip install onnxruntime")
         return

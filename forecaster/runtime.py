@@ -10,7 +10,16 @@ import numpy as np
 from forecaster.arrays import Floats, Ints
 from forecaster.errors import DamagedError
 
+SILENCE = "ORT_DISABLE_TELEMETRY"  # read when ONNX Runtime is imported
 BATCH = 256  # windows that stay in cache; 16,384 at once were three times slower
+
+
+def import_onnxruntime() -> Any:
+    """Import ONNX Runtime without its reports to its maker, unless the environment says otherwise."""
+    os.environ.setdefault(SILENCE, "1")
+    import onnxruntime
+
+    return onnxruntime
 
 
 class Network:
@@ -24,8 +33,7 @@ class Network:
     """
 
     def __init__(self, graph: bytes) -> None:
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # fatal only: every failure is raised as well
         options.intra_op_num_threads = _cores()

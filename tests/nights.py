@@ -27,6 +27,7 @@ import forecaster.training  # noqa: F401
 from forecaster.errors import ForecasterError
 from forecaster.retraining import retrain
 from forecaster.runs import Step
+from forecaster.runtime import import_onnxruntime
 from forecaster.workspace import Workspace
 
 FORKS_WELL = "jemalloc_bg_thd"  # Arrow's allocator: it starts its thread anew in a forked process
@@ -72,6 +73,7 @@ def forked(folder: Path, name: str, asked: dict[str, Any]) -> int:
 
 def main(folder: str, name: str) -> None:
     """Run what is asked for, all nights of a line at once, and answer with their exit codes."""
+    import_onnxruntime()
     tf.config.run_functions_eagerly(True)
     warnings.filterwarnings(
         "ignore", "Even though the `tf.config.experimental_run_functions_eagerly`"
