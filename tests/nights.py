@@ -19,10 +19,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import statsmodels.tsa.api  # noqa: F401 - imported once, for all nights
+import sklearn.preprocessing  # noqa: F401 - imported once, for all nights
+import statsmodels.tsa.api  # noqa: F401
 import tensorflow as tf
 import time_machine
 
+import forecaster.backtesting
+import forecaster.selecting
 import forecaster.training  # noqa: F401
 from forecaster.errors import ForecasterError
 from forecaster.retraining import retrain

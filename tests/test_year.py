@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import time_machine
 from test_retraining import MOMENTS
 
 from forecaster import fetching
@@ -82,8 +83,7 @@ class Year:
     worker: subprocess.Popen[str]
     chance: random.Random
     rows: pd.DataFrame
-    faults: Counter[str] = field(default_factory=Counter)
-    codes: Counter[int] = field(default_factory=Counter)
+    nights: Counter[str] = field(default_factory=Counter)
     shown: set[tuple[str, str]] = field(default_factory=set)
     cutoffs: dict[str, str] = field(default_factory=dict)
     sizes: list[int] = field(default_factory=list)
@@ -128,11 +128,10 @@ class Year:
         codes = self.run([asked] * times)
         assert set(codes) <= CODES.get(fault, WELL), (today, fault, codes)
         assert fault != "twice" or WELL & set(codes)
-        self.codes.update(codes)
-        self.faults[fault] += 1
+        self.nights[f"{fault or 'well'}: {', '.join(map(str, sorted(codes)))}"] += 1
         for left in self.folder.rglob(".*.tmp"):  # it was left that night
             os.utime(left, (when.timestamp(), when.timestamp()))
-        self.look(today, fault)
+        self.look(today, fault, when)
 
     def run(self, nights: list[dict[str, Any]]) -> list[int]:
         assert self.worker.stdin and self.worker.stdout
@@ -140,7 +139,7 @@ class Year:
         self.worker.stdin.flush()
         return list(json.loads(self.worker.stdout.readline()))
 
-    def look(self, today: pd.Timestamp, fault: str) -> None:
+    def look(self, today: pd.Timestamp, fault: str, when: datetime) -> None:
         """Whatever the night was like: a whole model in service, a whole table, nothing lost."""
         champion = self.registry.load(NAME)[1]
         table = pd.read_csv(self.folder / "forecasts" / f"{NAME}.csv")
@@ -158,6 +157,9 @@ class Year:
         assert version == champion
         if not fault:
             assert not list(self.folder.rglob(".*.tmp"))
+            with time_machine.travel(when + timedelta(hours=1)):
+                words = ["status", "--max-age", "2h", "--workspace", str(self.folder)]
+                assert app.run(words) == 0
             assert len(self.registry.versions(NAME)) <= KEEP + 2  # the champion, the one before
             assert len(list(Records(self.folder / "models" / NAME).folder.iterdir())) <= KEEP_RUNS
 
@@ -190,6 +192,7 @@ def archived(folder: Path) -> pd.DataFrame:
     return forecasts.drop_duplicates(["version", "unique_id", "cutoff", "ds"])
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="it forks, and looks at /proc")
 @pytest.mark.parametrize(
     ("nights", "faulty"), [(12, 0.6), pytest.param(250, 0.3, marks=pytest.mark.slow(alone=True))]
 )
@@ -217,6 +220,7 @@ def test_a_year_of_nights(year: Year, nights: int, faulty: float, capsys):
     known = set(zip(kept["version"], kept["cutoff"].astype(str).str[:10], strict=True))
     recent = {each for each in year.shown if each[1] > str(oldest.date())}
     assert recent <= known
+    capsys.readouterr()
     assert app.run(["--json", "score", "--workspace", str(year.folder)]) == 0
     scored = json.loads(capsys.readouterr().out)
     (live,) = scored["models"]
@@ -226,4 +230,6 @@ def test_a_year_of_nights(year: Year, nights: int, faulty: float, capsys):
     assert live["score"]["mae"] == pytest.approx((truth["y"] - truth["point"]).abs().mean())
     assert len(live["versions"]) == truth["version"].nunique()
     assert app.run(["score", "--workspace", str(year.folder)]) == 0
-    sys.stdout.write(f"{dict(year.faults)}\n{dict(year.codes)}\n{year.sizes[::25]}\n")
+    ended = [f"{count:3} {how}" for how, count in sorted(year.nights.items())]
+    sys.stdout.write("\n".join(["Nights and their exit codes:", *ended]))
+    sys.stdout.write(f"\nBytes after every 25th night: {year.sizes[::25]}\n")
