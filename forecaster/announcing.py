@@ -29,7 +29,7 @@ class Announcer:
 
     def __init__(self, folder: Path, config: Config, name: str, on_step: OnStep) -> None:
         self.log = Log.of(folder, config.log, name, pid=os.getpid())
-        self.hooks = config.notify
+        self.hooks, self.folder = config.notify, folder
         self.name = name
         self.on_step = on_step
 
@@ -57,8 +57,14 @@ class Announcer:
             "challenger": run.challenger,
             "started": run.started,
         }
-        events = ["promotion"] if run.promoted else []
+        events = {}
+        if run.promoted:
+            why = (step.message for step in run.steps if step.name in {"compare", "promote"})
+            events["promotion"] = document | {"message": " ".join(why)}
         if code:
-            events.append("refusal" if refused else "failure")
-        notices = [notify(self.hooks, event, document) for event in events]
-        return [line for line in (*notices, self.log.problem) if line]
+            events["refusal" if refused else "failure"] = document
+        notices = [notify(self.hooks, event, told, self.folder) for event, told in events.items()]
+        failed = [line for line in notices if line]
+        for line in failed:
+            self.log.write(line, level="warning", step="notify")
+        return [*failed, self.log.problem] if self.log.problem else failed

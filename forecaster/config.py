@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, get_args
@@ -64,6 +65,12 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Quantiles = Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(listed)]
 Names = Annotated[tuple[str, ...], BeforeValidator(listed)]
+
+
+SHELL = {">", ">>", "<", "|", "||", "&", "&&", ";"}  # words that only a shell understands
+
+
+SECRET = {"on_failure", "on_promote"}  # settings whose values are never shown
 
 
 class Spec(BaseModel):
@@ -470,6 +477,22 @@ class NotifySpec(Spec):
     )
     notify_timeout: Duration = Field(30.0, description="Until a hook counts as failed.")
 
+    @field_validator("on_failure", "on_promote")
+    @classmethod
+    def _can_be_told(cls, hook: str | None) -> str | None:
+        if hook is None or hook.lower().startswith(("http://", "https://")):
+            return hook
+        words = shlex.split(hook)  # raises ValueError: "No closing quotation"
+        if not words or "://" in words[0]:
+            raise ValueError(
+                "a command, or an address that begins with http:// or https:// is needed"
+            )
+        if shell := [word for word in words if word in SHELL]:
+            raise ValueError(
+                f"it runs without a shell, which {shell[0]!r} needs: write sh -c '...'"
+            )
+        return hook
+
 
 class LogSpec(Spec):
     """Where unattended runs write what happens, a JSON line an event."""
@@ -602,7 +625,8 @@ def _problem(item: Any, origins: Mapping[str, str]) -> str:
         return f"{key}: unknown key{where}; {_known(path)}"
     reason = str(item["msg"]).removeprefix("Value error, ")
     key = ".".join(part for part in item["loc"] if isinstance(part, str))
-    return f"{key}: {reason}, found {item['input']!r}{where}"
+    found = "" if path[-1] in SECRET else f", found {item['input']!r}"
+    return f"{key}: {reason}{found}{where}"
 
 
 def _known(path: list[str]) -> str:

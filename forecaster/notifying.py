@@ -18,8 +18,11 @@ import urllib.request
 from base64 import b64encode
 from collections.abc import Mapping
 from http.client import HTTPException
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
+
+from forecaster.config import SECRET
 
 if TYPE_CHECKING:
     from email.message import Message
@@ -31,7 +34,9 @@ VARIABLES = ("event", "name", "exit_code", "message")  # of the document, told t
 LONGEST = 1000  # letters of a variable: the system limits them
 
 
-def notify(spec: NotifySpec, event: str, document: Mapping[str, Any]) -> str | None:
+def notify(
+    spec: NotifySpec, event: str, document: Mapping[str, Any], folder: Path | None = None
+) -> str | None:
     """Tell the hook of an event what happened, if there is one.
 
     Args:
@@ -39,6 +44,7 @@ def notify(spec: NotifySpec, event: str, document: Mapping[str, Any]) -> str | N
         event: `failure`, `refusal` or `promotion`.
         document: What happened: name, exit_code, message, champion, challenger, started ... The
             event and the host are added.
+        folder: Where commands run; the current one when None.
 
     Returns:
         A notice when the hook failed; None when all is well.
@@ -47,13 +53,13 @@ def notify(spec: NotifySpec, event: str, document: Mapping[str, Any]) -> str | N
     if hook is None:
         return None
     told = {"event": event, "host": socket.gethostname(), **document}
-    deliver = _post if _is_address(hook) else _run
     try:
-        problem = deliver(hook, told, spec.notify_timeout)
+        if _is_address(hook):
+            problem = _post(hook, told, spec.notify_timeout)
+        else:
+            problem = _run(hook, told, spec.notify_timeout, folder)
     except OSError as error:
         problem = error.strerror or str(error)
-    except ValueError as error:  # quotes that do not close
-        problem = str(error)
     return problem and f"The hook {HOOKS[event]} ({shown(hook)}) failed: {problem}."
 
 
@@ -75,10 +81,9 @@ def shown(hook: str) -> str:
 
 def without_secrets(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return settings by section with of every hook only what may be shown."""
-    secret = set(HOOKS.values())
     return {
         section: {
-            key: shown(value) if key in secret and value else value
+            key: shown(value) if key in SECRET and value else value
             for key, value in settings.items()
         }
         for section, settings in sections.items()
@@ -133,15 +138,13 @@ def _answer(url: str, told: Mapping[str, Any], timeout: float) -> str | None:
         return f"the address or the answer is not valid ({type(error).__name__})"
 
 
-def _run(command: str, told: Mapping[str, Any], timeout: float) -> str | None:
+def _run(command: str, told: Mapping[str, Any], timeout: float, folder: Path | None) -> str | None:
     """Run a command, without a shell, in a group of processes that ends with it at the latest."""
-    words = shlex.split(command)
-    if not words:
-        return "it names no program"
     variables = {f"FORECAST_{key.upper()}": str(told.get(key, ""))[:LONGEST] for key in VARIABLES}
     clean = {key: value.replace("\0", "") for key, value in variables.items()}
     with subprocess.Popen(
-        words,
+        shlex.split(command),
+        cwd=folder,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,  # stdout is for the result of the run
         env=os.environ | clean,

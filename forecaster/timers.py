@@ -46,13 +46,14 @@ def remove(workspace: Path, name: str, folder: Path) -> list[Entry]:
 
 
 def entries(workspace: Path, folder: Path) -> list[Entry]:
-    """Return the timers of a workspace; whether systemd was told of them is its own business."""
+    """Return the timers of a workspace; they are enabled where systemd has a link to them."""
     found = []
     for path in sorted(folder.glob(f"forecast-*-{digest(workspace)}.timer")):
         mark, _, cron = path.read_text(encoding="utf-8").partition("\n")[0].partition(" ")[2].partition(" ")  # fmt: skip
         if mark.count(":") == 3:
             _, command, name, _ = mark.split(":")
-            found.append(Entry("systemd", name, command, cron, True, str(path)))
+            enabled = (folder / "timers.target.wants" / path.name).is_symlink()
+            found.append(Entry("systemd", name, command, cron, enabled, str(path)))
     return found
 
 

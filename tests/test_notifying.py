@@ -154,8 +154,6 @@ with open(sys.argv[1], "w") as file:
     [
         ("/no/such/program s3cret", "(/no/such/program ...) failed: No such file"),
         ("false s3cret", "(false ...) failed: it ended with the exit code 1"),
-        ("mail 's3cret", "(mail ...) failed: No closing quotation"),
-        ("   ", "it names no program"),
         ("true; touch x", "No such file"),  # there is no shell
     ],
 )
@@ -164,6 +162,30 @@ def test_a_command_that_fails_is_a_notice_without_secrets(command: str, said: st
     assert notice is not None
     assert said in notice
     assert "s3cret" not in notice
+
+
+@pytest.mark.parametrize(
+    ("hook", "said"),
+    [
+        ("mail 's3cret", "No closing quotation"),
+        ("   ", "a command, or an address that begins with http:// or https:// is needed"),
+        ("ftp://me:s3cret@host/", "an address that begins with http"),
+        ("echo s3cret > file", "it runs without a shell, which '>' needs"),
+    ],
+)
+def test_a_hook_that_cannot_work_is_refused_at_once(tmp_path: Path, capsys, hook: str, said: str):
+    assert app.run(["--workspace", str(tmp_path), "retrain", "--on-failure", hook]) == 5
+    error = capsys.readouterr().err
+    assert said in error
+    assert "s3cret" not in error
+
+
+def test_a_command_runs_in_the_folder(tmp_path: Path):
+    hook = tmp_path / "hook.sh"
+    hook.write_text("#!/bin/sh\ntouch done\n")
+    hook.chmod(0o755)
+    assert notify(spec("./hook.sh"), "failure", TOLD, tmp_path) is None
+    assert (tmp_path / "done").exists()
 
 
 def test_a_command_that_hangs_ends_with_its_children(tmp_path: Path):

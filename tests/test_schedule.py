@@ -80,7 +80,7 @@ def test_lines_of_others_stay_byte_for_byte(table: Path, workspace: Path, capsys
     for name in ("air", "water"):
         schedule(capsys, workspace, "remove", "--name", name)
     assert table.read_bytes() == OTHERS
-    assert "there are none" in refused(capsys, workspace, "remove", "--name", "air", code=4)
+    assert "Nothing is scheduled" in refused(capsys, workspace, "remove", "--name", "air", code=4)
 
 
 def test_the_entry_runs_with_nothing_but_what_cron_gives(
@@ -126,6 +126,30 @@ def test_variables_left_out_are_said(table: Path, workspace: Path, capsys, monke
     assert "is not set" in refused(
         capsys, workspace, "install", "--cron", NIGHTLY, "--env", "NO_SUCH_VARIABLE", code=4
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("--name", "other"), 5, "`schedule install --name` says which model it is"),
+        (("--on-failure", "http://me:s3cret@host/"), 5, "it may be secret"),
+        (("no-such",), 4, "'no-such'"),
+    ],
+)
+def test_what_does_not_belong_behind_the_dashes(
+    table: Path, workspace: Path, capsys, options: tuple[str, ...], code: int, said: str
+):
+    serve(workspace)
+    words = ("install", "--name", "air", "--cron", NIGHTLY, "--", *options)
+    assert said in refused(capsys, workspace, *words, code=code)
+    assert not table.exists()
+
+
+def test_a_forecast_without_a_table_is_noticed(table: Path, workspace: Path, capsys):
+    words = ["schedule", "install", "--cron", NIGHTLY, "--workspace", str(workspace)]
+    for options, said in (([], True), (["--", "--output", "a.csv"], False)):
+        assert app.run([*words, "--command", "predict", *options]) == 0
+        assert ("no table is written" in capsys.readouterr().err) == said
 
 
 def test_show_lists_this_workspace_with_the_next_run(table: Path, workspace: Path, capsys):
@@ -199,14 +223,14 @@ def test_a_crontab_that_cannot_be_used(table: Path, workspace: Path, capsys, mon
     for args in (words, ("show",), ("remove", "--name", "air")):
         assert "cannot be read: you are not allowed" in refused(capsys, workspace, *args, code=1)
     monkeypatch.setenv("PATH", str(workspace))
-    for args in (words, ("remove", "--name", "air")):
-        assert "no program 'crontab'" in refused(capsys, workspace, *args, code=3)
+    assert "no program 'crontab'" in refused(capsys, workspace, *words, code=3)
     assert schedule(capsys, workspace, "show") == []
 
 
 def test_units_are_what_systemd_reads(table: Path, workspace: Path, capsys, tmp_path: Path):
     units = tmp_path / "units"
-    words = ["--name", "air", "--systemd", "--folder", units]
+    where = ["--name", "air", "--folder", units]
+    words = [*where, "--systemd"]
     found = schedule(
         capsys,
         workspace,
@@ -232,14 +256,20 @@ def test_units_are_what_systemd_reads(table: Path, workspace: Path, capsys, tmp_
     assert not table.exists()
     schedule(capsys, workspace, "install", "--cron", "@daily", *words, "--command", "predict")
     (entry,) = schedule(capsys, workspace, "show", "--folder", units)
-    assert entry["cron"] == "0 0 * * *"
+    assert (entry["cron"], entry["enabled"], entry["next"]) == ("0 0 * * *", False, None)
+    wanted = units / "timers.target.wants"
+    wanted.mkdir()
+    (wanted / timer.name).symlink_to(timer)  # what `systemctl enable` does
+    (entry,) = schedule(capsys, workspace, "show", "--folder", units)
+    assert entry["enabled"] and entry["next"]
     if shutil.which("systemd-analyze"):
         run = subprocess.run(["systemd-analyze", "verify", "--man=no", str(service), str(timer)],
                              capture_output=True, text=True, check=False)  # fmt: skip
         assert "air" not in run.stderr, run.stderr
-    schedule(capsys, workspace, "remove", *words)
-    assert list(units.iterdir()) == []
-    refused(capsys, workspace, "remove", *words, code=4)
+    assert app.run(["--workspace", str(workspace), "schedule", "remove", *map(str, where)]) == 0
+    assert f"Now: systemctl --user disable --now {timer.name}" in capsys.readouterr().out
+    assert list(units.iterdir()) == [wanted]
+    assert "neither by cron nor by units" in refused(capsys, workspace, "remove", *where, code=4)
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="there is no systemd here")

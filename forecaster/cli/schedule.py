@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from forecaster.scheduling import Entry
 
 SYSTEMD = click.option("--systemd", is_flag=True, help="Units of systemd instead of cron.")
+UNWANTED = {  # options of a job, and why they are refused
+    "name": "`schedule install --name` says which model it is",
+    "on_failure": "it may be secret, and `ps` shows command lines; forecast.toml has a place for it",
+    "on_promote": "it may be secret, and `ps` shows command lines; forecast.toml has a place for it",
+}
 FOLDER = click.option(
     "--folder",
     metavar="DIR",
@@ -101,7 +106,7 @@ def install(
     from forecaster.cli.output import emit, notice
     from forecaster.scheduling import Job, for_jobs, next_run, require_cron
 
-    _require_options(command, ["--name", name, *options])
+    asked = _options(command, options)
     environment, left_out = for_jobs(os.environ, env)
     job = Job(_workspace(), name, require_cron(cron), command, options, environment)
     if systemd:
@@ -111,6 +116,10 @@ def install(
         paths, said = [], crontab.install(job)
     for variable in left_out:
         notice(f"{variable} may be secret and is not given to the job: set it in forecast.toml.")
+    if command == "predict" and not asked["output"]:
+        notice(
+            "Without `-- --output FILE` no table is written: the forecast is only kept and printed."
+        )
     if environment:
         notice(f"Variables given to the job: {', '.join(environment)}.")
     when = next_run(job.cron)
@@ -122,44 +131,60 @@ def install(
 
 @schedule.command()
 @click.option("--name", required=True, help="Name of the model.")
-@SYSTEMD
 @FOLDER
-def remove(name: str, systemd: bool, folder: str | None) -> None:
-    """Remove what was installed for a model; nothing else is touched.
+def remove(name: str, folder: str | None) -> None:
+    """Remove what was installed for a model, from cron and systemd; nothing else is touched.
 
     \b
     Example:
       forecast schedule remove --name air
     """
+    from pathlib import Path
+
     from forecaster import crontab, timers
     from forecaster.cli.output import emit
     from forecaster.errors import NotFoundError
 
-    workspace = _workspace()
-    if systemd:
-        gone: Sequence[Entry] = timers.remove(workspace, name, _folder(folder))
-    else:
-        gone = crontab.remove(workspace, name)
-    if not gone:
-        where = f"Units in '{_folder(folder)}'" if systemd else "Entries of the crontab"
+    workspace, units = _workspace(), _folder(folder)
+    ours = crontab.remove(workspace, name) if crontab.is_there() else []
+    timed = timers.remove(workspace, name, units)
+    if not ours + timed:
         raise NotFoundError(
-            f"{where} for the model {name!r} of this workspace were needed; there are none.",
+            f"Nothing is scheduled for the model {name!r} of this workspace, neither by cron nor by "
+            f"units in '{units}'.",
             "See `forecast schedule show`.",
         )
-    text = "\n".join(f"Removed: {entry.line}" for entry in gone)
-    told = "\nNow: systemctl --user daemon-reload" if systemd else ""
-    emit([entry.to_dict() for entry in gone], text + told)
+    lines = [f"Removed: {entry.line}" for entry in ours]
+    for entry in timed:
+        timer = Path(entry.line)
+        lines.append(f"Removed: {timer} and {timer.with_suffix('.service').name}")
+        lines.append(f"Now: systemctl --user disable --now {timer.name}")
+    emit([entry.to_dict() for entry in ours + timed], "\n".join(lines))
 
 
-def _require_options(command: str, words: list[str]) -> None:
-    """Refuse now what the command would refuse every night."""
+def _options(command: str, words: Sequence[str]) -> dict[str, Any]:
+    """Return what options say to a command; refuse now what it would refuse every night."""
     from forecaster.cli.session import Session
+    from forecaster.errors import InvalidInputError
+    from forecaster.store import Store
 
     root = click.get_current_context().find_root()
-    if isinstance(root.command, click.Group):
-        found = root.command.get_command(root, command)
-        if found is not None:
-            found.make_context(f"forecast {command}", list(words), obj=Session())
+    found = (
+        root.command.get_command(root, command) if isinstance(root.command, click.Group) else None
+    )
+    if found is None:
+        return {}
+    context = found.make_context(f"forecast {command}", list(words), obj=Session())
+    for option, why in UNWANTED.items():
+        if context.get_parameter_source(option) == click.core.ParameterSource.COMMANDLINE:
+            raise InvalidInputError(
+                f"--{option.replace('_', '-')} cannot stand behind `--`: {why}.",
+                "Leave it out there.",
+            )
+    store = Store(_workspace() / "data")
+    for uid in context.params["ids"]:
+        store.entry(uid)
+    return context.params
 
 
 def _workspace() -> Path:
