@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from forecaster.processes import is_alive
+
 TEMPORARY = ".tmp"  # suffix of what is being written; a crash may leave one behind
 
 
@@ -94,11 +96,12 @@ def sweep(folder: Path, older_than: float = 0.0) -> None:
 
 
 def sweep_file(path: Path) -> None:
-    """Delete what earlier crashes left beside a file that nobody else is writing."""
+    """Delete what earlier crashes left beside a file, not what another process is writing."""
     path = path.resolve()
     for left in path.parent.glob(f".*{TEMPORARY}"):
         number = left.name.removeprefix(_stem(path)).removesuffix(TEMPORARY)
-        if left.name.startswith(_stem(path)) and number.isdigit():
+        ours = left.name.startswith(_stem(path)) and number.isdigit()
+        if ours and (int(number) == os.getpid() or not is_alive(int(number))):
             left.unlink(missing_ok=True)
 
 

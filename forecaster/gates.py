@@ -18,6 +18,7 @@ from forecaster.errors import InvalidInputError, QualityGateError
 from forecaster.index import Entry
 from forecaster.series import Panel
 
+USUAL = 10  # changes at least that tell what is usual: of fewer, any other one seems a jump
 LATEST = 30  # changes at least that are compared with the earlier ones: fewer say nothing
 SAME = 1e-6  # relative difference of a value up to which it was not revised
 EMPTY = ("missing_values", "missing_timestamps")
@@ -127,7 +128,8 @@ def holes(data: Data) -> dict[str, float]:
 def jumps(data: Data) -> dict[str, float]:
     """Return the largest change among each series' new rows, the last row at least.
 
-    In units of the median of its other changes that are not zero.
+    In units of the median of its other changes that are not zero. Series with few of these are left
+    out.
     """
     found = {}
     for uid, ds, y in _each(data.panel):
@@ -140,7 +142,7 @@ def jumps(data: Data) -> dict[str, float]:
         new = min(new, len(changes) // 2)
         usual = changes[: len(changes) - new]
         usual = usual[usual > 0]
-        if new and len(usual):
+        if new and len(usual) >= USUAL:
             found[uid] = float(changes[-new:].max() / np.median(usual))
     return found
 

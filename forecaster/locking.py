@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forecaster.errors import ForecasterError, TemporaryError
+from forecaster.processes import is_alive
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -103,14 +104,3 @@ def _holder(folder: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         return ""
     return f" (pid {pid}, since {since})" if is_alive(pid) else ""
-
-
-def is_alive(pid: int) -> bool:
-    """Tell whether a process of this number runs."""
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # it runs as somebody else
-        return True
-    return True

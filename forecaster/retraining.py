@@ -67,13 +67,14 @@ def retrain(
         TemporaryError: Another process is changing the model; nothing was begun.
     """
     config, origins = load_config(workspace, flags)
-    output = _output(workspace, config, origins, name)
     registry = Registry(workspace.models, lock_timeout=wait, on_wait=on_wait)
-    registry.require_writable(name)
+    records = Records(registry.model_folder(name))
     announcer = Announcer(workspace.folder, config, name, on_step)
-    journal = Journal(COMMAND, Records(registry.model_folder(name)), announcer.step)
+    journal = Journal(COMMAND, records, announcer.step)
     result = Retrained(name, journal.run)
     try:
+        output = _output(workspace, config, origins, name)
+        registry.require_writable(name)
         with _turn(registry, name, journal):
             cycle = Cycle(workspace, registry, config, origins, journal, result)
             try:

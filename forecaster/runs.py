@@ -17,13 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from forecaster.atomic import replace_file, sweep
-from forecaster.errors import DamagedError, QualityGateError
-from forecaster.locking import is_alive
-from forecaster.versions import STAMP
+from forecaster.errors import DamagedError, PartialError, QualityGateError, TemporaryError
+from forecaster.processes import is_alive
+from forecaster.versions import next_version
 
 FORMAT = 1
 FOLDER = "runs"
-WELL = {0, QualityGateError.exit_code}  # a gate that says no has done its work
+OUTCOMES = {  # of exit codes; of any other, `failed`
+    0: "done",
+    QualityGateError.exit_code: "done",  # a gate that says no has done its work
+    PartialError.exit_code: "partial",
+    TemporaryError.exit_code: "postponed",
+}
 
 
 @dataclass(frozen=True)
@@ -75,10 +80,10 @@ class Run:
 
     @property
     def outcome(self) -> str:
-        """`running`, `killed`, `done` or `failed`."""
+        """`running`, `killed`, `done`, `partial`, `postponed` or `failed`."""
         if self.exit_code is None:
             return "running" if is_alive(self.pid) else "killed"
-        return "done" if self.exit_code in WELL else "failed"
+        return OUTCOMES.get(self.exit_code, "failed")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for `--json`."""
@@ -95,13 +100,26 @@ class Records:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder) / FOLDER
 
-    def write(self, run: Run) -> None:
-        """Write the record of a run, in place of what it had written before."""
+    def place(self, run: Run) -> Path:
+        """Return where the record of a new run goes: after all others, even if the clock went back."""
+        names = sorted(path.stem for path in self.folder.glob("*.json"))
+        name = next_version(datetime.fromisoformat(run.started), str(run.pid), names)
+        return self.folder / f"{name}.json"
+
+    def write(self, run: Run, place: Path | None = None) -> None:
+        """Write the record of a run into its place, a new one when none is given."""
         self.folder.mkdir(parents=True, exist_ok=True)
         content = json.dumps({"format": FORMAT, **asdict(run)}, indent=1).encode()
-        stamp = datetime.fromisoformat(run.started).strftime(STAMP)
-        path = self.folder / f"{stamp}-{run.pid}.json"
-        replace_file(path, lambda file: file.write(content))
+        replace_file(place or self.place(run), lambda file: file.write(content))
+
+    def newest_first(self) -> Iterator[Run]:
+        """Read the runs, the one that began last first.
+
+        Raises:
+            DamagedError: A record cannot be read.
+        """
+        for path in sorted(self.folder.glob("*.json"), reverse=True):
+            yield _read(path)
 
     def last(self) -> Run | None:
         """Return the run that began last; None when there is no record.
@@ -109,8 +127,7 @@ class Records:
         Raises:
             DamagedError: Its record cannot be read.
         """
-        newest = max(self.folder.glob("*.json"), default=None)
-        return None if newest is None else _read(newest)
+        return next(self.newest_first(), None)
 
     def prune(self, keep: int) -> int:
         """Delete all but the newest records, and what a crash left; return how many went."""
@@ -138,6 +155,7 @@ class Journal:
         self.records = records
         self.on_step = on_step
         self.run = Run(command, datetime.now(UTC).isoformat(), os.getpid())
+        self.place = records.place(self.run)
 
     def note(self, **facts: Any) -> None:
         """Set fields of the record; they are written with the next step."""
@@ -149,8 +167,8 @@ class Journal:
         said: list[str] = []
         begin = time.monotonic()
         before = self.run.steps
-        self.put(before, Step(name, "running"))
         try:
+            self.put(before, Step(name, "running"))
             yield said.append
         except BaseException as error:
             text = str(error) or type(error).__name__
@@ -169,13 +187,13 @@ class Journal:
     def put(self, before: tuple[Step, ...], step: Step) -> None:
         """Write a step after others into the record, and tell of it."""
         self.note(steps=(*before, step))
-        self.records.write(self.run)
+        self.records.write(self.run, self.place)
         self.on_step(step)
 
     def end(self, code: int, message: str) -> None:
         """Write how the run ended."""
         self.note(ended=datetime.now(UTC).isoformat(), exit_code=code, message=message)
-        self.records.write(self.run)
+        self.records.write(self.run, self.place)
 
 
 def _read(path: Path) -> Run:

@@ -169,9 +169,13 @@ def _champion(health: Health, registry: Registry, store: Store) -> Iterator[str]
 
 
 def _published(health: Health, archived: Archive, limits: Limits) -> Iterator[str]:
-    if published := archived.published(health.name):
-        health.times["forecast"] = published[-1].created
-    elif limits.age is not None:
+    published = archived.published(health.name)
+    for each in published:  # the clock was ahead once: the later ones are the latest all the same
+        if (early := (each.created - health.now).total_seconds()) > SLACK:
+            yield f"'{each.path}' is from {ago(early)} in the future: check the clock, or delete it."
+        else:
+            health.times["forecast"] = each.created
+    if not published and limits.age is not None:
         yield "No forecast was published."
 
 
@@ -187,13 +191,17 @@ def _file(health: Health, csv: Path | None) -> Iterator[str]:
 def _run(health: Health, registry: Registry) -> Iterator[str]:
     """Look at the last unattended run; that there was none is no problem."""
     try:
-        health.run = run = Records(registry.model_folder(health.name)).last()
+        runs = Records(registry.model_folder(health.name)).newest_first()
+        health.run = run = next(runs, None)
+        while run is not None and run.outcome == "postponed":  # what was wrong before still is
+            run = next(runs, None)
     except ForecasterError as error:
         yield str(error)
         return
+    if health.run is not None:
+        health.times["run"] = _moment(health.run.started)
     if run is None:
         return
-    health.times["run"] = _moment(run.started)
     last = f" in the step {run.steps[-1].name!r}" if run.steps else ""
     if run.outcome == "killed":
         yield f"The last run was killed{last}, or the machine went down."

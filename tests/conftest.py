@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from yahoo_server import Yahoo
+
+if TYPE_CHECKING:
+    from forecaster.retraining import Retrained
 
 SHARE = 3  # one slow test in so many runs unless all are asked for
 
@@ -51,3 +56,38 @@ def yahoo(yahoo_server: Yahoo, monkeypatch: pytest.MonkeyPatch) -> Iterator[Yaho
     for thread in threading.enumerate():
         if thread.name.startswith("yahoo-"):
             thread.join(timeout=10)
+
+
+@pytest.fixture(scope="session")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Retrained]:
+    """A workspace after its first retraining; tests must not change it."""
+    from retrain_made import begun
+
+    folder = tmp_path_factory.mktemp("first")
+    return folder, begun(folder)
+
+
+@pytest.fixture(scope="session")
+def halted(first: tuple[Path, Retrained], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same after newer rows came and a cycle ended before its challenger was compared."""
+    from retrain_made import copied, halt
+
+    folder = copied(first[0], tmp_path_factory.mktemp("halted") / "workspace")
+    halt(folder)
+    return folder
+
+
+@pytest.fixture
+def trained(first: tuple[Path, Retrained], tmp_path: Path) -> Path:
+    """A copy of `first` that a test may change."""
+    from retrain_made import copied
+
+    return copied(first[0], tmp_path / "workspace")
+
+
+@pytest.fixture
+def waiting(halted: Path, tmp_path: Path) -> Path:
+    """A workspace with a challenger that waits to be compared, which a test may change."""
+    from retrain_made import copied
+
+    return copied(halted, tmp_path / "workspace")

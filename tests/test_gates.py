@@ -70,6 +70,29 @@ def test_a_jump_of_any_new_row_counts(tmp_path):
     assert "(1 of 2 series are beyond)" in refused(before, max_jump=50)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 11])
+def test_a_handful_of_rows_tells_neither_jumps_nor_drift(tmp_path, rows):
+    wild = pd.Series([5.0, 5.1, 5.1, 5.0, 900.0, 0.0, 5.2, 1e6, 5.0, 5.1, 5.3])[:rows]
+    days = pd.date_range("2024-01-01", periods=rows)
+    frame = pd.concat(
+        [pd.DataFrame({"unique_id": "a", "ds": days, "y": wild}), frame_of("b", rows=100)]
+    )
+    for accepted in (None, frame.iloc[:1], frame):
+        data = data_of(frame, tmp_path, accepted)
+        require_data(GatesSpec(max_jump=10, max_drift=0.5), data, NOW)
+    assert set(jumps(data)) == {"b"}
+
+
+def test_a_jump_is_told_from_the_first_row_that_has_enough_before_it(tmp_path):
+    wild = np.append(np.arange(11.0), 500.0)
+    frame = pd.DataFrame(
+        {"unique_id": "a", "ds": pd.date_range("2024-01-01", periods=12), "y": wild}
+    )
+    assert "Series 'a' jumps by 490 median changes" in refused(
+        data_of(frame, tmp_path), max_jump=100
+    )
+
+
 def test_drift_is_told_from_the_latest_changes(tmp_path):
     frame = frame_of("a", "b", rows=400)
     late = frame.index[frame["unique_id"] == "b"][-40:]

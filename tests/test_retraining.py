@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
-import signal
-import subprocess
 import sys
 import threading
 from datetime import UTC, datetime, timedelta
@@ -15,116 +12,22 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from retrain_made import MORE, ROWS, STEPS, feed, registry, run, table
 from series_made import frame_of
 
-from forecaster import api, challenging, comparing, fetching
+from forecaster import api, challenging, comparing
 from forecaster.archive import STORE, Archive
 from forecaster.cli import app
 from forecaster.comparing import Comparison
 from forecaster.cycle import Retrained
 from forecaster.errors import ForecasterError, TemporaryError
 from forecaster.manifest import read_manifest
-from forecaster.registry import Registry
-from forecaster.retraining import retrain
-from forecaster.runs import Records, Run, Step
-from forecaster.sources.layout import Columns
+from forecaster.runs import Records, Run
 from forecaster.store import Store
-from forecaster.workspace import Workspace
-
-SETTINGS = """
-[data]
-season_length = 8
-[network]
-preset = "segment"
-lookback = 16
-horizon = 4
-segment = 4
-layers = [8]
-[training]
-epochs = 2
-batch_size = 32
-val_size = 16
-[evaluation]
-folds = 2
-"""
-ROWS = 120
-MORE = 8
-STEPS = ("lock", "fetch", "check", "train", "compare", "promote", "predict", "export", "prune")
-
-
-class Halted(BaseException):
-    """Stands for a process that ends at a step."""
-
-
-def feed(folder: Path, rows: int = ROWS, **changes: float) -> None:
-    """Write the file that the series come from; `changes` replaces the last values of some."""
-    frame = frame_of("a", "b", rows=rows)
-    for uid, value in changes.items():
-        frame.loc[frame.index[frame["unique_id"] == uid][-1], "y"] = value
-    frame.rename(columns={"y": "units"}).to_csv(folder / "feed.csv", index=False)
-
-
-def run(folder: Path, *ids: str, **flags: Any) -> Retrained:
-    return retrain(Workspace(folder), ids, "air", flags)
-
-
-def registry(folder: Path) -> Registry:
-    return Registry(folder / "models")
-
-
-def table(folder: Path) -> Path:
-    return folder / "forecasts" / "air.csv"
 
 
 def outcomes(result: Retrained) -> dict[str, str]:
     return {step.name: step.outcome for step in result.run.steps}
-
-
-@pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Retrained]:
-    """A workspace after its first cycle."""
-    folder = tmp_path_factory.mktemp("first")
-    (folder / "forecast.toml").write_text(SETTINGS)
-    feed(folder)
-    fetching.fetch_file(Store(folder / "data"), folder / "feed.csv", Columns(target="units"))
-    return folder, run(folder)
-
-
-@pytest.fixture(scope="module")
-def halted(first: tuple[Path, Retrained], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same after newer rows came and a cycle ended between training and comparing."""
-    folder = Path(shutil.copytree(first[0], tmp_path_factory.mktemp("halted") / "workspace"))
-    moved(folder, first[0])
-    feed(folder, ROWS + MORE)
-
-    def halt(step: Step) -> None:
-        if (step.name, step.outcome) == ("compare", "running"):
-            raise Halted
-
-    with pytest.raises(Halted):
-        retrain(Workspace(folder), [], "air", {}, on_step=halt)
-    return folder
-
-
-def moved(folder: Path, before: Path) -> None:
-    """Let the entries of a copied store name the copied file."""
-    index = folder / "data" / "index.json"
-    index.write_text(index.read_text().replace(str(before), str(folder)))
-
-
-@pytest.fixture
-def trained(first: tuple[Path, Retrained], tmp_path: Path) -> Path:
-    folder = Path(shutil.copytree(first[0], tmp_path / "workspace"))
-    moved(folder, first[0])
-    return folder
-
-
-@pytest.fixture
-def waiting(halted: Path, tmp_path: Path) -> Path:
-    """A workspace with a challenger that waits to be compared."""
-    folder = Path(shutil.copytree(halted, tmp_path / "workspace"))
-    moved(folder, halted)
-    return folder
 
 
 @pytest.fixture
@@ -455,7 +358,8 @@ def test_what_is_old_goes(waiting, monkeypatch):
 def test_only_so_many_records_are_kept(trained):
     records = Records(trained / "models" / "air")
     for day in (1, 2, 3):
-        records.write(Run("retrain", f"2020-01-0{day}T00:00:00+00:00", 1, exit_code=0))
+        earlier = Run("retrain", f"2020-01-0{day}T00:00:00+00:00", 1, exit_code=0)
+        records.write(earlier, records.folder / f"2020010{day}T000000Z-1.json")
     run(trained, fetch=False, keep_runs=3)
     names = sorted(path.name for path in records.folder.iterdir())
     assert [name[:8] == "20200103" for name in names] == [True, False, False]
@@ -490,10 +394,6 @@ def test_where_the_table_goes(trained, tmp_path, monkeypatch, capsys):
     assert app.run([*words, "--json", "--max-data-age", "1"]) == 6
     assert json.loads(capsys.readouterr().out)["error"]["code"] == 6
     assert app.run([*words, "--output", "no/folder.csv"]) == 5
-
-
-MOMENTS = [(name, outcome) for name in STEPS for outcome in ("running", "done")]
-FEW = [("fetch", "done"), ("promote", "running"), ("export", "running")]
 
 
 # --- what it tells
@@ -572,50 +472,3 @@ def test_a_log_that_cannot_be_written_stops_nothing(trained):
     result = run(trained, fetch=False, log_file="feed.csv/log.jsonl")
     assert result.exit_code == 0
     assert [line for line in result.notices if "cannot be written" in line]
-
-
-def killed(folder: Path, moment: tuple[str, str], **flags: Any) -> None:
-    words = [sys.executable, str(Path(__file__).with_name("killed_retrain.py")), str(folder)]
-    words += [*moment, json.dumps(flags)]
-    found = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert found.returncode == -signal.SIGKILL, found.stderr
-
-
-def whole(folder: Path) -> None:
-    """Nothing is half done: the champion loads, the table is of one version, no temporaries."""
-    registry(folder).load("air")
-    assert len(pd.read_csv(table(folder))) == 8
-    assert pd.read_csv(table(folder))["model_version"].nunique() == 1
-
-
-@pytest.mark.parametrize("moment", FEW)
-def test_a_killed_cycle_is_made_good_by_the_next(waiting, monkeypatch, moment):
-    old, new = registry(waiting).versions("air")
-    version = registry(waiting).version_folder("air", old)
-    manifest = json.loads((version / "manifest.json").read_bytes())
-    del manifest["files"]["judged.onnx"]  # so that the gates alone decide
-    (version / "manifest.json").write_text(json.dumps(manifest))
-    killed(waiting, moment)
-    whole(waiting)
-    records = Records(waiting / "models" / "air")
-    last = records.last()
-    assert last is not None
-    assert (last.outcome, last.steps[-1].name, last.steps[-1].outcome) == ("killed", *moment)
-    assert run(waiting).exit_code == 0
-    assert registry(waiting).champion("air") == new
-    whole(waiting)
-    assert not list(waiting.rglob(".*.tmp"))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_cycle_that_trains_is_killed_at_every_step(trained, moment):
-    feed(trained, ROWS + MORE)
-    killed(trained, moment, epochs=20)  # ten times the champion's: better for certain
-    whole(trained)
-    assert run(trained, epochs=20).exit_code == 0
-    assert len(registry(trained).versions("air")) == 2
-    cutoff = pd.read_csv(table(trained))["cutoff"].max()
-    assert cutoff == str(frame_of(rows=ROWS + MORE)["ds"].max().date())
-    whole(trained)
-    assert not list(trained.rglob(".*.tmp"))

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from crontab_program import write_crontab_program
 from series_made import frame_of
-from test_retraining import SETTINGS, feed
+from retrain_made import SETTINGS, feed
 
 from forecaster import artifacts, fetching, timers
 from forecaster.cli import app

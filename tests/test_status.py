@@ -165,13 +165,38 @@ def test_whole_number_times_have_no_age(workspace: Path, capsys):
 def test_what_is_from_the_future_is_a_problem(workspace: Path, capsys):
     publish(workspace, NOW + timedelta(days=1))
     assert "in the future: check the clock" in problem(capsys, workspace)
+    (said,) = status(capsys, workspace, "--max-age", "1h", code=1)["problems"]
+    Path(said.split("'")[1]).unlink()  # the one that it names
+    status(capsys, workspace, "--max-age", "1h")
 
 
-@pytest.mark.parametrize("code", [0, 6])
-def test_a_run_that_did_its_work_is_healthy(workspace: Path, capsys, code: int):
+@pytest.mark.parametrize(("code", "outcome"), [(0, "done"), (6, "done"), (7, "partial")])
+def test_a_run_that_did_its_work_is_healthy(workspace: Path, capsys, code: int, outcome: str):
     record(workspace, ended=NOW.isoformat(), exit_code=code, steps=(Step("fetch", "done", 1.5),))
     run = status(capsys, workspace, "--max-age", "1h")["run"]
-    assert (run["outcome"], run["steps"][0]["seconds"]) == ("done", 1.5)
+    assert (run["outcome"], run["steps"][0]["seconds"]) == (outcome, 1.5)
+
+
+def test_a_run_that_was_put_off_is_healthy_and_hides_no_failure(workspace: Path, capsys):
+    record(workspace, exit_code=75)
+    assert status(capsys, workspace)["run"]["outcome"] == "postponed"
+    record(workspace, exit_code=1, message="The disk is full.")
+    for _ in range(2):
+        record(workspace, exit_code=75)
+        assert "exit code 1: The disk is full." in problem(capsys, workspace)
+    record(workspace, exit_code=0)
+    record(workspace, exit_code=75)
+    status(capsys, workspace, "--max-age", "2d")
+
+
+def test_a_run_after_the_clock_went_back_is_the_last_one(workspace: Path, capsys):
+    record(workspace, exit_code=1, started=(NOW + timedelta(days=365)).isoformat())
+    assert "in the future: check the clock" in str(status(capsys, workspace, code=1)["problems"])
+    record(workspace, exit_code=0)
+    assert status(capsys, workspace, "--max-age", "1h")["run"]["started"] == NOW.isoformat()
+    records = Records(workspace / "models" / "air")
+    assert records.prune(1) == 1
+    assert records.last().started == NOW.isoformat()
 
 
 def test_a_run_that_failed_was_killed_or_is_old_is_a_problem(workspace: Path, capsys):
@@ -201,14 +226,14 @@ def test_a_damaged_run_record_is_a_problem(workspace: Path, capsys, content: str
 
 
 def test_prometheus_reads_what_is_written(workspace: Path, capsys):
-    record(workspace, exit_code=75)
+    record(workspace, exit_code=5)
     path = workspace / "forecast.prom"
     status(capsys, workspace, "--prometheus", path, code=1)
     samples = dict(
         line.rsplit(" ", 1) for line in path.read_text().splitlines() if not line.startswith("#")
     )
     assert samples['forecast_healthy{model="air"}'] == "0"
-    assert samples['forecast_last_run_exit_code{model="air"}'] == "75"
+    assert samples['forecast_last_run_exit_code{model="air"}'] == "5"
     assert float(samples['forecast_timestamp_seconds{model="air",of="forecast"}']) == pytest.approx(
         NOW.timestamp(), abs=1
     )

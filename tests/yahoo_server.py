@@ -167,7 +167,8 @@ class Yahoo:
     ) -> None:
         """Make a symbol fail.
 
-        Kinds: `404`, `429`, `500`, `hang`, `drop`, `truncated`, `empty`, `ragged`, `refused_range`.
+        Kinds: `404`, `429`, `500`, `garbage`, `hang`, `drop`, `truncated`, `empty`, `ragged`,
+        `refused_range`.
         """
         self.failures[symbol] = Failure(kind, times, only_bars)
 
@@ -264,6 +265,8 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(429, "Too Many Requests")
         elif failure == "500":
             self.reply(500, "Internal Server Error")
+        elif failure == "garbage":
+            self.reply(200, "<html>Our engineers are working on it.</html>")
         elif failure == "404" or listing is None:
             self.reply(404, problem("Not Found", "No data found, symbol may be delisted"))
         elif failure == "refused_range":

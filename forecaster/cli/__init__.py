@@ -36,11 +36,14 @@ def _leave(code: int) -> NoReturn:
     """End the process without tearing libraries down.
 
     Threads of Arrow, ONNX Runtime and TensorFlow now and then abort while the interpreter shuts
-    down, which would replace the exit code that cron reads. All files are closed by now.
+    down, which would replace the exit code that cron reads. All files are closed by now; what was
+    to be done at exit is done here.
     """
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError):  # the reader went away, or the disk behind it is full
             code = code or 1
+    if processes := sys.modules.get("forecaster.processes"):  # else it has made no folder
+        processes.remove_scratch()
     os._exit(code)

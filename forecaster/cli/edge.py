@@ -38,6 +38,10 @@ OS_HINTS = {
 class Terminated(SystemExit):
     """SIGTERM, as an exception: temporary files are removed and locks released on its way up."""
 
+    def __str__(self) -> str:
+        """Say what happened, for records and logs; the code alone would say little."""
+        return "Terminated by SIGTERM."
+
 
 def terminate(_signal: int, _frame: object) -> None:
     """Unwind as after an error; the handler of SIGTERM."""

@@ -12,8 +12,6 @@ import atexit
 import datetime as dt
 import functools
 import logging
-import shutil
-import tempfile
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +29,7 @@ from yfinance.exceptions import (
 )
 
 from forecaster.errors import ForecasterError, InvalidInputError, NotFoundError, TemporaryError
+from forecaster.processes import remove_scratch, scratch_folder
 
 CHART_PATH = "/v8/finance/chart/"
 CRUMB_PATH = "/v1/test/getcrumb"
@@ -133,9 +132,8 @@ def connect() -> LoudSession:
     Not safe to call for the first time from two threads at once.
     """
     # The shared cache on disk may be locked or damaged by another process.
-    folder = tempfile.mkdtemp(prefix="forecast-yahoo-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    yf.set_tz_cache_location(folder)
+    atexit.register(remove_scratch)
+    yf.set_tz_cache_location(str(scratch_folder()))
     for cache in (get_tz_cache(), get_cookie_cache()):
         cache.lookup("")  # creates the tables now, before the threads race to do it
     yf.config.debug.hide_exceptions = False
