@@ -436,8 +436,7 @@ class GatesSpec(Spec):
     max_jump: float | None = Field(
         None,
         gt=0,
-        description="Largest change of new rows, in median changes of the series, where there are "
-        "enough to tell; else any.",
+        description="Largest change of new rows, in median changes of the series; else any.",
     )
     max_revised: Share | None = Field(
         None,

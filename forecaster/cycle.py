@@ -132,6 +132,8 @@ class Cycle:
         if champion is not None:
             folder = self.registry.version_folder(self.name, champion)
             self.config = challenging.as_built(self.asked, self.origins, folder)
+        if mended := self.store.mend():
+            self.result.notices.append(mended)
         ids = self._ids(asked, champion)
         if self.config.retrain.fetch:
             self._fetch(ids)

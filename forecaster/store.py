@@ -2,7 +2,8 @@
 
 Each `put` writes one part that holds any number of series and then replaces `index.json`; that
 replace is the commit. A crash before it leaves the old data in force, and the orphan part is
-deleted at the next write. An id lives inside the files only, never in a file's name, so any text
+deleted at the next write. A copy of the index, written after each commit, mends one that was damaged
+later. An id lives inside the files only, never in a file's name, so any text
 may be an id. Listing what is stored reads the index alone: neither pandas nor pyarrow is imported.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +41,7 @@ class Store:
         self.folder = Path(folder)
         self.parts = self.folder / "parts"
         self.index = self.folder / "index.json"
+        self.copy = self.folder / "index.copy.json"
         self.lock_timeout = lock_timeout
         self._seen: tuple[object, dict[str, Entry]] = (None, {})
 
@@ -123,6 +125,26 @@ class Store:
             found |= damages(self.parts / part, members)
         return found
 
+    def mend(self) -> str:
+        """Put the copy in the place of an index that is damaged; say so, or nothing when it is whole.
+
+        Raises:
+            DamagedError: The index is damaged, and there is no whole copy.
+            TemporaryError: Another writer kept the lock for too long.
+        """
+        try:
+            self.entries()
+        except DamagedError as damage:
+            with writing(self.folder, timeout=self.lock_timeout):
+                try:
+                    content = self.copy.read_bytes()
+                    decode(content, self.copy)
+                except (FileNotFoundError, DamagedError):
+                    raise damage from None
+                replace_file(self.index, lambda file: file.write(content))
+            return f"'{self.index}' was damaged; '{self.copy.name}' was put in its place."
+        return ""
+
     def put(self, frame: pd.DataFrame, source: Mapping[str, Any]) -> dict[str, Entry]:
         """Store every series of a long frame, each in place of what was stored under its id.
 
@@ -183,7 +205,10 @@ class Store:
             self._clean(before)
             yield entries
             self._compact(before, entries)
-            replace_file(self.index, lambda file: file.write(encode(entries)))
+            content = encode(entries)
+            replace_file(self.index, lambda file: file.write(content))
+            with suppress(OSError):  # all is committed
+                replace_file(self.copy, lambda file: file.write(content))
             self._clean(entries)
 
     def _write(self, part: Part, encoded: memoryview, kind: str) -> str:

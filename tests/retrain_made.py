@@ -9,8 +9,8 @@ from typing import Any
 from series_made import frame_of
 
 from forecaster import fetching
-from forecaster.registry import Registry
 from forecaster.cycle import Retrained
+from forecaster.registry import Registry
 from forecaster.retraining import retrain
 from forecaster.runs import Step
 from forecaster.sources.layout import Columns
@@ -88,8 +88,8 @@ def halt(folder: Path) -> None:
 def copied(before: Path, folder: Path, known_as: Path | None = None) -> Path:
     """Copy a workspace; the entries of its store name the copied file, as its runs know it."""
     shutil.copytree(before, folder)
-    index = folder / "data" / "index.json"
-    index.write_text(index.read_text().replace(str(before), str(known_as or folder)))
+    for index in (folder / "data").glob("index*.json"):
+        index.write_text(index.read_text().replace(str(before), str(known_as or folder)))
     return folder
 
 

@@ -39,8 +39,9 @@ def test_a_link_stays_and_its_target_is_replaced(tmp_path, before):
 
 
 def test_what_a_crash_left_beside_a_file_goes_and_nothing_else(tmp_path):
-    for name in (".air.csv.12.tmp", ".air.csv.x.tmp", ".air.csv.old.12.tmp", "air.csv"):
+    dead, alive = f".air.csv.{10**9}.tmp", f".air.csv.{os.getppid()}.tmp"
+    others = [alive, f".air.csv.old.{10**9}.tmp", ".air.csv.x.tmp", "air.csv"]
+    for name in (dead, *others):
         (tmp_path / name).write_text("")
     sweep_file(tmp_path / "air.csv")
-    left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == [".air.csv.old.12.tmp", ".air.csv.x.tmp", "air.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)

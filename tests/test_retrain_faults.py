@@ -354,15 +354,16 @@ def test_damaged_rows_are_fetched_again(forecasts, ready, how):
 
 
 @pytest.mark.parametrize("how", [cut, spoil])
-def test_a_damaged_index_stops_all(forecasts, ready, how):
-    before, index = table(ready).read_bytes(), ready / "data" / "index.json"
-    backup = index.read_bytes()
-    how(index)
+def test_a_damaged_index_is_mended(forecasts, ready, how):
+    before, data = table(ready).read_bytes(), ready / "data"
+    how(data / "index.json")
+    copy = (data / "index.copy.json").rename(ready / "copy")
     assert forecasts.run(*cycle(ready)) == 5
     assert "is damaged" in forecasts.said
     assert table(ready).read_bytes() == before
-    index.write_bytes(backup)
+    copy.rename(data / "index.copy.json")
     goes_on(forecasts, ready)
+    assert "'index.copy.json' was put in its place" in forecasts.said
 
 
 # --- Yahoo

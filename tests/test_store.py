@@ -72,7 +72,8 @@ def store(tmp_path: Path) -> Store:
 
 
 def files(store: Store) -> set[str]:
-    return {path.name for path in store.folder.rglob("*") if path.is_file()} - {".lock"}
+    found = {path.name for path in store.folder.rglob("*") if path.is_file()}
+    return found - {".lock", "index.copy.json"}
 
 
 def test_what_was_put_is_read(store: Store):
@@ -101,7 +102,12 @@ def test_any_text_is_an_id_and_none_leaves_the_folder(store: Store, tmp_path: Pa
         assert set(read["unique_id"]) == {uid}
         assert read["y"].iloc[0] == number
     assert {path.name for path in tmp_path.iterdir()} == {"data"}
-    assert {path.name for path in store.folder.iterdir()} == {"index.json", "parts", ".lock"}
+    assert {path.name for path in store.folder.iterdir()} == {
+        "index.json",
+        "index.copy.json",
+        "parts",
+        ".lock",
+    }
     names = {path.name for path in store.parts.iterdir()}
     assert all(name.isascii() and len(name) < 60 for name in names)
 
@@ -554,6 +560,23 @@ def test_every_defect_of_the_index_has_words():
 
 
 # -- speed ------------------------------------------------------------------------------------
+
+
+def test_a_damaged_index_is_mended_from_its_copy_and_only_then(store: Store):
+    store.put(several("a", "b"), CSV)
+    before, whole = store.read(), store.index.read_bytes()
+    assert store.mend() == ""
+    store.index.write_bytes(b"{")
+    assert "'index.copy.json' was put in its place" in store.mend()
+    assert store.index.read_bytes() == whole
+    pd.testing.assert_frame_equal(store.read(), before)
+    store.index.unlink()
+    assert (store.mend(), store.entries()) == ("", {})  # deleted on purpose, as messages advise
+    store.index.write_bytes(b"{")
+    for damage in (lambda: store.copy.write_bytes(b"[]"), store.copy.unlink):
+        damage()
+        with pytest.raises(DamagedError, match=r"index\.json', is damaged"):
+            store.mend()
 
 
 def test_listing_imports_no_tables(store: Store):
