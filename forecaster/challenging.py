@@ -120,6 +120,11 @@ def train(
     return forecaster, [*forecaster.evaluated.panel.notices, *said]
 
 
+def said_of(registry: Registry, name: str, version: str) -> str:
+    """Return the verdict on a version, as it was judged."""
+    return str(read_manifest(registry.version_folder(name, version))["judgement"]["verdict"])
+
+
 def require_gates(
     spec: GatesSpec, registry: Registry, name: str, champion: str | None, challenger: str
 ) -> None:
@@ -158,7 +163,7 @@ def verdict(found: Comparison, margin: float) -> str:
     )
     if found.is_better(margin):
         return f"Better: {figures}."
+    asked = f"; --margin {margin:g} asks for {100 * margin:g}% less" if margin else ""
     raise QualityGateError(
-        f"The challenger is not better: {figures}; --margin asks for {margin:g} less.",
-        "The champion stays in service.",
+        f"The challenger is not better: {figures}{asked}.", "The champion stays in service."
     )

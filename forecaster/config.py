@@ -408,6 +408,9 @@ class RetrainSpec(Spec):
     fetch: bool = Field(
         True, description="Fetch each series again from where it came before training."
     )
+    train: bool = Field(
+        True, description="Train a challenger; else the champion forecasts from the new rows."
+    )
     margin: Rate = Field(
         0.0, description="Share of the champion's MASE by which a challenger has to be better."
     )

@@ -74,7 +74,15 @@ class Retrained:
         """What ended it early, or the series that failed; empty when all is well."""
         if self.error is not None:
             return str(self.error)
-        return f"Failed: {listed(list(self.failed))}." if self.failed else ""
+        return " ".join(f"Failed: {line}" for line in self.failures)
+
+    @property
+    def failures(self) -> list[str]:
+        """The series that failed and why, a line for each reason."""
+        by_reason: dict[str, list[str]] = {}
+        for uid, why in self.failed.items():
+            by_reason.setdefault(why, []).append(uid)
+        return [f"{listed(ids)}: {why}" for why, ids in by_reason.items()]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for `--json`."""
@@ -187,9 +195,12 @@ class Cycle:
             if asked and len(failed) == asked and failed[0].error:
                 raise _as_all(report.exit_code, failed[0].error, asked)
             gates.require_fetched(self.config.gates, report.share, asked)
-            say(
-                f"{asked - len(failed)} of {asked} series fetched, {len(report.kept)} kept as stored."
-            )
+            said = [f"{asked - len(failed)} of {asked} series fetched"]
+            if failed:
+                said.append(f"{len(failed)} failed and stay as they are stored")
+            if report.kept:
+                said.append(f"{len(report.kept)} cannot be fetched again")
+            say(f"{', '.join(said)}.")
 
     def _check(self, ids: list[str]) -> pd.DataFrame:
         """Read the rows and hold the data gates against them."""
@@ -226,6 +237,10 @@ class Cycle:
         on_window: OnWindow,
     ) -> None:
         """Train a challenger and put it into service when it is better."""
+        if not self.config.retrain.train:
+            for name in ("train", "compare", "promote"):
+                self.journal.skip(name, "--no-train")
+            return
         with self.journal.step("train") as say:
             recipe = challenging.recipe(self.asked, self.store.entries(), ids)
             challenger, why = challenging.trained_already(
@@ -234,6 +249,8 @@ class Cycle:
             if challenger is None and not why:
                 challenger = self._train(frame, recipe, champion, on_epoch, on_window)
                 why = f"Version {challenger}."
+            if challenger is not None:
+                why += f" {challenging.said_of(self.registry, self.name, challenger)}"
             self.journal.note(challenger=challenger)
             say(why)
         if challenger is None:
@@ -272,7 +289,8 @@ class Cycle:
     def _compare(self, frame: pd.DataFrame, champion: str | None, challenger: str) -> str:
         """Return what speaks for the challenger; raise when nothing does."""
         if champion is None:
-            return "There is no champion: the gates alone decide."
+            self.journal.note(scores=comparing.Comparison(reason="there is no champion").to_dict())
+            return "There is no champion: the gates alone decided."
         old, new = (
             self.registry.version_folder(self.name, version) for version in (champion, challenger)
         )

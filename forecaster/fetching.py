@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from forecaster.errors import ForecasterError, InvalidInputError, NotFoundError, PartialError
-from forecaster.words import counted
+from forecaster.words import counted, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +96,7 @@ class FetchReport:
 
 
 def fetch_file(
-    store: Store, source: str | Path, columns: Columns, *, onward: bool = False
+    store: Store, source: str | Path, columns: Columns, *, again: Sequence[str] | None = None
 ) -> FetchReport:
     """Read a file, an address or standard input (`-`) and store every series of it.
 
@@ -104,8 +104,8 @@ def fetch_file(
         store: Where the series go.
         source: The file.
         columns: How it is read.
-        onward: A series that would end earlier than it does in the store fails and stays as it is,
-            as when the file is being written.
+        again: Stored series that it was fetched for before. Others are left out; one that would end
+            earlier than it does in the store, as when the file is being written, fails and stays.
 
     Raises:
         ForecasterError: As `sources.files.read_file` and `Store.put`; nothing is stored then.
@@ -113,11 +113,15 @@ def fetch_file(
     from forecaster.sources.files import read_coded
 
     frame, notices = read_coded(source, columns)
-    failed = _behind(frame, store.entries(), str(source)) if onward else []
+    failed: list[Outcome] = []
+    if again is not None:
+        if new := sorted(set(frame["unique_id"]) - set(again)):
+            notices.append(f"'{source}' also has {listed(new)}: 'forecast fetch' it to store them.")
+        frame = frame[frame["unique_id"].isin(again)]
+        failed = _behind(frame, store.entries(), str(source))
     whole = frame[~frame["unique_id"].isin([each.unique_id for each in failed])]
-    report = FetchReport()
-    if len(whole) or not failed:
-        report = _put(store, whole, _described(str(source), columns))
+    described = _described(str(source), columns)
+    report = _put(store, whole, described) if len(whole) else FetchReport()
     report.outcomes += failed
     report.notices[:0] = notices
     return report

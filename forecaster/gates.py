@@ -89,7 +89,7 @@ def _refusals(spec: GatesSpec, data: Data, now: datetime) -> Iterator[str]:
         if beyond:
             worst = max(beyond, key=lambda uid: beyond[uid])
             yield (
-                f"Series {worst!r} {what.format(format(beyond[worst], '.3g'))}; "
+                f"Series {worst!r} {what.format(format(beyond[worst], '.4g'))}; "
                 f"--{name.replace('_', '-')} allows {allowed:g} ({len(beyond)} of {len(found)} "
                 "series are beyond)."
             )
@@ -200,7 +200,7 @@ def require_model(spec: GatesSpec, judgement: Mapping[str, Any]) -> None:
         raise QualityGateError(
             f"The challenger is not {spec.min_skill} against {judgement['best_baseline']}, as "
             f"--min-skill asks. {judgement['verdict']}",
-            "The champion stays in service. Give more history, or try other settings.",
+            "Give more history, or try other settings.",
         )
     gaps = {
         level: abs(100 * share - float(level))
@@ -214,5 +214,5 @@ def require_model(spec: GatesSpec, judgement: Mapping[str, Any]) -> None:
                 f"The challenger's {worst}% interval holds {100 * judgement['coverage'][worst]:.0f}% "
                 f"of the values on its folds, {gaps[worst]:.0f} points off; --max-coverage-gap "
                 f"allows {spec.max_coverage_gap:g}.",
-                "The champion stays in service. Judge on more --folds, or raise the gate.",
+                "Judge on more --folds, or raise the gate.",
             )

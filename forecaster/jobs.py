@@ -13,12 +13,13 @@ from forecaster import api, judging, series
 from forecaster.archive import OTHER, STORE, Archive
 from forecaster.config import SECTION_OF, Config
 from forecaster.continuing import BUILT_FOR
-from forecaster.errors import ForecasterError, NotFoundError, PartialError
+from forecaster.errors import ForecasterError, InvalidInputError, NotFoundError, PartialError
 from forecaster.locking import OnWait
 from forecaster.locking import silent as quiet
 from forecaster.model import Model, Trained
 from forecaster.predicting import export, require_folder, require_format
 from forecaster.predicting import predict as forecast
+from forecaster.refreshing import require_not_a_source
 from forecaster.registry import Registry
 from forecaster.reports.plots import plot_forecasts, require_plot
 from forecaster.statistical import OnWindow, silent
@@ -164,8 +165,7 @@ def backtest(
     on_window: OnWindow = silent,
 ) -> BacktestResult:
     """Judge settings on stored series; write every forecast when asked, skill or not."""
-    require_folder(output)
-    require_format(output)
+    _require_output(workspace, output)
     config, _ = load_config(workspace, {**flags, "refit_all": False})
     frame = Store(workspace.data).read(list(ids) or None)
     evaluated = api.evaluate(frame, config, on_epoch, on_window)
@@ -174,6 +174,18 @@ def backtest(
     if config.evaluation.require_skill:
         judging.require_skill(evaluated.backtest.judgement)
     return BacktestResult(**_outcome(evaluated), output=output)
+
+
+def _require_output(workspace: Workspace, output: Path | None, file: str | None = None) -> None:
+    """Refuse, before the work, a table that cannot be written or would replace what is read."""
+    require_folder(output)
+    require_format(output)
+    require_not_a_source(Store(workspace.data), output)
+    if output is not None and file is not None and Path(file).resolve() == output.resolve():
+        raise InvalidInputError(
+            f"--data and --output are both '{output}', which would be overwritten.",
+            "Name another --output.",
+        )
 
 
 def _outcome(evaluated: api.Evaluated) -> dict[str, Any]:
@@ -208,8 +220,7 @@ def predict(
     plot: Path | None,
 ) -> PredictResult:
     """Forecast with the version in service; keep the table, write it and a plot when asked."""
-    require_folder(output)
-    require_format(output)
+    _require_output(workspace, output, file)
     require_folder(plot)
     require_plot(plot)
     model, version = Registry(workspace.models).load(name)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecaster import fetching
-from forecaster.errors import ForecasterError, NotFoundError
+from forecaster.errors import ForecasterError, InvalidInputError, NotFoundError
 from forecaster.fetching import FetchReport, Outcome
 from forecaster.words import listed
 
@@ -69,6 +70,24 @@ def refresh(store: Store, ids: Sequence[str]) -> Refreshed:
     return report
 
 
+def require_not_a_source(store: Store, output: Path | None) -> None:
+    """Refuse to write a table over the file that a stored series comes from.
+
+    Raises:
+        InvalidInputError: It is one.
+    """
+    if output is None:
+        return
+    for uid, entry in store.entries().items():
+        path = entry.source.get("path")
+        if path and Path(path).resolve() == output.resolve():
+            raise InvalidInputError(
+                f"'{output}' is the file that the series {uid!r} is fetched from, and would be "
+                "overwritten.",
+                "Name another --output.",
+            )
+
+
 def _why_not(source: dict[str, Any]) -> str:
     """Say why a source cannot be asked again; empty when it can."""
     kind = str(source.get("kind"))
@@ -86,7 +105,7 @@ def _again(store: Store, source: dict[str, Any], ids: Sequence[str]) -> FetchRep
     from forecaster.sources.layout import Columns
 
     place = source["path"] if source["kind"] == "file" else source["url"]
-    return fetching.fetch_file(store, place, Columns(**source.get("columns", {})), onward=True)
+    return fetching.fetch_file(store, place, Columns(**source.get("columns", {})), again=ids)
 
 
 def _failed(uid: str, entry: Entry, error: ForecasterError) -> Outcome:

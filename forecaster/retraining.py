@@ -6,6 +6,7 @@ what is on disk, so a cycle that was cut off is made good by the next one.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -14,15 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 from forecaster import jobs
 from forecaster.announcing import Announcer
-from forecaster.config import Config
+from forecaster.config import Config, LogSpec
 from forecaster.cycle import COMMAND, Cycle, Retrained
-from forecaster.errors import ForecasterError
+from forecaster.errors import ForecasterError, InvalidInputError, NotFoundError
 from forecaster.locking import OnWait
 from forecaster.locking import silent as quiet
+from forecaster.logs import Log
 from forecaster.predicting import require_folder, require_format
+from forecaster.refreshing import require_not_a_source
 from forecaster.registry import Registry
 from forecaster.runs import Journal, OnStep, Records, Step
 from forecaster.statistical import OnWindow, silent
+from forecaster.store import Store
+from forecaster.versions import require_name
 from forecaster.workspace import Workspace, load_config
 
 if TYPE_CHECKING:
@@ -64,9 +69,21 @@ def retrain(
 
     Raises:
         InvalidInputError: The settings or the name cannot be used; nothing was begun.
+        NotFoundError: The workspace holds no series; nothing was begun.
         TemporaryError: Another process is changing the model; nothing was begun.
     """
-    config, origins = load_config(workspace, flags)
+    require_name(name)
+    try:
+        config, origins = load_config(workspace, flags)
+    except InvalidInputError as error:
+        log = Log.of(workspace.folder, LogSpec(), name, pid=os.getpid())
+        log.write(str(error), level="error", step="end", exit_code=error.exit_code)
+        raise
+    if not workspace.data.is_dir():
+        raise NotFoundError(
+            f"'{workspace.folder}' holds no series: there is no '{workspace.data.name}' in it.",
+            "Name the folder with --workspace, or fetch series first: forecast fetch --help.",
+        )
     registry = Registry(workspace.models, lock_timeout=wait, on_wait=on_wait)
     records = Records(registry.model_folder(name))
     announcer = Announcer(workspace.folder, config, name, on_step)
@@ -75,6 +92,7 @@ def retrain(
     try:
         output = _output(workspace, config, origins, name)
         registry.require_writable(name)
+        journal.note(output=str(output.absolute()))
         with _turn(registry, name, journal):
             cycle = Cycle(workspace, registry, config, origins, journal, result)
             try:
@@ -125,4 +143,5 @@ def _output(workspace: Workspace, config: Config, origins: Mapping[str, str], na
     path = (workspace.folder if of_file else Path()) / Path(said).expanduser()
     require_folder(path)
     require_format(path)
+    require_not_a_source(Store(workspace.data), path)
     return path

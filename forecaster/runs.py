@@ -23,9 +23,8 @@ from forecaster.versions import next_version
 
 FORMAT = 1
 FOLDER = "runs"
-OUTCOMES = {  # of exit codes; of any other, `failed`
+OUTCOMES = {  # of exit codes but that of gates; of any other, `failed`
     0: "done",
-    QualityGateError.exit_code: "done",  # a gate that says no has done its work
     PartialError.exit_code: "partial",
     TemporaryError.exit_code: "postponed",
 }
@@ -64,6 +63,7 @@ class Run:
         challenger: The version that it trained, or found trained.
         promoted: Whether that came into service.
         scores: How champion and challenger compare: MASE of each, windows, or why they do not.
+        output: The table that it replaces.
     """
 
     command: str
@@ -77,13 +77,27 @@ class Run:
     challenger: str | None = None
     promoted: bool = False
     scores: dict[str, Any] = field(default_factory=dict)
+    output: str | None = None
 
     @property
     def outcome(self) -> str:
-        """`running`, `killed`, `done`, `partial`, `postponed` or `failed`."""
+        """`running`, `killed`, `done`, `partial`, `postponed`, `refused` or `failed`.
+
+        A gate that keeps a challenger out has done its work; where no table was written, the run was
+        refused.
+        """
         if self.exit_code is None:
             return "running" if is_alive(self.pid) else "killed"
+        if self.exit_code == QualityGateError.exit_code:
+            exported = any((step.name, step.outcome) == ("export", "done") for step in self.steps)
+            return "done" if exported else "refused"
         return OUTCOMES.get(self.exit_code, "failed")
+
+    @property
+    def halted_at(self) -> str:
+        """The step in which it was killed, failed or was refused; empty when there is none."""
+        halted = [step.name for step in self.steps if step.outcome not in {"done", "skipped"}]
+        return halted[-1] if halted else ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for `--json`."""

@@ -5,9 +5,9 @@ It reads names, dates and manifests only, and imports neither pandas nor numpy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +104,7 @@ def examine(
     *,
     limits: Limits,
     csv: Path | None = None,
+    expected: Iterable[str] = (),
     now: datetime | None = None,
 ) -> list[Health]:
     """Look at a model, or at all models.
@@ -114,13 +115,15 @@ def examine(
         archived: What was published.
         name: Only this model.
         limits: How old things may be.
-        csv: The file that readers downstream take the model's forecasts from.
+        csv: The file that readers downstream take the model's forecasts from; the table of the last
+            run when None.
+        expected: Models that there ought to be.
         now: The time to measure ages by; the clock's when None.
 
     Raises:
         InvalidInputError: The name cannot be a model's.
     """
-    names = (registry.all_names() or [DEFAULT]) if name is None else [name]
+    names = [name] if name is not None else sorted({*registry.all_names(), *expected}) or [DEFAULT]
     require_name(names[0])
     moment = now or datetime.now(UTC)
     return [
@@ -139,8 +142,8 @@ def _examined(
     for problems in (
         _champion(health, registry, store),
         _published(health, archived, limits),
-        _file(health, csv),
         _run(health, registry),
+        _file(health, csv),
     ):
         try:
             health.problems += problems
@@ -158,14 +161,21 @@ def _champion(health: Health, registry: Registry, store: Store) -> Iterator[str]
         if created := read_manifest(folder).get("created"):
             health.times["champion"] = _moment(str(created))
         ids, stored = trained_on(folder), store.entries()
-        lasts = [time for uid in ids if uid in stored and (time := _last(stored[uid]))]
+        lasts = {
+            uid: time for uid in ids if uid in stored and (time := _last(stored[uid], health.now))
+        }
     except (ForecasterError, ValueError) as error:
         yield str(error)
         return
     if missing := [uid for uid in ids if uid not in stored]:
         yield f"{len(missing)} of its {len(ids)} series are not stored: {listed(missing)}."
     if lasts:
-        health.times["data"] = min(*lasts, health.now)  # rows known ahead are not too new
+        health.times["data"] = min(lasts.values())
+    if early := [uid for uid, time in lasts.items() if time > health.now + _step(stored[uid])]:
+        yield (
+            f"{listed(early)} {'has' if len(early) == 1 else 'have'} rows in the future, up to "
+            f"{max(lasts[uid] for uid in early):%Y-%m-%d %H:%M} UTC: check the source and the clock."
+        )
 
 
 def _published(health: Health, archived: Archive, limits: Limits) -> Iterator[str]:
@@ -180,6 +190,8 @@ def _published(health: Health, archived: Archive, limits: Limits) -> Iterator[st
 
 
 def _file(health: Health, csv: Path | None) -> Iterator[str]:
+    if csv is None and health.run is not None and health.run.output:
+        csv = Path(health.run.output)
     if csv is None:
         return
     try:
@@ -202,12 +214,14 @@ def _run(health: Health, registry: Registry) -> Iterator[str]:
         health.times["run"] = _moment(health.run.started)
     if run is None:
         return
-    last = f" in the step {run.steps[-1].name!r}" if run.steps else ""
+    last = f" in the step {run.halted_at!r}" if run.halted_at else ""
     if run.outcome == "killed":
         yield f"The last run was killed{last}, or the machine went down."
     elif run.outcome == "failed":
         said = f": {run.message}" if run.message else "."
         yield f"The last run ended with the exit code {run.exit_code}{last}{said}"
+    elif run.outcome == "refused":
+        yield f"The last run wrote no table, because a gate said no{last}: {run.message}"
 
 
 def _too_old(health: Health, limits: Limits) -> Iterator[str]:
@@ -215,21 +229,28 @@ def _too_old(health: Health, limits: Limits) -> Iterator[str]:
         limit = limits.of(what)
         if limit is not None and age > limit:
             yield f"{WHAT[what].capitalize()} is {ago(age)} old; at most {ago(limit)} is allowed."
-        elif age < -SLACK:
+        elif what != "data" and age < -SLACK:
             yield f"{WHAT[what].capitalize()} is from {ago(-age)} in the future: check the clock."
     for what in ("data", "champion"):
         if limits.of(what) is not None and what not in health.times and health.champion:
             yield f"How old {WHAT[what]} is cannot be told: no time of it is known."
 
 
-def _last(entry: Entry) -> datetime | None:
+def _last(entry: Entry, now: datetime) -> datetime | None:
     """Return the time of a series' last row, or of its first one that is only known ahead.
 
     None for whole-number times.
     """
+    if not isinstance(entry.last, str):
+        return None
     ahead = [problem["first"] for problem in entry.problems if problem["kind"] == "ahead"]
-    last = ahead[0] if ahead else entry.last
-    return _moment(last) if isinstance(last, str) else None
+    return min(_moment(ahead[0]), now) if ahead else _moment(entry.last)
+
+
+def _step(entry: Entry) -> timedelta:
+    """Return by how much a series may end ahead: the end of a period that goes on may be its time."""
+    whole = _moment(str(entry.last)) - _moment(str(entry.first))
+    return max(whole / max(1, entry.rows - 1), timedelta(seconds=SLACK))
 
 
 def _moment(text: str) -> datetime:

@@ -493,3 +493,20 @@ def test_yahoo_answers_in_a_process_that_has_trained(yahoo):
         check=False,
     )
     assert run.stdout.strip() == "new", run.stderr
+
+
+def test_stored_series_are_fetched_again(forecast: Run, tmp_path: Path, store: Store):
+    assert forecast("fetch", "--again").code == 4
+    sales = csv(
+        tmp_path, "ds,unique_id,y\n2024-01-01,a,1\n2024-01-02,a,2\n2024-01-01,b,1\n2024-01-02,b,2\n"
+    )
+    assert forecast("fetch", "--csv", sales).code == 0
+    sales.write_text(sales.read_text() + "2024-01-03,a,3\n2024-01-03,b,3\n2024-01-03,c,3\n")
+    done = forecast("fetch", "--again", "b")
+    assert (done.code, store.entry("b").rows, store.entry("a").rows) == (0, 3, 2)
+    assert "also has 'a', 'c'" in done.err
+    assert forecast("fetch", "--again").code == 0
+    assert store.entry("a").rows == 3
+    assert "c" not in store.ids()
+    assert forecast("fetch", "--again", "nosuch").code == 4
+    assert forecast("fetch", "--again", "--csv", sales).code == 2

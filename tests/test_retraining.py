@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 import sys
 import threading
 from datetime import UTC, datetime, timedelta
@@ -20,10 +21,12 @@ from forecaster.archive import STORE, Archive
 from forecaster.cli import app
 from forecaster.comparing import Comparison
 from forecaster.cycle import Retrained
-from forecaster.errors import ForecasterError, TemporaryError
+from forecaster.errors import ForecasterError, InvalidInputError, NotFoundError, TemporaryError
 from forecaster.manifest import read_manifest
+from forecaster.retraining import retrain
 from forecaster.runs import Records, Run
 from forecaster.store import Store
+from forecaster.workspace import Workspace
 
 
 def outcomes(result: Retrained) -> dict[str, str]:
@@ -49,6 +52,10 @@ def test_the_first_challenger_comes_into_service(first):
     assert set(outcomes(result).values()) == {"done"}
     (version,) = registry(folder).versions("air")
     assert result.run.champion == result.run.challenger == version
+    verdict = read_manifest(registry(folder).version_folder("air", version))["judgement"]["verdict"]
+    assert verdict in result.run.steps[3].message
+    assert result.run.scores["reason"] == "there is no champion"
+    assert result.run.output == str(table(folder))
     assert [promotion.why for promotion in registry(folder).history("air")] == ["retrain"]
     written = pd.read_csv(table(folder))
     assert len(written) == result.rows == 8
@@ -115,7 +122,7 @@ def test_when_the_challenger_loses_the_champion_forecasts(waiting, monkeypatch):
     compared(monkeypatch, 1.0, 0.9)
     result = run(waiting, margin=0.2)
     assert result.exit_code == 6
-    assert "--margin asks for 0.2" in result.error.message
+    assert "--margin 0.2 asks for 20% less" in result.error.message
     assert outcomes(result) | {"compare": "refused", "export": "done"} == outcomes(result)
     old, _ = registry(waiting).versions("air")
     assert registry(waiting).champion("air") == old
@@ -343,6 +350,49 @@ def test_series_of_standard_input_are_kept(trained, no_training):
     assert any("standard input" in line for line in result.notices)
 
 
+def test_without_training_the_champion_forecasts_new_rows(trained, no_training):
+    feed(trained, ROWS + MORE)
+    result = run(trained, train=False)
+    assert result.exit_code == 0
+    skipped = {name for name, outcome in outcomes(result).items() if outcome == "skipped"}
+    assert skipped == {"train", "compare", "promote"}
+    cutoff = pd.read_csv(table(trained))["cutoff"].max()
+    assert cutoff == str(frame_of(rows=ROWS + MORE)["ds"].max().date())
+
+
+def test_a_table_never_replaces_what_is_fetched(trained, no_training):
+    before = (trained / "feed.csv").read_bytes()
+    with pytest.raises(InvalidInputError, match="is the file that the series 'a' is fetched from"):
+        run(trained, output=str(trained / "models" / ".." / "feed.csv"))
+    assert (trained / "feed.csv").read_bytes() == before
+
+
+def test_a_series_that_was_dropped_stays_away(trained):
+    Store(trained / "data").drop(["b"])
+    result = run(trained, train=False)
+    assert any("also has 'b'" in line for line in result.notices)
+    assert list(Store(trained / "data").entries()) == ["a"]
+    assert result.failed == {"b": "it is not stored any more"}
+    assert result.message == "Failed: 'b': it is not stored any more"
+
+
+def test_settings_that_cannot_be_used_are_in_the_log(trained):
+    (trained / "forecast.toml").write_text("[training]\nepoch = 3\n")
+    with pytest.raises(InvalidInputError, match="epoch"):
+        run(trained)
+    last = logged(trained)[-1]
+    assert (last["level"], last["exit_code"]) == ("error", 5)
+    assert "unknown key" in last["message"]
+
+
+def test_where_nothing_is_stored_nothing_is_made(tmp_path):
+    with pytest.raises(NotFoundError, match="holds no series"):
+        run(tmp_path)
+    with pytest.raises(InvalidInputError):
+        retrain(Workspace(tmp_path), [], "../air", {})
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_old_goes(waiting, monkeypatch):
     compared(monkeypatch, 1.0, 2.0)
     run(waiting, keep_forecasts="1w", keep=1)
@@ -429,6 +479,7 @@ def test_a_promotion_is_told(waiting, monkeypatch):
     compared(monkeypatch, 1.0, 0.5)
     result = run(waiting, on_promote=hook(waiting), on_failure="no-such-program")
     assert (told(waiting)["event"], told(waiting)["champion"]) == ("promotion", result.run.champion)
+    assert told(waiting)["message"].startswith("Better: MASE 0.5 of the challenger against 1")
     assert not [line for line in result.notices if "hook" in line]
 
 
@@ -448,7 +499,9 @@ def test_a_failure_is_told_and_a_failing_hook_is_only_said(trained):
     (notice,) = [line for line in result.notices if "hook" in line]
     assert "no-such-program ..." in notice
     assert "secret" not in notice
-    assert (result.exit_code, logged(trained)[-1]["level"]) == (4, "error")
+    ended, failed_hook = logged(trained)[-2:]
+    assert (result.exit_code, ended["level"]) == (4, "error")
+    assert failed_hook["message"] == notice
 
 
 def test_a_taken_lock_is_told(trained):

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from crontab_program import write_crontab_program
-from series_made import frame_of
 from retrain_made import SETTINGS, feed
+from series_made import frame_of
 
 from forecaster import artifacts, fetching, timers
 from forecaster.cli import app

@@ -170,7 +170,67 @@ def test_what_is_from_the_future_is_a_problem(workspace: Path, capsys):
     status(capsys, workspace, "--max-age", "1h")
 
 
-@pytest.mark.parametrize(("code", "outcome"), [(0, "done"), (6, "done"), (7, "partial")])
+def test_a_table_that_is_gone_is_a_problem(workspace: Path, capsys):
+    table = workspace / "forecasts.csv"
+    record(workspace, exit_code=0, output=str(table))
+    assert f"'{table}' cannot be read" in problem(capsys, workspace)
+    table.write_text("")
+    assert "csv" in status(capsys, workspace)["ages"]
+
+
+def test_data_that_a_gate_refused_is_a_problem(workspace: Path, capsys):
+    steps = (Step("fetch", "done"), Step("check", "refused"))
+    record(workspace, exit_code=6, steps=steps, message="Series 'a' is old.")
+    said = problem(capsys, workspace)
+    assert (
+        said
+        == "The last run wrote no table, because a gate said no in the step 'check': Series 'a' is old."
+    )
+    assert status(capsys, workspace, code=1)["run"]["outcome"] == "refused"
+    kept_out = (Step("compare", "refused"), Step("export", "done"), Step("prune", "done"))
+    record(workspace, exit_code=6, steps=kept_out)
+    assert status(capsys, workspace)["run"]["outcome"] == "done"
+
+
+def test_the_step_that_went_wrong_is_named(workspace: Path, capsys):
+    steps = (Step("train", "failed"), Step("compare", "skipped"), Step("prune", "done"))
+    record(workspace, exit_code=1, steps=steps, message="It diverged.")
+    assert "in the step 'train': It diverged." in problem(capsys, workspace)
+
+
+def test_rows_in_the_future_are_a_problem(workspace: Path, capsys):
+    def ending(days: int) -> None:
+        frame = frame_of(
+            "a", "b", rows=60, start=str((TODAY + pd.Timedelta(days=days - 59)).date())
+        )
+        Store(workspace / "data").put(frame, {"kind": "test"})
+
+    ending(days=1)  # the end of today
+    status(capsys, workspace)
+    ending(days=4)
+    assert problem(capsys, workspace).startswith("'a', 'b' have rows in the future, up to ")
+
+
+def test_settings_that_no_run_can_use_are_a_problem(workspace: Path, capsys):
+    (workspace / "forecast.toml").write_text("[training]\nepoch = 3\n")
+    assert "training.epoch: unknown key" in problem(capsys, workspace)
+
+
+def test_a_model_that_is_scheduled_is_missed(workspace: Path, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(workspace / "config"))
+    words = ["schedule", "install", "--name", "aire", "--cron", "@daily", "--systemd"]
+    assert app.run(["--workspace", str(workspace), *words]) == 0
+    units = workspace / "config" / "systemd" / "user"
+    (units / "timers.target.wants").mkdir()
+    (timer,) = units.glob("*.timer")
+    (units / "timers.target.wants" / timer.name).symlink_to(timer)
+    capsys.readouterr()
+    assert app.run(["status", "--workspace", str(workspace), "--json"]) == 1
+    models = json.loads(capsys.readouterr().out)["models"]
+    assert {each["name"]: each["healthy"] for each in models} == {"air": True, "aire": False}
+
+
+@pytest.mark.parametrize(("code", "outcome"), [(0, "done"), (7, "partial")])
 def test_a_run_that_did_its_work_is_healthy(workspace: Path, capsys, code: int, outcome: str):
     record(workspace, ended=NOW.isoformat(), exit_code=code, steps=(Step("fetch", "done", 1.5),))
     run = status(capsys, workspace, "--max-age", "1h")["run"]

@@ -47,12 +47,16 @@ FILE = tuple(COLUMN_OPTIONS)
 @click.option("--offline", is_flag=True, help="No network: say what is stored of SYMBOLS.")
 @click.option("--csv", "file", metavar="FILE", help="CSV or Parquet: a path, an URL, or `-`.")
 @column_options
+@click.option(
+    "--again", is_flag=True, help="Stored series (SYMBOLS, else all) from where they came."
+)
 @click.option("--sample", metavar="NAME", help="A data set of the package.")
 @click.option("--list-samples", is_flag=True, help="List the data sets of the package.")
 def fetch(
     symbols: tuple[str, ...],
     file: str | None,
     columns: Columns,
+    again: bool,
     sample: str | None,
     list_samples: bool,
     **options: Any,
@@ -67,25 +71,42 @@ def fetch(
       forecast fetch AAPL MSFT --start 2015-01-01
       forecast fetch --csv sales.csv --time day --target units
       forecast fetch --sample air-passengers
+      forecast fetch --again
     """
     from forecaster.cli.output import emit, notice
     from forecaster.cli.reading import fetch_text, sample_list
     from forecaster.cli.session import current
 
-    _check_choice(symbols=bool(symbols), csv=file, sample=sample, list_samples=list_samples)
-    _check_symbols(symbols)
+    named = bool(symbols) and not again
+    _check_choice(symbols=named, csv=file, again=again, sample=sample, list_samples=list_samples)
+    if named:
+        _check_symbols(symbols)
     if list_samples:
         from forecaster.sources.samples import list_samples as bundled
 
         emit(*sample_list(bundled()))
         return 0
-    report = _fetched(symbols, file, columns, sample, options)
+    report = _again(symbols) if again else _fetched(symbols, file, columns, sample, options)
     for line in report.notices:
         notice(line)
     for outcome in report.failed if not current().json else ():
         click.echo(f"Error: {outcome.unique_id}: {outcome.error}", err=True)
     emit(report.to_dict(), fetch_text(report))
     return report.exit_code
+
+
+def _again(ids: tuple[str, ...]) -> FetchReport:
+    from forecaster.cli.session import current
+    from forecaster.errors import NotFoundError
+    from forecaster.refreshing import refresh
+    from forecaster.store import Store
+
+    store = Store(current().workspace().data)
+    for uid in ids:
+        store.entry(uid)
+    if not (wanted := ids or tuple(store.ids())):
+        raise NotFoundError("No series is stored that could be fetched again.", "Fetch one first.")
+    return refresh(store, wanted)
 
 
 def _fetched(
@@ -114,7 +135,8 @@ def _check_choice(**chosen: object) -> None:
     if len(sources) != 1:
         found = " and ".join(_flag(name) for name in sources) or "none"
         raise click.UsageError(
-            f"Needs exactly one of SYMBOLS, --csv, --sample and --list-samples; found {found}.", ctx
+            f"Needs exactly one of SYMBOLS, --csv, --again, --sample and --list-samples; found {found}.",
+            ctx,
         )
     readable = {"symbols": YAHOO, "csv": FILE}.get(sources[0], ())
     for name in {*YAHOO, *FILE}.difference(readable):

@@ -83,7 +83,10 @@ def promotion_result(name: str, before: str | None, version: str) -> tuple[dict[
     if before == version:
         return document, f"Model {name!r}: {version} is in service already."
     instead = f" in place of {before}" if before else ""
-    return document, f"Model {name!r}: {version} is in service{instead}."
+    return document, (
+        f"Model {name!r}: {version} is in service{instead}.\nTables written before are not its own: "
+        f"forecast predict --name {name} --output FILE writes one."
+    )
 
 
 def pruned_text(gone: Sequence[str], dry_run: bool) -> str:

@@ -278,6 +278,7 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
             "fresh",
         ),
         Flag("fetch", bool, "Fetch each series again from where it came before training.", "on"),
+        Flag("train", bool, "Train a challenger; else the champion forecasts.", "on"),
         Flag(
             "margin",
             float,

@@ -28,7 +28,7 @@ def retrain(ids: tuple[str, ...], name: str, wait: float, **flags: Any) -> int:
 
     Trains on the champion's series (or IDS; all that are stored when there is no champion). When a
     gate stops bad data, nothing changes; when the challenger is not better, or cannot be trained,
-    the champion makes the forecast. Exits with 6 when a gate or the margin said no, 7 when some
+    the champion makes the forecast; with --no-train it always does. Exits with 6 when a gate or the margin said no, 7 when some
     series failed, 75 when another run is at work or the network is down.
 
     \b
@@ -80,5 +80,5 @@ def _text(result: Retrained) -> str:
         lines.append(f"Wrote {result.rows} rows to {result.output}.")
     else:
         lines.append("No table was written: the last one stays.")
-    lines += [f"Failed: {uid}: {why}" for uid, why in result.failed.items()]
+    lines += [f"Failed: {line}" for line in result.failures]
     return "\n".join(lines)

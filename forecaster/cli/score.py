@@ -25,7 +25,7 @@ def score(name: str | None, within: float | None) -> None:
 
     \b
     Example:
-      forecast fetch && forecast score --name air
+      forecast fetch --again && forecast score --name air
     """
     from forecaster.archive import Archive
     from forecaster.cli.output import emit, notice

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from forecaster.cli.waiting import DURATION
+
+if TYPE_CHECKING:
+    from forecaster.workspace import Workspace
 
 
 @click.command()
@@ -29,7 +33,11 @@ from forecaster.cli.waiting import DURATION
     metavar="DURATION",
     help="Of the version in service; else any.",
 )
-@click.option("--csv", metavar="FILE", help="Also look at this exported table; needs --name.")
+@click.option(
+    "--csv",
+    metavar="FILE",
+    help="Look at this exported table, not that of the last run; needs --name.",
+)
 @click.option("--prometheus", metavar="FILE", help="Also write this file for the node exporter.")
 def status(
     name: str | None,
@@ -42,7 +50,8 @@ def status(
     """Say how old the data, the champion and the forecasts are, and how the last run ended.
 
     Exits with 1 when there is a problem: no version in service, a manifest that cannot be read,
-    series that are gone, a last run that failed or was killed, or something older than is allowed.
+    series that are gone, a last run that failed, was killed or wrote no table, settings that no run
+    can use, something from the future, or older than is allowed.
 
     \b
     Example:
@@ -62,6 +71,7 @@ def status(
     if csv is not None and name is None:
         raise click.UsageError("--csv is the table of one model: name it with --name.")
     workspace = current().workspace()
+    planned = planned_runs(workspace.folder.absolute())
     found = examine(
         Registry(workspace.models),
         Store(workspace.data),
@@ -69,13 +79,29 @@ def status(
         name,
         limits=Limits(max_age, max_data_age, max_champion_age),
         csv=None if csv is None else Path(csv),
+        expected=planned,
     )
-    planned = planned_runs(workspace.folder.absolute())
+    wrong = _wrong_settings(workspace)
     for each in found:
         each.next_run = planned.get(each.name)
+        each.problems += wrong
     if prometheus is not None:
         text = metrics_text(found)
         replace_file(Path(prometheus), lambda file: file.write(text.encode()))
     healthy = not any(each.problems for each in found)
     emit({"healthy": healthy, "models": [each.to_dict() for each in found]}, health_text(found))
     return int(not healthy)
+
+
+def _wrong_settings(workspace: Workspace) -> list[str]:
+    """Say why no run can begin with forecast.toml; without one, what reads it is not imported."""
+    if not workspace.config_file.exists():
+        return []
+    from forecaster.errors import InvalidInputError
+    from forecaster.workspace import load_config
+
+    try:
+        load_config(workspace)
+    except InvalidInputError as error:
+        return [error.message]
+    return []
