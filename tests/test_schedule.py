@@ -323,7 +323,7 @@ trap 'kill $daemon' EXIT
 shift
 sleep 2  # cron tells tables apart by the second in which they were changed
 "$@"
-for second in $(seq 150); do
+for second in $(seq 200); do
     sleep 1
     grep -qs 'Wrote 8 rows' logs/air.cron.log && exit 0
 done
@@ -357,7 +357,7 @@ def cron(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow  # cron looks at its tables once a minute
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_a_real_cron_daemon_retrains(workspace: Path, tmp_path: Path, cron):
     """In name spaces of its own: the machine's crontabs are neither read nor written."""
     (workspace / "forecast.toml").write_text(SETTINGS)
