@@ -155,7 +155,11 @@ class Cycle:
             self.result.error = error
         except Exception as error:
             unexpected = error
-        self._publish(flags, output)
+        try:
+            self._publish(flags, output)
+        except Exception:
+            self._prune()  # nights on which nothing can be published do not fill the disk
+            raise
         self._prune()
         if unexpected is not None:
             raise unexpected

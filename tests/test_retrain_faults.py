@@ -25,7 +25,7 @@ from yahoo_server import Listing, Yahoo
 
 from forecaster.archive import Archive
 from forecaster.locking import writing
-from forecaster.manifest import read_manifest
+from forecaster.manifest import FILES, MANIFEST, read_manifest
 from forecaster.runs import Records, Run
 from forecaster.status import Limits, examine
 from forecaster.store import Store
@@ -34,9 +34,9 @@ from forecaster.workspace import Workspace
 KILLED = -signal.SIGKILL
 MOMENTS = [[name, outcome] for name in STEPS for outcome in ("running", "done")]
 FEW = [["fetch", "done"], ["promote", "running"], ["export", "running"]]
-TRAINING = [["train", "running"], ["train", "done"], ["compare", "done"], ["promote", "done"]]
+TRAINING = [["train", "done"], ["promote", "done"]]
 KEEP = "import sys; open(sys.argv[1], 'w').write(sys.stdin.read())"  # what a hook is told
-PLACES = 24  # inside of steps: changes of the disk, from the first to the last
+PLACES = 12  # inside of steps: changes of the disk, from the first to the last
 
 
 def few(all_of_them: Sequence[Any], by_default: Sequence[Any]) -> list[Any]:
@@ -143,8 +143,9 @@ def test_a_killed_cycle_is_made_good_by_the_next(forecasts, ready, moment):
     before = kept(ready)
     assert forecasts.run(*cycle(ready), kill=moment) == KILLED
     killed = kept(ready)
-    assert (last(ready).outcome, last(ready).steps[-1].name) == ("killed", moment[0])
-    assert last(ready).steps[-1].outcome == moment[1]
+    if moment != MOMENTS[0]:  # nobody knows yet that it has begun
+        assert (last(ready).outcome, last(ready).steps[-1].name) == ("killed", moment[0])
+        assert last(ready).steps[-1].outcome == moment[1]
     assert killed in (before, goes_on(forecasts, ready))
     assert registry(ready).champion("air") == registry(ready).versions("air")[1]
 
@@ -163,7 +164,7 @@ def changes(forecasts: Forecasts, prepared: Path, tmp_path_factory) -> list[str]
     return found
 
 
-@pytest.mark.parametrize("place", few(range(PLACES), [9, 17]))
+@pytest.mark.parametrize("place", few(range(PLACES), [4, 8]))
 def test_a_cycle_is_killed_inside_of_a_step(forecasts, ready, changes, tmp_path, place):
     before = kept(ready)
     number = 1 + (len(changes) - 1) * place // (PLACES - 1)
@@ -177,9 +178,9 @@ def test_a_cycle_is_killed_inside_of_a_step(forecasts, ready, changes, tmp_path,
 def test_a_cycle_that_trains_is_killed(forecasts, trained, moment):
     feed(trained, ROWS + MORE)
     before = kept(trained)
-    better = ("--epochs", 20)  # ten times the champion's
-    assert forecasts.run(*cycle(trained, *better), kill=moment) == KILLED
-    assert kept(trained) in (before, goes_on(forecasts, trained, *better))
+    unjudged(trained, registry(trained).champion("air"))
+    assert forecasts.run(*cycle(trained), kill=moment) == KILLED
+    assert kept(trained) in (before, goes_on(forecasts, trained))
     assert len(registry(trained).versions("air")) == 2
 
 
@@ -234,7 +235,7 @@ def disk(apart: Forecasts, tmp_path: Path) -> Iterator[Disk]:
     assert apart.run("!", "umount", "--recursive", made.place) == 0, apart.said
 
 
-@pytest.mark.parametrize("pages", few([0, 1, 2, 3, 4, 6, 8, 10, 12, 16], [0, 3, 8]))
+@pytest.mark.parametrize("pages", few([0, 1, 2, 3, 5, 8, 12], [0, 3, 8]))
 def test_a_full_disk(prepared, disk, pages):
     copied(prepared, disk.outside, known_as=disk.inside)
     before = kept(disk.outside)
@@ -251,24 +252,26 @@ def test_a_full_disk(prepared, disk, pages):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pages", [16, 40])
-def test_a_disk_that_is_full_when_a_challenger_is_saved(first, disk, pages):
+def test_a_disk_that_is_full_when_a_challenger_is_saved(first, disk):
     copied(first[0], disk.outside, known_as=disk.inside)
     feed(disk.outside, ROWS + MORE)
-    before = kept(disk.outside)
-    disk.fill(pages)
-    better = ("--epochs", 20)
-    assert disk.forecasts.run(*cycle(disk.inside, *better)) == 1
+    champion = registry(disk.outside).champion("air")
+    disk.fill(16)
+    assert disk.forecasts.run(*cycle(disk.inside, "--epochs", 3)) == 1
+    assert "train: failed" in disk.forecasts.said
     assert "No space left on device" in disk.forecasts.said
-    assert last(disk.outside).challenger is None
-    full = kept(disk.outside)
+    kept(disk.outside)  # the champion has forecast from the new rows
+    assert set(pd.read_csv(table(disk.outside))["model_version"]) == {champion}
+    assert set(pd.read_csv(table(disk.outside))["cutoff"]) == {newest()}
+    assert registry(disk.outside).versions("air") == [champion]
     assert list(disk.outside.rglob(".*.tmp")) == []
     disk.empty()
-    known = {"known_as": disk.inside}
-    assert full in (before, goes_on(disk.forecasts, disk.outside, *better, **known))
+    unjudged(disk.outside, champion)
+    goes_on(disk.forecasts, disk.outside, "--epochs", 3, known_as=disk.inside)
+    assert len(registry(disk.outside).versions("air")) == 2
 
 
-@pytest.mark.parametrize("part", ["", "data", "forecasts", "models"])
+@pytest.mark.parametrize("part", few(["", "data", "forecasts", "models"], ["", "forecasts"]))
 def test_a_disk_that_cannot_be_written(prepared, disk, tmp_path, part):
     copied(prepared, disk.outside, known_as=disk.inside)
     before = kept(disk.outside)
@@ -301,9 +304,12 @@ def spoil(path: Path) -> None:
     path.write_bytes(b"\xff\x00garbage")
 
 
-@pytest.mark.parametrize("how", [cut, spoil])
 @pytest.mark.parametrize(
-    "file", ["manifest.json", "network.onnx", "network.weights.h5", "scaling.json", "config.toml"]
+    ("file", "how"),
+    few(
+        [(file, how) for file in (MANIFEST, *FILES) for how in (cut, spoil)],
+        [(MANIFEST, cut), ("network.onnx", spoil), ("network.weights.h5", cut)],
+    ),
 )
 def test_a_damaged_champion_is_replaced(forecasts, ready, file, how):
     old, new = registry(ready).versions("air")
@@ -314,7 +320,7 @@ def test_a_damaged_champion_is_replaced(forecasts, ready, file, how):
     goes_on(forecasts, ready)
 
 
-@pytest.mark.parametrize("how", [cut, spoil])
+@pytest.mark.parametrize("how", few([cut, spoil], [spoil]))
 def test_a_damaged_pointer_is_replaced(forecasts, ready, how):
     how(ready / "models" / "air" / "champion")
     goes_on(forecasts, ready)
@@ -338,11 +344,13 @@ def test_without_a_whole_version_that_passes_the_table_stays(forecasts, ready):
     assert forecasts.run(*cycle(ready, "--max-coverage-gap", 0)) == 5
     assert "is not what was written" in forecasts.said
     assert table(ready).read_bytes() == before
+    ended = {step.name: step.outcome for step in last(ready).steps}
+    assert (ended["compare"], ended["predict"], ended["prune"]) == ("refused", "failed", "done")
     assert problems(ready)
     goes_on(forecasts, ready)
 
 
-@pytest.mark.parametrize("how", [cut, spoil])
+@pytest.mark.parametrize("how", few([cut, spoil], [cut]))
 def test_damaged_rows_are_fetched_again(forecasts, ready, how):
     before = table(ready).read_bytes()
     (part,) = (ready / "data" / "parts").iterdir()
@@ -353,7 +361,7 @@ def test_damaged_rows_are_fetched_again(forecasts, ready, how):
     goes_on(forecasts, ready)
 
 
-@pytest.mark.parametrize("how", [cut, spoil])
+@pytest.mark.parametrize("how", few([cut, spoil], [cut]))
 def test_a_damaged_index_is_mended(forecasts, ready, how):
     before, data = table(ready).read_bytes(), ready / "data"
     how(data / "index.json")
@@ -437,7 +445,7 @@ def stopped(
 
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
-@pytest.mark.parametrize("step", few(["fetch", "check", "promote", "export"], ["fetch", "export"]))
+@pytest.mark.parametrize("step", few(["fetch", "check", "promote", "export"], ["export"]))
 def test_a_signal_ends_a_step_in_order(forecasts, ready, step, number, code):
     before = kept(ready)
     assert stopped(forecasts, ready, [step, "running"], number) == code
@@ -467,7 +475,7 @@ def test_a_signal_ends_a_training(forecasts, trained, number, code):
 # --- many at a time
 
 
-@pytest.mark.parametrize("seconds", few([4, 60], [4]))
+@pytest.mark.parametrize("seconds", few([3, 60], [3]))
 def test_eight_cycles_and_eight_forecasts_at_a_time(forecasts, ready, tmp_path, seconds):
     until, made = time.time() + seconds, tmp_path / "made"
     made.mkdir()
@@ -509,7 +517,7 @@ def test_eight_cycles_and_eight_forecasts_at_a_time(forecasts, ready, tmp_path, 
 # --- a clock that goes back
 
 
-@pytest.mark.parametrize("ahead", [3600, 365 * 86_400])
+@pytest.mark.parametrize("ahead", few([3600, 365 * 86_400], [3600]))
 def test_a_clock_that_was_ahead_leaves_runs_in_order(forecasts, ready, ahead):
     assert forecasts.run(*cycle(ready), clock=ahead) == 0
     new = registry(ready).versions("air")[1]
@@ -525,9 +533,8 @@ def test_a_clock_that_was_ahead_leaves_runs_in_order(forecasts, ready, ahead):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ahead", [3600, 365 * 86_400])
-def test_a_clock_that_was_ahead_leaves_versions_in_order(forecasts, trained, ahead):
-    for clock, rows in ((ahead, MORE - 1), (0, MORE)):
+def test_a_clock_that_was_ahead_leaves_versions_in_order(forecasts, trained):
+    for clock, rows in ((365 * 86_400, MORE - 1), (0, MORE)):
         feed(trained, ROWS + rows)
         unjudged(trained, registry(trained).champion("air"))
         assert forecasts.run(*cycle(trained, "--keep", 0), clock=clock) == 0, forecasts.said
