@@ -83,6 +83,7 @@ def main() -> None:
     import forecaster.cli.retrain
     import forecaster.retraining
     import forecaster.sources.files
+    import forecaster.sources.yahoo_session
     import forecaster.status  # noqa: F401
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have turned it off

@@ -377,21 +377,34 @@ def test_a_damaged_index_is_mended(forecasts, ready, how):
 # --- Yahoo
 
 
-@pytest.fixture
-def prices(forecasts: Forecasts, yahoo: Yahoo, tmp_path: Path) -> Path:
-    """A workspace with a model of two symbols of Yahoo, after its first cycle."""
-    (tmp_path / "forecast.toml").write_text(SETTINGS)
+def listed(yahoo: Yahoo) -> None:
+    """Let Yahoo know two symbols."""
     for symbol, level in (("A", 5.0), ("B", 8.0)):
         ds, y = seasonal(ROWS + MORE, level=level)
-        times = [int(moment.timestamp()) for moment in ds]
-        values = y.tolist()
+        times, values = [int(moment.timestamp()) for moment in ds], y.tolist()
         yahoo.listings[symbol] = Listing(
             times, values, values, [1] * len(times), "UTC", session=(times[-1], times[-1])
         )
-    order = {"environment": yahoo.environment}
-    assert forecasts.run("fetch", "A", "B", "--workspace", tmp_path, **order) == 0, forecasts.said
-    goes_on(forecasts, tmp_path, environment=yahoo.environment)
-    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def priced(forecasts: Forecasts, yahoo_server: Yahoo, tmp_path_factory) -> Path:
+    """A workspace with a model of two symbols of Yahoo, after its first cycle."""
+    folder = tmp_path_factory.mktemp("priced")
+    (folder / "forecast.toml").write_text(SETTINGS)
+    yahoo_server.reset()
+    listed(yahoo_server)
+    order = {"environment": yahoo_server.environment}
+    assert forecasts.run("fetch", "A", "B", "--workspace", folder, **order) == 0, forecasts.said
+    goes_on(forecasts, folder, **order)
+    return folder
+
+
+@pytest.fixture
+def prices(priced: Path, yahoo: Yahoo, tmp_path: Path) -> Path:
+    """The same, which a test may change."""
+    listed(yahoo)
+    return copied(priced, tmp_path / "workspace")
 
 
 def test_yahoo_that_fails_changes_nothing(forecasts, yahoo, prices):
