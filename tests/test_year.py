@@ -84,6 +84,7 @@ class Year:
     chance: random.Random
     rows: pd.DataFrame
     nights: Counter[str] = field(default_factory=Counter)
+    content: bytes = b""
     shown: set[tuple[str, str]] = field(default_factory=set)
     cutoffs: dict[str, str] = field(default_factory=dict)
     sizes: list[int] = field(default_factory=list)
@@ -142,13 +143,16 @@ class Year:
     def look(self, today: pd.Timestamp, fault: str, when: datetime) -> None:
         """Whatever the night was like: a whole model in service, a whole table, nothing lost."""
         champion = self.registry.load(NAME)[1]
-        table = pd.read_csv(self.folder / "forecasts" / f"{NAME}.csv")
+        path = self.folder / "forecasts" / f"{NAME}.csv"
+        table = pd.read_csv(path)
         assert table.groupby("unique_id").size().to_dict() == dict.fromkeys(SERIES, HORIZON)
         (version,) = table["model_version"].unique()
         cutoffs = table.groupby("unique_id")["cutoff"].unique().map("".join)
         assert all(cutoffs[uid] >= self.cutoffs.get(uid, "") for uid in SERIES)  # never back
         self.cutoffs = cutoffs.to_dict()
-        if fault != "disk full":  # then it may not be kept
+        content, before = path.read_bytes(), self.content
+        self.content = content
+        if content != before and fault not in {"disk full", "clock back"}:  # not kept, or not long
             self.shown |= {(version, cutoff) for cutoff in cutoffs}
         self.sizes.append(sum(each.stat().st_size for each in self.folder.rglob("*")))
         if fault and fault not in DONE:
