@@ -19,8 +19,8 @@ install: $(INSTALLED)  ## Install forecast and its tools into .venv
 demo: $(INSTALLED)  ## Fetch samples, train, predict: CSV and plots in demo/
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash benchmarks/demo.sh
 
-test: lint  ## Lint, check types and layers, run the tests (of the slow ones a fixed third)
-	$(BIN)/pytest -n 2
+test: lint  ## Lint, check types and layers, run the tests (of the slow ones a fixed quarter)
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 lint: $(INSTALLED)  ## Check style, types and the layers of imports
 	$(BIN)/ruff check

@@ -13,7 +13,12 @@ from yahoo_server import Yahoo
 if TYPE_CHECKING:
     from forecaster.retraining import Retrained
 
-SHARE = 3  # one slow test in so many runs unless all are asked for
+TOGETHER = (  # modules of one process, when there are several
+    ("retraining", "retrain_faults"),
+    *((module,) for module in ("api", "artifacts", "bounds", "crash", "fallback", "known")),
+    *((module,) for module in ("main_job", "registry", "warm_start")),
+)
+SHARE = 4  # one slow test in so many runs unless all are asked for
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,20 +26,40 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--slow",
         choices=("some", "all", "none"),
         default="some",
-        help=f"tests marked slow: a fixed one in {SHARE} (the default; none of those marked alone, "
-        "which take minutes), all, or none",
+        help=f"tests marked slow: a fixed share (the default; one in {SHARE}, where the mark says no "
+        "other `share`), all, or none",
     )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out slow tests, always the same ones, and count them as deselected."""
+    """Leave out slow tests, always the same ones, and count them as deselected.
+
+    Those that stay begin first: one that begins last is waited for by all processes. Modules with
+    fixtures that take long each belong to one process, which makes them once.
+    """
     slow = [item for item in items if item.get_closest_marker("slow")]
-    shared = [item for item in slow if not item.get_closest_marker("slow").kwargs.get("alone")]
-    kept = {"all": slow, "some": shared[::SHARE], "none": []}[config.getoption("--slow")]
+    some = [
+        item for share, each in _by_share(slow).items() for item in (each[::share] if share else ())
+    ]
+    kept = {"all": slow, "some": some, "none": []}[config.getoption("--slow")]
     left_out = [item for item in slow if item not in kept]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+    items[:] = [*kept, *(item for item in items if item not in slow)]
+    for item in items:
+        module = item.path.stem.removeprefix("test_")
+        group = next((group for group in TOGETHER if module in group), None)
+        if group:
+            item.add_marker(pytest.mark.xdist_group(group[0]))
+
+
+def _by_share(slow: list[pytest.Item]) -> dict[int, list[pytest.Item]]:
+    """Group slow tests by how many of them one is run of; 0 for none."""
+    found: dict[int, list[pytest.Item]] = {}
+    for item in slow:
+        mark = item.get_closest_marker("slow")
+        found.setdefault(mark.kwargs.get("share", SHARE) if mark else SHARE, []).append(item)
+    return found
 
 
 @pytest.fixture(scope="session")

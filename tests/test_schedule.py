@@ -356,7 +356,7 @@ def cron(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
 
 
-@pytest.mark.slow  # cron looks at its tables once a minute
+@pytest.mark.slow(share=1)  # cron looks at its tables once a minute
 @pytest.mark.timeout(300)
 def test_a_real_cron_daemon_retrains(workspace: Path, tmp_path: Path, cron):
     """In name spaces of its own: the machine's crontabs are neither read nor written."""

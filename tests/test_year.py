@@ -198,7 +198,7 @@ def archived(folder: Path) -> pd.DataFrame:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it forks, and looks at /proc")
 @pytest.mark.parametrize(
-    ("nights", "faulty"), [(12, 0.6), pytest.param(250, 0.3, marks=pytest.mark.slow(alone=True))]
+    ("nights", "faulty"), [(12, 0.6), pytest.param(250, 0.3, marks=pytest.mark.slow(share=0))]
 )
 @pytest.mark.timeout(1800)
 def test_a_year_of_nights(year: Year, nights: int, faulty: float, capsys):
