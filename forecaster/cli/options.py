@@ -278,7 +278,12 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
             "fresh",
         ),
         Flag("fetch", bool, "Fetch each series again from where it came before training.", "on"),
-        Flag("train", bool, "Train a challenger; else the champion forecasts.", "on"),
+        Flag(
+            "train",
+            bool,
+            "Train a challenger; else the champion forecasts from the new rows.",
+            "on",
+        ),
         Flag(
             "margin",
             float,
