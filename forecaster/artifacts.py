@@ -40,6 +40,7 @@ from forecaster.scaling import ARRAYS, Scaling
 from forecaster.statics import StaticScaling
 from forecaster.statistical import STATISTICAL
 
+SETTINGS = "config.toml"
 FALLBACK = "fallback.json"  # only where the settings ask for one
 JUDGED, JUDGED_WEIGHTS, JUDGED_GRAPH = "judged.json", "judged.weights.h5", "judged.onnx"
 GOLDEN_WINDOWS = 2
@@ -62,7 +63,7 @@ def save(model: Model, folder: Path, about: dict[str, Any], judged: Judged | Non
     if folder.exists():
         raise InvalidInputError(f"'{folder}' exists already.", "Name a folder that does not.")
     contents = {
-        "config.toml": _to_toml(model.config).encode(),
+        SETTINGS: _to_toml(model.config).encode(),
         "network.weights.h5": model.weights,
         "network.onnx": model.graph,
         "scaling.json": _json(_scaling_to_dict(model.scaling)),
@@ -99,8 +100,8 @@ def load(folder: Path) -> Model:
     """
     manifest = read_manifest(folder)
     contents = {name: checked(folder / name, digest) for name, digest in manifest["files"].items()}
-    with _reading(folder / "config.toml"):
-        config = _config(contents["config.toml"])
+    with _reading(folder / SETTINGS):
+        config = _config(contents[SETTINGS])
     with _reading(folder / "scaling.json"):
         scaling = _scaling(json.loads(contents["scaling.json"]), config)
     with _reading(folder / "intervals.json"):
@@ -128,6 +129,17 @@ def load(folder: Path) -> Model:
     return model
 
 
+def load_settings(folder: Path) -> Config:
+    """Read the settings of a version, and nothing else.
+
+    Raises:
+        DamagedError: They are not what was written.
+    """
+    content = checked(folder / SETTINGS, read_manifest(folder)["files"][SETTINGS])
+    with _reading(folder / SETTINGS):
+        return _config(content)
+
+
 def load_judged(folder: Path) -> Judged | None:
     """Read what a version keeps of the model that was judged; None when it does not.
 
@@ -139,7 +151,7 @@ def load_judged(folder: Path) -> Judged | None:
         return None
     weights, graph, content, settings = (
         checked(folder / name, digests[name])
-        for name in (JUDGED_WEIGHTS, JUDGED_GRAPH, JUDGED, "config.toml")
+        for name in (JUDGED_WEIGHTS, JUDGED_GRAPH, JUDGED, SETTINGS)
     )
     with _reading(folder / JUDGED_WEIGHTS):
         _weights(weights)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from forecaster.processes import is_alive
+from forecaster.processes import ABANDONED, age_of, is_alive
 
 TEMPORARY = ".tmp"  # suffix of what is being written; a crash may leave one behind
 
@@ -101,7 +101,8 @@ def sweep_file(path: Path) -> None:
     for left in path.parent.glob(f".*{TEMPORARY}"):
         number = left.name.removeprefix(_stem(path)).removesuffix(TEMPORARY)
         ours = left.name.startswith(_stem(path)) and number.isdigit()
-        if ours and (int(number) == os.getpid() or not is_alive(int(number))):
+        writing = number.isdigit() and int(number) != os.getpid() and is_alive(int(number))
+        if ours and (not writing or age_of(left) > ABANDONED):  # a pid may be used again
             left.unlink(missing_ok=True)
 
 

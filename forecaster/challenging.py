@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,7 @@ RECIPE = "recipe"  # in manifests: digest of the rows and settings that a versio
 TIME_AXIS = {"frequency", "calendar", "season_length"}
 
 
-def as_built(asked: Config, origins: Mapping[str, str], champion: Path) -> Config:
+def as_built(asked: Config, origins: Mapping[str, str], versions: Iterable[Path]) -> Config:
     """Return settings in which what nobody set is as in the champion, as far as it is built for it.
 
     Only forecasts of the same horizon, steps and columns can be compared. The settings of the time
@@ -43,11 +43,13 @@ def as_built(asked: Config, origins: Mapping[str, str], champion: Path) -> Confi
     Args:
         asked: The settings.
         origins: Where each comes from.
-        champion: Folder of the version in service; a damaged one has nothing to say.
+        versions: Folders of the champion and of those that stand in when its settings are damaged.
     """
-    try:
-        own = artifacts.load(champion).config.flat()
-    except ForecasterError:
+    for folder in versions:
+        with suppress(ForecasterError):
+            own = artifacts.load_settings(folder).flat()
+            break
+    else:
         return asked
     left = {key for key in BUILT_FOR | {"horizon"} if origins[key] == "default"}
     if not left >= TIME_AXIS:
@@ -120,7 +122,7 @@ def train(
     return forecaster, [*forecaster.evaluated.panel.notices, *said]
 
 
-def said_of(registry: Registry, name: str, version: str) -> str:
+def verdict_of(registry: Registry, name: str, version: str) -> str:
     """Return the verdict on a version, as it was judged."""
     return str(read_manifest(registry.version_folder(name, version))["judgement"]["verdict"])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -67,7 +68,7 @@ Quantiles = Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeVal
 Names = Annotated[tuple[str, ...], BeforeValidator(listed)]
 
 
-SHELL = {">", ">>", "<", "|", "||", "&", "&&", ";"}  # words that only a shell understands
+SHELL = re.compile(r"\d?[<>]|[|&;]")  # how words begin that only a shell understands
 
 
 SECRET = {"on_failure", "on_promote"}  # settings whose values are never shown
@@ -463,6 +464,11 @@ class GatesSpec(Spec):
         description="Points by which the intervals' coverage may differ from their level; else any.",
     )
 
+    @property
+    def uses_accepted(self) -> bool:
+        """Whether new rows are compared with those that were let pass before."""
+        return self.max_revised is not None or self.max_jump is not None
+
 
 class NotifySpec(Spec):
     """Whom an unattended run tells; a hook that fails never stops it."""
@@ -485,12 +491,12 @@ class NotifySpec(Spec):
     def _can_be_told(cls, hook: str | None) -> str | None:
         if hook is None or hook.lower().startswith(("http://", "https://")):
             return hook
-        words = shlex.split(hook)  # raises ValueError: "No closing quotation"
+        words = shlex.split(hook, posix=False)  # raises ValueError: "No closing quotation"
         if not words or "://" in words[0]:
             raise ValueError(
                 "a command, or an address that begins with http:// or https:// is needed"
             )
-        if shell := [word for word in words if word in SHELL]:
+        if shell := [word for word in words if SHELL.match(word)]:
             raise ValueError(
                 f"it runs without a shell, which {shell[0]!r} needs: write sh -c '...'"
             )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,84 +19,22 @@ from forecaster.errors import (
     DamagedError,
     ForecasterError,
     NotFoundError,
-    PartialError,
-    QualityGateError,
 )
 from forecaster.manifest import trained_on
-from forecaster.predicting import export
-from forecaster.refreshing import refresh
+from forecaster.predicting import export, require_folder, require_format
+from forecaster.refreshing import refresh, require_not_a_source
 from forecaster.registry import Registry
-from forecaster.runs import Journal, Run
+from forecaster.retrained import Retrained
+from forecaster.runs import Journal
 from forecaster.sources.layout import GUESSED
 from forecaster.statistical import OnWindow
 from forecaster.store import Store
-from forecaster.words import listed
 from forecaster.workspace import Workspace
 
 if TYPE_CHECKING:
     from forecaster.planning import OnEpoch
 
 COMMAND = "retrain"
-
-
-@dataclass
-class Retrained:
-    """What came of a cycle.
-
-    Attributes:
-        name: The model.
-        run: Its record: steps, champion, challenger, scores, exit code.
-        output: The table that was written; None when the last one stays.
-        rows: Of that table.
-        notices: What the reader should know, a line each.
-        failed: Series that failed or were skipped, and why.
-        error: What ended it early, or kept the challenger out.
-    """
-
-    name: str
-    run: Run
-    output: Path | None = None
-    rows: int = 0
-    notices: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-    error: ForecasterError | None = None
-
-    @property
-    def exit_code(self) -> int:
-        """0; the error's code; 7 when series failed and nothing worse happened."""
-        code = 0 if self.error is None else self.error.exit_code
-        mild = code in (0, QualityGateError.exit_code)
-        return PartialError.exit_code if self.failed and self.output and mild else code
-
-    @property
-    def message(self) -> str:
-        """What ended it early, or the series that failed; empty when all is well."""
-        if self.error is not None:
-            return str(self.error)
-        return " ".join(f"Failed: {line}" for line in self.failures)
-
-    @property
-    def failures(self) -> list[str]:
-        """The series that failed and why, a line for each reason."""
-        by_reason: dict[str, list[str]] = {}
-        for uid, why in self.failed.items():
-            by_reason.setdefault(why, []).append(uid)
-        return [f"{listed(ids)}: {why}" for why, ids in by_reason.items()]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for `--json`."""
-        document: dict[str, Any] = {
-            "name": self.name,
-            "output": self.output,
-            "rows": self.rows,
-            "failed": self.failed,
-            "notices": self.notices,
-            "run": self.run.to_dict(),
-        }
-        if self.error is not None:
-            said = {"message": self.error.message, "hint": self.error.hint}
-            document["error"] = {"code": self.exit_code, **said}
-        return document
 
 
 class Cycle:
@@ -128,41 +65,39 @@ class Cycle:
 
     def go(
         self,
-        asked: list[str],
+        ids: list[str],
         flags: Mapping[str, Any],
         output: Path,
         on_epoch: OnEpoch,
         on_window: OnWindow,
     ) -> None:
-        """Run all steps after the lock."""
-        champion = self._champion()
-        self.journal.note(champion=champion)
-        if champion is not None:
-            folder = self.registry.version_folder(self.name, champion)
-            self.config = challenging.as_built(self.asked, self.origins, folder)
+        """Run all steps after the lock.
+
+        Whatever becomes of the challenger, the champion forecasts; and nights on which nothing can be
+        published do not fill the disk.
+        """
         if mended := self.store.mend():
             self.result.notices.append(mended)
-        ids = self._ids(asked, champion)
+        require_folder(output)
+        require_format(output)
+        require_not_a_source(self.store, output)
+        champion = self._champion()
+        self.journal.note(champion=champion)
+        self.config = challenging.as_built(self.asked, self.origins, self._versions(champion))
+        wanted = self._ids(ids, champion)
         if self.config.retrain.fetch:
-            self._fetch(ids)
+            self._fetch(wanted)
         else:
             self.journal.skip("fetch", "--no-fetch")
-        frame = self._check(ids)
-        unexpected = None
-        try:
-            self._improve(ids, frame, champion, on_epoch, on_window)
-        except ForecasterError as error:
-            self.result.error = error
-        except Exception as error:
-            unexpected = error
-        try:
-            self._publish(flags, output)
-        except Exception:
-            self._prune()  # nights on which nothing can be published do not fill the disk
-            raise
-        self._prune()
-        if unexpected is not None:
-            raise unexpected
+        frame = self._check(wanted)
+        improving = _error_of(lambda: self._improve(wanted, frame, champion, on_epoch, on_window))
+        publishing = _error_of(lambda: self._publish(flags, output))
+        errors = (publishing, improving, _error_of(self._prune))
+        found = [error for error in errors if error is not None]
+        if found:
+            worst = min(found, key=lambda error: isinstance(error, ForecasterError))
+            self.result.notices += [str(error) for error in found if error is not worst]
+            raise worst
 
     def _champion(self) -> str | None:
         """Return the version in service; None when there is none that exists."""
@@ -174,6 +109,12 @@ class Cycle:
             self.result.notices.append(str(error))
             return None
 
+    def _versions(self, champion: str | None) -> list[Path]:
+        """Return the folders of the champion and of the others, the newest first."""
+        names = [champion] if champion else []
+        names += [each for each in reversed(self.registry.versions(self.name)) if each != champion]
+        return [self.registry.version_folder(self.name, version) for version in names]
+
     def _ids(self, asked: list[str], champion: str | None) -> list[str]:
         """Return the series: those asked for, else the champion's that are stored, else all."""
         stored = self.store.entries()
@@ -181,10 +122,9 @@ class Cycle:
             for uid in asked:
                 self.store.entry(uid)
             return sorted(set(asked))
-        versions = [champion] if champion else []
-        for version in (*versions, *reversed(self.registry.versions(self.name))):
+        for folder in self._versions(champion):
             with suppress(DamagedError):
-                known = trained_on(self.registry.version_folder(self.name, version))
+                known = trained_on(folder)
                 if kept := [uid for uid in known if uid in stored]:
                     return kept
         return list(stored)
@@ -216,11 +156,11 @@ class Cycle:
                 panel=series.prepare(frame, self.config.data),
                 frame=frame,
                 entries={uid: stored[uid] for uid in ids or stored},
-                accepted=self._accepted(),
+                accepted=self._accepted() if spec.uses_accepted else None,
                 horizon=self.config.network.horizon,
             )
             gates.require_data(spec, data, datetime.now(UTC))
-            if spec.max_revised is not None or spec.max_jump is not None:
+            if spec.uses_accepted:
                 write_accepted(self.registry.model_folder(self.name), frame)
             say(f"{len(data.panel.ids)} series, {len(frame):,} rows.")
         return frame
@@ -242,6 +182,11 @@ class Cycle:
     ) -> None:
         """Train a challenger and put it into service when it is better."""
         if not self.config.retrain.train:
+            if champion is None:
+                raise NotFoundError(
+                    f"--no-train needs a version in service, but the model {self.name!r} has none.",
+                    "Run once without --no-train.",
+                )
             for name in ("train", "compare", "promote"):
                 self.journal.skip(name, "--no-train")
             return
@@ -254,7 +199,7 @@ class Cycle:
                 challenger = self._train(frame, recipe, champion, on_epoch, on_window)
                 why = f"Version {challenger}."
             if challenger is not None:
-                why += f" {challenging.said_of(self.registry, self.name, challenger)}"
+                why += f" {challenging.verdict_of(self.registry, self.name, challenger)}"
             self.journal.note(challenger=challenger)
             say(why)
         if challenger is None:
@@ -347,6 +292,15 @@ class Cycle:
             if spec.keep_forecasts is not None:
                 tables = len(archive.prune(spec.keep_forecasts, self.name))
             say(f"{len(gone)} versions, {runs} records and {tables} forecasts deleted.")
+
+
+def _error_of(step: Callable[[], None]) -> Exception | None:
+    """Run a step and return what it raised."""
+    try:
+        step()
+    except Exception as error:
+        return error
+    return None
 
 
 def _as_all(code: int, first: ForecasterError, count: int) -> ForecasterError:

@@ -115,7 +115,7 @@ def fetch_file(
     frame, notices = read_coded(source, columns)
     failed: list[Outcome] = []
     if again is not None:
-        if new := sorted(set(frame["unique_id"]) - set(again)):
+        if new := sorted(set(frame["unique_id"]) - {*again, *store.ids()}):
             notices.append(f"'{source}' also has {listed(new)}: 'forecast fetch' it to store them.")
         frame = frame[frame["unique_id"].isin(again)]
         failed = _behind(frame, store.entries(), str(source))
@@ -148,15 +148,18 @@ def _behind(frame: pd.DataFrame, stored: Mapping[str, Entry], source: str) -> li
     return failed
 
 
-def fetch_sample(store: Store, name: str) -> FetchReport:
-    """Store a bundled data set.
+def fetch_sample(store: Store, name: str, *, again: Sequence[str] | None = None) -> FetchReport:
+    """Store a bundled data set, or those of its series that are fetched again.
 
     Raises:
         NotFoundError: There is none of that name.
     """
     from forecaster.sources.samples import load_sample
 
-    return _put(store, load_sample(name), {"kind": "sample", "name": name})
+    frame = load_sample(name)
+    if again is not None:
+        frame = frame[frame["unique_id"].isin(again)]
+    return _put(store, frame, {"kind": "sample", "name": name})
 
 
 def stored_symbols(store: Store, symbols: Sequence[str]) -> FetchReport:

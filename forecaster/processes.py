@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -10,7 +11,7 @@ from pathlib import Path
 
 SCRATCH = "forecast-scratch-"
 ABANDONED = 86_400.0  # seconds: the process may run in another container that shares the folder
-_folders: list[Path] = []
+_folders: list[tuple[int, Path]] = []
 
 
 def is_alive(pid: int) -> bool:
@@ -31,20 +32,25 @@ def scratch_folder() -> Path:
     """
     for left in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
         pid = left.name.removeprefix(SCRATCH).partition("-")[0]
-        if pid.isdigit() and not is_alive(int(pid)) and _age(left) > ABANDONED:
+        if pid.isdigit() and not is_alive(int(pid)) and age_of(left) > ABANDONED:
             shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-"))
-    _folders.append(folder)
+    if not _folders:
+        atexit.register(remove_scratch)
+    _folders.append((os.getpid(), folder))
     return folder
 
 
 def remove_scratch() -> None:
-    """Delete the folders that this process was given."""
+    """Delete the folders that this process was given, not those of the one it was forked from."""
     while _folders:
-        shutil.rmtree(_folders.pop(), ignore_errors=True)
+        pid, folder = _folders.pop()
+        if pid == os.getpid():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def _age(path: Path) -> float:
+def age_of(path: Path) -> float:
+    """Return the seconds since a file was changed; 0 for one that is gone."""
     try:
         return time.time() - path.stat().st_mtime
     except OSError:  # somebody else has deleted it

@@ -101,7 +101,7 @@ def _again(store: Store, source: dict[str, Any], ids: Sequence[str]) -> FetchRep
         asked = {key: source[key] for key in ("interval", "price") if key in source}
         return fetching.fetch_symbols(store, ids, **asked)
     if source["kind"] == "sample":
-        return fetching.fetch_sample(store, str(source["name"]))
+        return fetching.fetch_sample(store, str(source["name"]), again=ids)
     from forecaster.sources.layout import Columns
 
     place = source["path"] if source["kind"] == "file" else source["url"]

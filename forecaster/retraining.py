@@ -16,17 +16,15 @@ from typing import TYPE_CHECKING, Any
 from forecaster import jobs
 from forecaster.announcing import Announcer
 from forecaster.config import Config, LogSpec
-from forecaster.cycle import COMMAND, Cycle, Retrained
+from forecaster.cycle import COMMAND, Cycle
 from forecaster.errors import ForecasterError, InvalidInputError, NotFoundError
 from forecaster.locking import OnWait
 from forecaster.locking import silent as quiet
 from forecaster.logs import Log
-from forecaster.predicting import require_folder, require_format
-from forecaster.refreshing import require_not_a_source
 from forecaster.registry import Registry
+from forecaster.retrained import Retrained
 from forecaster.runs import Journal, OnStep, Records, Step
 from forecaster.statistical import OnWindow, silent
-from forecaster.store import Store
 from forecaster.versions import require_name
 from forecaster.workspace import Workspace, load_config
 
@@ -76,10 +74,11 @@ def retrain(
     try:
         config, origins = load_config(workspace, flags)
     except InvalidInputError as error:
-        log = Log.of(workspace.folder, LogSpec(), name, pid=os.getpid())
-        log.write(str(error), level="error", step="end", exit_code=error.exit_code)
+        if workspace.config_file.exists():
+            log = Log.of(workspace.folder, LogSpec(), name, pid=os.getpid())
+            log.write(str(error), level="error", step="end", exit_code=error.exit_code)
         raise
-    if not workspace.data.is_dir():
+    if not workspace.data.is_dir() and not workspace.config_file.exists():
         raise NotFoundError(
             f"'{workspace.folder}' holds no series: there is no '{workspace.data.name}' in it.",
             "Name the folder with --workspace, or fetch series first: forecast fetch --help.",
@@ -92,7 +91,7 @@ def retrain(
     try:
         output = _output(workspace, config, origins, name)
         registry.require_writable(name)
-        journal.note(output=str(output.absolute()))
+        journal.note(output=_written(output.absolute(), workspace.folder.absolute()))
         with _turn(registry, name, journal):
             cycle = Cycle(workspace, registry, config, origins, journal, result)
             try:
@@ -140,8 +139,9 @@ def _output(workspace: Workspace, config: Config, origins: Mapping[str, str], na
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
     of_file = origins["output"] == str(workspace.config_file)
-    path = (workspace.folder if of_file else Path()) / Path(said).expanduser()
-    require_folder(path)
-    require_format(path)
-    require_not_a_source(Store(workspace.data), path)
-    return path
+    return (workspace.folder if of_file else Path()) / Path(said).expanduser()
+
+
+def _written(output: Path, folder: Path) -> str:
+    """Return a path as records write it: from the workspace on, which may be moved."""
+    return str(output.relative_to(folder) if output.is_relative_to(folder) else output)

@@ -63,7 +63,7 @@ class Run:
         challenger: The version that it trained, or found trained.
         promoted: Whether that came into service.
         scores: How champion and challenger compare: MASE of each, windows, or why they do not.
-        output: The table that it replaces.
+        output: The table that it replaces, from the workspace on.
     """
 
     command: str
@@ -96,7 +96,8 @@ class Run:
     @property
     def halted_at(self) -> str:
         """The step in which it was killed, failed or was refused; empty when there is none."""
-        halted = [step.name for step in self.steps if step.outcome not in {"done", "skipped"}]
+        bad = {"running"} if self.exit_code is None else {"running", "refused", "failed"}
+        halted = [step.name for step in self.steps if step.outcome in bad]
         return halted[-1] if halted else ""
 
     def to_dict(self) -> dict[str, Any]:

@@ -143,7 +143,7 @@ def _examined(
         _champion(health, registry, store),
         _published(health, archived, limits),
         _run(health, registry),
-        _file(health, csv),
+        _file(health, csv, registry.folder.parent),
     ):
         try:
             health.problems += problems
@@ -189,9 +189,9 @@ def _published(health: Health, archived: Archive, limits: Limits) -> Iterator[st
         yield "No forecast was published."
 
 
-def _file(health: Health, csv: Path | None) -> Iterator[str]:
+def _file(health: Health, csv: Path | None, folder: Path) -> Iterator[str]:
     if csv is None and health.run is not None and health.run.output:
-        csv = Path(health.run.output)
+        csv = folder / health.run.output
     if csv is None:
         return
     try:

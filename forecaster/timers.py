@@ -40,6 +40,8 @@ def remove(workspace: Path, name: str, folder: Path) -> list[Entry]:
     gone = [entry for entry in entries(workspace, folder) if entry.name == name]
     for entry in gone:
         timer = Path(entry.line)
+        for link in _links(timer):
+            link.unlink(missing_ok=True)
         timer.unlink(missing_ok=True)
         timer.with_suffix(".service").unlink(missing_ok=True)
     return gone
@@ -52,9 +54,16 @@ def entries(workspace: Path, folder: Path) -> list[Entry]:
         mark, _, cron = path.read_text(encoding="utf-8").partition("\n")[0].partition(" ")[2].partition(" ")  # fmt: skip
         if mark.count(":") == 3:
             _, command, name, _ = mark.split(":")
-            enabled = (folder / "timers.target.wants" / path.name).is_symlink()
+            enabled = any(link.is_symlink() for link in _links(path))
             found.append(Entry("systemd", name, command, cron, enabled, str(path)))
     return found
+
+
+def _links(timer: Path) -> set[Path]:
+    """Return where systemd may have a link to a timer that is enabled."""
+    return {
+        folder / "timers.target.wants" / timer.name for folder in (timer.parent, default_folder())
+    }
 
 
 def on_calendar(cron: str) -> list[str]:

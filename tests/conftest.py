@@ -11,13 +11,8 @@ import pytest
 from yahoo_server import Yahoo
 
 if TYPE_CHECKING:
-    from forecaster.retraining import Retrained
+    from forecaster.retrained import Retrained
 
-TOGETHER = (  # modules of one process, when there are several
-    ("retraining", "retrain_faults"),
-    *((module,) for module in ("api", "artifacts", "bounds", "crash", "fallback", "known")),
-    *((module,) for module in ("main_job", "registry", "warm_start")),
-)
 SHARE = 4  # one slow test in so many runs unless all are asked for
 
 
@@ -34,8 +29,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out slow tests, always the same ones, and count them as deselected.
 
-    Those that stay begin first: one that begins last is waited for by all processes. Modules with
-    fixtures that take long each belong to one process, which makes them once.
+    Where several processes share the tests, slow ones begin first: one that begins last is waited for
+    by all. Modules with fixtures that take long are marked as groups of one process.
     """
     slow = [item for item in items if item.get_closest_marker("slow")]
     some = [
@@ -45,12 +40,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in slow if item not in kept]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-    items[:] = [*kept, *(item for item in items if item not in slow)]
-    for item in items:
-        module = item.path.stem.removeprefix("test_")
-        group = next((group for group in TOGETHER if module in group), None)
-        if group:
-            item.add_marker(pytest.mark.xdist_group(group[0]))
+    rest = [item for item in items if item not in slow]
+    if hasattr(config, "workerinput"):  # of pytest-xdist
+        items[:] = [*kept, *rest]
+    else:
+        items[:] = [item for item in items if item not in left_out]
 
 
 def _by_share(slow: list[pytest.Item]) -> dict[int, list[pytest.Item]]:

@@ -9,8 +9,8 @@ from typing import Any
 from series_made import frame_of
 
 from forecaster import fetching
-from forecaster.cycle import Retrained
 from forecaster.registry import Registry
+from forecaster.retrained import Retrained
 from forecaster.retraining import retrain
 from forecaster.runs import Step
 from forecaster.sources.layout import Columns
@@ -36,6 +36,7 @@ folds = 2
 ROWS = 120
 MORE = 8
 STEPS = ("lock", "fetch", "check", "train", "compare", "promote", "predict", "export", "prune")
+MOMENTS = [[name, outcome] for name in STEPS for outcome in ("running", "done")]
 
 
 class Halted(BaseException):

@@ -14,6 +14,8 @@ from forecaster.errors import ForecasterError, InvalidInputError, QualityGateErr
 from forecaster.intervals import KEPT, Distribution, calibrate
 from forecaster.predicting import export, predict, to_csv
 
+pytestmark = pytest.mark.xdist_group("api")
+
 NOW = pd.Timestamp("2024-06-10", tz="UTC").to_pydatetime  # the series end on 2024-06-08
 
 

@@ -15,6 +15,8 @@ from forecaster.errors import DamagedError, ForecasterError, InvalidInputError, 
 from forecaster.registry import Registry
 from forecaster.versions import require_name
 
+pytestmark = pytest.mark.xdist_group("artifacts")
+
 FILES = [
     "manifest.json",
     "config.toml",

@@ -12,6 +12,8 @@ from forecaster.config import BoundsSpec, Config
 from forecaster.errors import InvalidInputError
 from forecaster.predicting import predict
 
+pytestmark = pytest.mark.xdist_group("bounds")
+
 BOUNDED = {"min": 4.5, "per_series": {"b": {"max": 8.25}, "c": {"whole": True}, "z": {"min": 1}}}
 
 

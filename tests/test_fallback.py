@@ -17,6 +17,8 @@ from forecaster.judging import joined
 from forecaster.predicting import predict
 from forecaster.reports.plots import plot_forecasts
 
+pytestmark = pytest.mark.xdist_group("fallback")
+
 
 def made():
     """Return a wave out of season that a network learns, a walk, and a line that drift hits."""

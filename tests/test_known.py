@@ -14,6 +14,8 @@ from forecaster.known import input_features, past_the_end
 from forecaster.public_holidays import holiday_days
 from forecaster.series import prepare
 
+pytestmark = pytest.mark.xdist_group("known")
+
 ROWS, AHEAD = 120, 8
 SETTINGS = QUICK | {
     "epochs": 2,

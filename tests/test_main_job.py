@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 from series_made import frame_of
 
+pytestmark = pytest.mark.xdist_group("main_job")
+
 QUICK = [
     "--preset",
     "segment",

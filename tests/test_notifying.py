@@ -171,6 +171,7 @@ def test_a_command_that_fails_is_a_notice_without_secrets(command: str, said: st
         ("   ", "a command, or an address that begins with http:// or https:// is needed"),
         ("ftp://me:s3cret@host/", "an address that begins with http"),
         ("echo s3cret > file", "it runs without a shell, which '>' needs"),
+        ("echo s3cret 2>&1", "it runs without a shell, which '2>&1' needs"),
     ],
 )
 def test_a_hook_that_cannot_work_is_refused_at_once(tmp_path: Path, capsys, hook: str, said: str):
@@ -178,6 +179,11 @@ def test_a_hook_that_cannot_work_is_refused_at_once(tmp_path: Path, capsys, hook
     error = capsys.readouterr().err
     assert said in error
     assert "s3cret" not in error
+
+
+def test_words_that_are_quoted_are_no_shell(tmp_path: Path):
+    assert spec("find . -exec echo {} \\;").on_failure
+    assert spec("sh -c 'echo 1 > file'").on_failure
 
 
 def test_a_command_runs_in_the_folder(tmp_path: Path):

@@ -38,6 +38,8 @@ from forecaster.reproducing import until
 from forecaster.store import Store
 from forecaster.workspace import Workspace
 
+pytestmark = pytest.mark.xdist_group("registry")
+
 GOLDEN = Path(__file__).parent / "golden"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -20,13 +21,15 @@ from forecaster import api, challenging, comparing
 from forecaster.archive import STORE, Archive
 from forecaster.cli import app
 from forecaster.comparing import Comparison
-from forecaster.cycle import Retrained
 from forecaster.errors import ForecasterError, InvalidInputError, NotFoundError, TemporaryError
 from forecaster.manifest import read_manifest
+from forecaster.retrained import Retrained
 from forecaster.retraining import retrain
 from forecaster.runs import Records, Run
 from forecaster.store import Store
 from forecaster.workspace import Workspace
+
+pytestmark = pytest.mark.xdist_group("retrain")
 
 
 def outcomes(result: Retrained) -> dict[str, str]:
@@ -55,7 +58,7 @@ def test_the_first_challenger_comes_into_service(first):
     verdict = read_manifest(registry(folder).version_folder("air", version))["judgement"]["verdict"]
     assert verdict in result.run.steps[3].message
     assert result.run.scores["reason"] == "there is no champion"
-    assert result.run.output == str(table(folder))
+    assert result.run.output == "forecasts/air.csv"
     assert [promotion.why for promotion in registry(folder).history("air")] == ["retrain"]
     written = pd.read_csv(table(folder))
     assert len(written) == result.rows == 8
@@ -360,10 +363,35 @@ def test_without_training_the_champion_forecasts_new_rows(trained, no_training):
     assert cutoff == str(frame_of(rows=ROWS + MORE)["ds"].max().date())
 
 
+def test_without_training_there_has_to_be_a_champion(trained):
+    shutil.rmtree(trained / "models")
+    result = run(trained, train=False)
+    assert result.exit_code == 4
+    assert "--no-train needs a version in service" in result.error.message
+
+
+def test_settings_of_a_damaged_champion_still_count(trained, monkeypatch):
+    (
+        registry(trained).version_folder("air", str(registry(trained).champion("air")))
+        / "network.onnx"
+    ).write_bytes(b"")
+    (trained / "forecast.toml").write_text("[training]\nepochs = 3\n")
+    asked: list[Any] = []
+
+    def fit(forecaster: api.Forecaster, *_: Any, **__: Any) -> None:
+        asked.append(forecaster.config.network.horizon)
+        raise ForecasterError("enough")
+
+    monkeypatch.setattr(api.Forecaster, "fit", fit)
+    run(trained)
+    assert asked == [4]
+
+
 def test_a_table_never_replaces_what_is_fetched(trained, no_training):
     before = (trained / "feed.csv").read_bytes()
-    with pytest.raises(InvalidInputError, match="is the file that the series 'a' is fetched from"):
-        run(trained, output=str(trained / "models" / ".." / "feed.csv"))
+    result = run(trained, output=str(trained / "models" / ".." / "feed.csv"))
+    assert result.exit_code == 5
+    assert "is the file that the series 'a' is fetched from" in result.error.message
     assert (trained / "feed.csv").read_bytes() == before
 
 

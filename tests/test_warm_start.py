@@ -14,6 +14,8 @@ from forecaster.registry import Registry
 from forecaster.series import prepare
 from forecaster.weights import continue_from, networks_of, weights_of
 
+pytestmark = pytest.mark.xdist_group("warm_start")
+
 LEARNT = {"epochs": 4, "learning_rate": 0.02, "shrink": False}
 STILL = {"epochs": 1, "learning_rate": 1e-12, "shrink": False, "preset": "auto"}
 PARENT = QUICK | LEARNT | {"ensemble": 2, "series_vectors": True, "skip": "none", "cell": "rnn"}

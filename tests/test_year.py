@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import time_machine
-from test_retrain_faults import MOMENTS
+from retrain_made import MOMENTS
 
 from forecaster import fetching
 from forecaster.cli import app

@@ -84,7 +84,7 @@ def promotion_result(name: str, before: str | None, version: str) -> tuple[dict[
         return document, f"Model {name!r}: {version} is in service already."
     instead = f" in place of {before}" if before else ""
     return document, (
-        f"Model {name!r}: {version} is in service{instead}.\nTables written before are not its own: "
+        f"Model {name!r}: {version} is in service{instead}.\nTables written before are by another version; "
         f"forecast predict --name {name} --output FILE writes one."
     )
 

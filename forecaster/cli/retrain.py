@@ -10,7 +10,7 @@ from forecaster.cli.options import Command, config_options
 from forecaster.cli.waiting import wait_options
 
 if TYPE_CHECKING:
-    from forecaster.cycle import Retrained
+    from forecaster.retrained import Retrained
     from forecaster.runs import Step
 
 

@@ -13,11 +13,6 @@ if TYPE_CHECKING:
     from forecaster.scheduling import Entry
 
 SYSTEMD = click.option("--systemd", is_flag=True, help="Units of systemd instead of cron.")
-UNWANTED = {  # options of a job, and why they are refused
-    "name": "`schedule install --name` says which model it is",
-    "on_failure": "it may be secret, and `ps` shows command lines; forecast.toml has a place for it",
-    "on_promote": "it may be secret, and `ps` shows command lines; forecast.toml has a place for it",
-}
 FOLDER = click.option(
     "--folder",
     metavar="DIR",
@@ -146,8 +141,8 @@ def remove(name: str, folder: str | None) -> None:
     from forecaster.errors import NotFoundError
 
     workspace, units = _workspace(), _folder(folder)
-    ours = crontab.remove(workspace, name) if crontab.is_there() else []
     timed = timers.remove(workspace, name, units)
+    ours = crontab.remove(workspace, name) if crontab.is_there() else []
     if not ours + timed:
         raise NotFoundError(
             f"Nothing is scheduled for the model {name!r} of this workspace, neither by cron nor by "
@@ -158,13 +153,14 @@ def remove(name: str, folder: str | None) -> None:
     for entry in timed:
         timer = Path(entry.line)
         lines.append(f"Removed: {timer} and {timer.with_suffix('.service').name}")
-        lines.append(f"Now: systemctl --user disable --now {timer.name}")
+        lines.append(f"Now: systemctl --user stop {timer.name} && systemctl --user daemon-reload")
     emit([entry.to_dict() for entry in ours + timed], "\n".join(lines))
 
 
 def _options(command: str, words: Sequence[str]) -> dict[str, Any]:
     """Return what options say to a command; refuse now what it would refuse every night."""
-    from forecaster.cli.session import Session
+    from forecaster.cli.session import Session, current
+    from forecaster.config import SECRET
     from forecaster.errors import InvalidInputError
     from forecaster.store import Store
 
@@ -175,13 +171,15 @@ def _options(command: str, words: Sequence[str]) -> dict[str, Any]:
     if found is None:
         return {}
     context = found.make_context(f"forecast {command}", list(words), obj=Session())
-    for option, why in UNWANTED.items():
+    why = dict.fromkeys(SECRET, "it may be secret, and `ps` shows command lines: see [notify]")
+    why["name"] = "`schedule install --name` says which model it is"
+    for option, reason in why.items():
         if context.get_parameter_source(option) == click.core.ParameterSource.COMMANDLINE:
             raise InvalidInputError(
-                f"--{option.replace('_', '-')} cannot stand behind `--`: {why}.",
+                f"--{option.replace('_', '-')} cannot stand behind `--`: {reason}.",
                 "Leave it out there.",
             )
-    store = Store(_workspace() / "data")
+    store = Store(current().workspace().data)
     for uid in context.params["ids"]:
         store.entry(uid)
     return context.params

@@ -8,7 +8,6 @@ Importing this module imports yfinance (about a second), so `yahoo` does it insi
 
 from __future__ import annotations
 
-import atexit
 import datetime as dt
 import functools
 import logging
@@ -29,7 +28,7 @@ from yfinance.exceptions import (
 )
 
 from forecaster.errors import ForecasterError, InvalidInputError, NotFoundError, TemporaryError
-from forecaster.processes import remove_scratch, scratch_folder
+from forecaster.processes import scratch_folder
 
 CHART_PATH = "/v8/finance/chart/"
 CRUMB_PATH = "/v1/test/getcrumb"
@@ -132,7 +131,6 @@ def connect() -> LoudSession:
     Not safe to call for the first time from two threads at once.
     """
     # The shared cache on disk may be locked or damaged by another process.
-    atexit.register(remove_scratch)
     yf.set_tz_cache_location(str(scratch_folder()))
     for cache in (get_tz_cache(), get_cookie_cache()):
         cache.lookup("")  # creates the tables now, before the threads race to do it
