@@ -82,7 +82,9 @@ class Spec(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _truth_only_where_asked(cls, value: object, info: ValidationInfo) -> object:
-        """Refuse `epochs = true`, which pydantic would read as 1."""
+        """Refuse `epochs = true`, which pydantic would read as 1, and texts that no file can hold."""
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("a text without NUL is needed")
         if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation not in (
             bool,
             bool | None,
@@ -515,6 +517,13 @@ class LogSpec(Spec):
         1_000_000, description="Bytes from which on the file is set aside and a new one begun."
     )
     log_files: PositiveInt = Field(5, description="Files set aside that are kept.")
+
+    @field_validator("log_file")
+    @classmethod
+    def _is_a_log(cls, path: str | None) -> str | None:
+        if path is not None and not path.endswith((".jsonl", ".log")):
+            raise ValueError("a name that ends with .jsonl or .log is needed")
+        return path
 
 
 class Config(Spec):

@@ -18,11 +18,12 @@ from forecaster.config import Config
 from forecaster.errors import (
     DamagedError,
     ForecasterError,
+    InvalidInputError,
     NotFoundError,
 )
 from forecaster.manifest import trained_on
 from forecaster.predicting import export, require_folder, require_format
-from forecaster.refreshing import refresh, require_not_a_source
+from forecaster.refreshing import refresh, require_no_input
 from forecaster.registry import Registry
 from forecaster.retrained import Retrained
 from forecaster.runs import Journal
@@ -80,7 +81,11 @@ class Cycle:
             self.result.notices.append(mended)
         require_folder(output)
         require_format(output)
-        require_not_a_source(self.store, output)
+        require_no_input(self.workspace, output)
+        if output.exists() and not output.is_file():
+            raise InvalidInputError(
+                f"A file is needed to replace, but '{output}' is none.", "Name another --output."
+            )
         champion = self._champion()
         self.journal.note(champion=champion)
         self.config = challenging.as_built(self.asked, self.origins, self._versions(champion))

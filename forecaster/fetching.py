@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from forecaster.errors import ForecasterError, InvalidInputError, NotFoundError, PartialError
+from forecaster.errors import (
+    DamagedError,
+    ForecasterError,
+    InvalidInputError,
+    NotFoundError,
+    PartialError,
+)
 from forecaster.words import counted, listed
 
 if TYPE_CHECKING:
@@ -104,48 +111,55 @@ def fetch_file(
         store: Where the series go.
         source: The file.
         columns: How it is read.
-        again: Stored series that it was fetched for before. Others are left out; one that would end
-            earlier than it does in the store, as when the file is being written, fails and stays.
+        again: Stored series that it was fetched for before, which keep the rows that it does not
+            reach back to. Others are left out; one of which it is no continuation fails and stays.
 
     Raises:
         ForecasterError: As `sources.files.read_file` and `Store.put`; nothing is stored then.
     """
     from forecaster.sources.files import read_coded
 
-    frame, notices = read_coded(source, columns)
-    failed: list[Outcome] = []
+    frame, notices, read = read_coded(source, columns)
+    rest = FetchReport()
     if again is not None:
-        if new := sorted(set(frame["unique_id"]) - {*again, *store.ids()}):
-            notices.append(f"'{source}' also has {listed(new)}: 'forecast fetch' it to store them.")
-        frame = frame[frame["unique_id"].isin(again)]
-        failed = _behind(frame, store.entries(), str(source))
-    whole = frame[~frame["unique_id"].isin([each.unique_id for each in failed])]
-    described = _described(str(source), columns)
-    report = _put(store, whole, described) if len(whole) else FetchReport()
-    report.outcomes += failed
-    report.notices[:0] = notices
+        frame, rest = _renewed(store, frame, again, str(source))
+    report = _put(store, frame, _described(str(source), read)) if len(frame) else FetchReport()
+    report.outcomes += rest.outcomes
+    report.notices[:0] = [*notices, *rest.notices]
     return report
 
 
-def _behind(frame: pd.DataFrame, stored: Mapping[str, Entry], source: str) -> list[Outcome]:
-    """Return the failures of the series that end earlier than they do in the store."""
+def _renewed(
+    store: Store, frame: pd.DataFrame, again: Sequence[str], source: str
+) -> tuple[pd.DataFrame, FetchReport]:
+    """Return the rows of a file to store, with the series that stay as they are and what to say."""
     import pandas as pd
 
-    failed = []
-    for uid, last in frame.groupby("unique_id", observed=True)["ds"].max().items():
-        entry = stored.get(str(uid))
-        if entry is None:
-            continue
-        known = entry.last if isinstance(entry.last, int) else pd.Timestamp(entry.last)
-        with suppress(TypeError):  # another kind of time is a new beginning
-            if last < known:
-                error = InvalidInputError(
-                    f"{source} ends at {last} for series {uid!r}, but rows up to {entry.last} are "
-                    "stored.",
-                    "Mend the source, or run 'forecast fetch' on it to take it as it is.",
-                )
-                failed.append(Outcome(str(uid), "failed", entry, error=error))
-    return failed
+    from forecaster.renewing import renew
+
+    report, entries = FetchReport(), store.entries()
+    there = set(frame["unique_id"])
+    if new := sorted(there - {*again, *entries}):
+        report.notices.append(
+            f"'{source}' also has {listed(new)}: 'forecast fetch' it to store them."
+        )
+    stored = pd.DataFrame(columns=["unique_id", "ds", "y"])
+    if wanted := [uid for uid in again if uid in there and uid in entries]:
+        with suppress(DamagedError):  # it takes the place of what is damaged
+            stored = store.read(wanted)
+    found = renew(frame[frame["unique_id"].isin(again)], stored, datetime.now(UTC))
+    if found.kept:
+        report.notices.append(
+            f"'{source}' begins later than what is stored of {listed(list(found.kept))}: "
+            "the earlier rows are kept."
+        )
+    for uid, why in found.refused.items():
+        error = InvalidInputError(
+            f"'{source}' {why}.",
+            "Mend it, or run 'forecast fetch' on it to take it as it is.",
+        )
+        report.outcomes.append(Outcome(uid, "failed", entries.get(uid), error=error))
+    return found.frame, report
 
 
 def fetch_sample(store: Store, name: str, *, again: Sequence[str] | None = None) -> FetchReport:

@@ -19,7 +19,7 @@ from forecaster.locking import silent as quiet
 from forecaster.model import Model, Trained
 from forecaster.predicting import export, require_folder, require_format
 from forecaster.predicting import predict as forecast
-from forecaster.refreshing import require_not_a_source
+from forecaster.refreshing import require_no_input
 from forecaster.registry import Registry
 from forecaster.reports.plots import plot_forecasts, require_plot
 from forecaster.statistical import OnWindow, silent
@@ -180,7 +180,7 @@ def _require_output(workspace: Workspace, output: Path | None, file: str | None 
     """Refuse, before the work, a table that cannot be written or would replace what is read."""
     require_folder(output)
     require_format(output)
-    require_not_a_source(Store(workspace.data), output)
+    require_no_input(workspace, output)
     if output is not None and file is not None and Path(file).resolve() == output.resolve():
         raise InvalidInputError(
             f"--data and --output are both '{output}', which would be overwritten.",

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from forecaster import fetching
 from forecaster.errors import ForecasterError, InvalidInputError, NotFoundError
 from forecaster.fetching import FetchReport, Outcome
+from forecaster.store import Store
 from forecaster.words import listed
 
 if TYPE_CHECKING:
     from forecaster.index import Entry
-    from forecaster.store import Store
+    from forecaster.workspace import Workspace
 
 WHY_NOT = {  # of kinds of sources that cannot be asked again
     "stdin": "standard input cannot be read again",
@@ -70,15 +71,20 @@ def refresh(store: Store, ids: Sequence[str]) -> Refreshed:
     return report
 
 
-def require_not_a_source(store: Store, output: Path | None) -> None:
-    """Refuse to write a table over the file that a stored series comes from.
+def require_no_input(workspace: Workspace, output: Path | None) -> None:
+    """Refuse to write a table over what is read: the file of a stored series, the store, the models.
 
     Raises:
         InvalidInputError: It is one.
     """
     if output is None:
         return
-    for uid, entry in store.entries().items():
+    if any(output.resolve().is_relative_to(folder.resolve()) for folder in workspace.own):
+        raise InvalidInputError(
+            f"'{output}' lies where forecast keeps its own data, which would be damaged.",
+            "Name another --output.",
+        )
+    for uid, entry in Store(workspace.data).entries().items():
         path = entry.source.get("path")
         if path and Path(path).resolve() == output.resolve():
             raise InvalidInputError(

@@ -139,7 +139,10 @@ def _output(workspace: Workspace, config: Config, origins: Mapping[str, str], na
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
     of_file = origins["output"] == str(workspace.config_file)
-    return (workspace.folder if of_file else Path()) / Path(said).expanduser()
+    try:
+        return (workspace.folder if of_file else Path()) / Path(said).expanduser()
+    except RuntimeError as error:  # ~somebody
+        raise InvalidInputError(f"The output '{said}' names no folder: {error}") from error
 
 
 def _written(output: Path, folder: Path) -> str:

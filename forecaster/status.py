@@ -195,6 +195,8 @@ def _file(health: Health, csv: Path | None, folder: Path) -> Iterator[str]:
     if csv is None:
         return
     try:
+        if csv.is_dir():
+            raise IsADirectoryError(0, "it is a folder")
         health.times["csv"] = datetime.fromtimestamp(csv.stat().st_mtime, UTC)
     except OSError as error:
         yield f"'{csv}' cannot be read: {error.strerror}."

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from forecaster.atomic import replace_file
-from forecaster.errors import QualityGateError
+from forecaster.errors import InvalidInputError, QualityGateError
 from forecaster.scheduling import Entry, Job, digest, parsed
 
 DAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
@@ -22,6 +22,10 @@ def default_folder() -> Path:
 def install(job: Job, folder: Path) -> list[Path]:
     """Write the units of a job, in place of those there were; return the service and the timer."""
     units = {"service": _service(job), "timer": _timer(job)}
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInputError(
+            f"Units belong in a folder, but '{folder}' is a file.", "Name another."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{unit_of(job)}.{kind}" for kind in units]
     for path, text in zip(paths, units.values(), strict=True):

@@ -40,6 +40,8 @@ class Workspace:
         self.forecasts = self.data / "forecasts"
         self.models = self.folder / "models"
         self.config_file = self.folder / "forecast.toml"
+        kept = ("parts", "forecasts", "index.json", "index.copy.json")
+        self.own = (self.models, self.config_file, *(self.data / name for name in kept))
 
     @classmethod
     def find(

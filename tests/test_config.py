@@ -186,3 +186,15 @@ def test_template_uncommented_is_the_defaults():
 )
 def test_allowed_values_in_words(section: str, name: str, words: str):
     assert words in allowed(SECTIONS[section].model_json_schema()["properties"][name])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("log_file", "data/index.json", "ends with .jsonl or .log"),
+        ("output", "a\0b.csv", "a text without NUL"),
+    ],
+)
+def test_names_of_files_that_cannot_be_meant(key: str, value: str, said: str):
+    with pytest.raises(InvalidInputError, match=said):
+        Config.of(**{key: value})

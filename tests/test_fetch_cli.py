@@ -79,7 +79,8 @@ def test_a_file_is_stored_and_said_line_by_line(forecast: Run, tmp_path, store):
     ]
     assert done.err == "Columns: unique_id is 'symbol', ds is 'date', y is 'close'.\n"
     assert forecast("-q", "fetch", "--csv", path).err == ""
-    assert store.entry("a").source == {"kind": "file", "path": str(path)}
+    read = {"time": "date", "target": "close"}
+    assert store.entry("a").source == {"kind": "file", "path": str(path), "columns": read}
 
 
 def test_every_option_of_a_file_is_read(forecast: Run, tmp_path, store):
@@ -200,7 +201,7 @@ def test_how_a_file_was_read_is_kept_for_the_next_time(tmp_path, store):
     path = tmp_path / "sales.csv"
     path.write_text("date,units,price\n2024-01-01,1,9\n2024-01-02,2,9\n")
     fetching.fetch_file(store, path, Columns(target="units", unique_id="shop"))
-    said = {"target": "units", "unique_id": "shop"}
+    said = {"time": "date", "target": "units", "unique_id": "shop"}
     assert store.entry("shop").source == {"kind": "file", "path": str(path), "columns": said}
     path.write_text("date,units,price\n2024-01-01,1,9\n2024-01-02,2,9\n2024-01-03,7,9\n")
     report = refresh(store, ["shop"])
@@ -510,3 +511,57 @@ def test_stored_series_are_fetched_again(forecast: Run, tmp_path: Path, store: S
     assert "c" not in store.ids()
     assert forecast("fetch", "--again", "nosuch").code == 4
     assert forecast("fetch", "--again", "--csv", sales).code == 2
+
+
+def daily(*days: int, **columns: object) -> str:
+    rows = pd.DataFrame({"ds": [f"2024-01-{day:02d}" for day in days], "y": days} | columns)
+    return rows.to_csv(index=False)
+
+
+MONTH = range(1, 31)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (daily(*range(1, 20)), "ends at 2024-01-19, but rows up to 2024-01-30"),
+        (daily(1, 8, 15, 22, 29, 31), "lacks 25 rows of the 30 that are stored"),
+        (daily(*MONTH) + "2062-01-01,3\n", "has a value at 2062-01-01, which is in the future"),
+        (daily(*MONTH).replace("-01-", "-03-").replace(",", "T00:00Z,", 1 << 9)
+         .replace("dsT00:00Z,", "ds,"), "has times with a zone, but times without a zone are stored"),
+    ],
+)  # fmt: skip
+def test_what_is_no_continuation_is_refused(
+    forecast: Run, tmp_path: Path, store: Store, content: str, said: str
+):
+    shop = csv(tmp_path, daily(*MONTH), "shop.csv")
+    assert forecast("fetch", "--csv", shop).code == 0
+    before = store.entry("shop")
+    shop.write_text(content)
+    done = forecast("fetch", "--again")
+    assert (done.code, store.entry("shop")) == (5, before)
+    assert said in done.err
+    assert forecast("fetch", "--csv", shop).code == 0  # somebody says that it is meant
+    shop.write_text(daily(*MONTH, 31))
+    if "future" in said:
+        assert forecast("fetch", "--again").code == 0
+
+
+def test_a_file_of_the_latest_rows_loses_no_history(forecast: Run, tmp_path: Path, store: Store):
+    shop = csv(tmp_path, daily(*MONTH), "shop.csv")
+    assert forecast("fetch", "--csv", shop).code == 0
+    shop.write_text(daily(*range(25, 32)).replace("-28,28", "-28,99"))
+    done = forecast("fetch", "--again")
+    assert done.code == 0
+    assert "the earlier rows are kept" in done.err
+    assert store.read(["shop"])["y"].tolist() == [*range(1, 28), 99, 29, 30, 31]
+
+
+def test_the_columns_of_the_first_time_are_read_again(forecast: Run, tmp_path: Path, store: Store):
+    shop = csv(tmp_path, daily(*MONTH), "shop.csv")
+    assert forecast("fetch", "--csv", shop).code == 0
+    shop.write_text(daily(*MONTH, value=1).replace("ds,y,", "ds,units,"))
+    done = forecast("fetch", "--again")
+    assert done.code == 5
+    assert "'y'" in done.err
+    assert store.read(["shop"])["y"].max() == 30

@@ -499,7 +499,7 @@ def test_an_address_that_hangs_or_refuses_is_temporary(site):
 
 def test_categorical_ids_are_the_same_series(put):
     path = put("unique_id,ds,y\nb,0,1\na,0,2\nb,1,3\n")
-    coded, notices = files.read_coded(path)
+    coded, notices, _ = files.read_coded(path)
     assert coded["unique_id"].tolist() == read(path)["unique_id"].tolist()
     assert isinstance(coded["unique_id"].dtype, pd.CategoricalDtype)
     assert notices == []

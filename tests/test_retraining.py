@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -393,6 +394,26 @@ def test_a_table_never_replaces_what_is_fetched(trained, no_training):
     assert result.exit_code == 5
     assert "is the file that the series 'a' is fetched from" in result.error.message
     assert (trained / "feed.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        ("models/air/accepted.parquet", "where forecast keeps its own data"),
+        ("data/parts/x.csv", "where forecast keeps its own data"),
+        ("~nosuchuser/x.csv", "names no folder"),
+        ("pipe.csv", "A file is needed to replace"),
+    ],
+)
+def test_an_output_that_cannot_be_replaced(trained, no_training, output, says):
+    os.mkfifo(trained / "pipe.csv")
+    with (trained / "forecast.toml").open("a") as file:
+        file.write(f'[retrain]\noutput = "{output}"\n')
+    try:
+        error: Exception | None = run(trained).error
+    except InvalidInputError as raised:
+        error = raised
+    assert says in str(error)
 
 
 def test_a_series_that_was_dropped_stays_away(trained):

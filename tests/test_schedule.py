@@ -245,6 +245,10 @@ def test_units_are_what_systemd_reads(table: Path, workspace: Path, capsys, tmp_
         "$5%",
     )
     service, timer = map(Path, found["files"])
+    where_not = ["--folder", service, "--systemd"]
+    assert "is a file" in refused(
+        capsys, workspace, "install", "--cron", NIGHTLY, *where_not, code=5
+    )
     assert timer.read_text().splitlines()[5:7] == [
         "OnCalendar=Mon,Tue,Wed,Thu,Fri *-*-* 18:30:00",
         "Persistent=true",

@@ -174,6 +174,9 @@ def test_a_table_that_is_gone_is_a_problem(workspace: Path, capsys):
     table = workspace / "forecasts.csv"
     record(workspace, exit_code=0, output=str(table))
     assert f"'{table}' cannot be read" in problem(capsys, workspace)
+    table.mkdir()
+    assert "it is a folder" in problem(capsys, workspace)
+    table.rmdir()
     table.write_text("")
     assert "csv" in status(capsys, workspace)["ages"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,12 +41,17 @@ def read_file(source: str | Path, columns: Columns = GUESSED) -> tuple[pd.DataFr
         InvalidInputError: The file, line and value that cannot be used, and what to do.
         TemporaryError: The address cannot be reached.
     """
-    frame, notices = read_coded(source, columns)
+    frame, notices, _ = read_coded(source, columns)
     return frame.assign(unique_id=frame["unique_id"].astype("str")), notices
 
 
-def read_coded(source: str | Path, columns: Columns = GUESSED) -> tuple[pd.DataFrame, list[str]]:
-    """Read a file as `read_file` does, with categorical ids: the store takes them faster."""
+def read_coded(
+    source: str | Path, columns: Columns = GUESSED
+) -> tuple[pd.DataFrame, list[str], Columns]:
+    """Read a file as `read_file` does, with categorical ids: the store takes them faster.
+
+    Also return which columns were taken for times and values, so that another day's file is read alike.
+    """
     label, stem, content = contents(str(source))
     found: list[Layout] = []
 
@@ -65,7 +71,8 @@ def read_coded(source: str | Path, columns: Columns = GUESSED) -> tuple[pd.DataF
         frame, more = _from_long(sheet, layout, times, stem, columns.unique_id)
     if columns.timezone:
         frame["ds"] = in_zone(frame, columns.timezone)
-    return frame, [*sheet.notices, *layout.notices, *notices, *more]
+    read = replace(columns, time=layout.time, target=None if columns.wide else layout.targets[0])
+    return frame, [*sheet.notices, *layout.notices, *notices, *more], read
 
 
 def _times(sheet: Sheet, name: str, zone: str | None) -> tuple[pd.Index[Any], list[str]]:
