@@ -66,7 +66,7 @@ def refresh(store: Store, ids: Sequence[str]) -> Refreshed:
         report.notices += found.notices
         outcomes = {outcome.unique_id: outcome for outcome in found.outcomes}
         report.outcomes += [
-            outcomes.get(uid) or _failed(uid, entries[uid], _gone(uid, source)) for uid in members
+            outcomes.get(uid) or _failed(uid, entries[uid], _gone(source)) for uid in members
         ]
     return report
 
@@ -118,8 +118,8 @@ def _failed(uid: str, entry: Entry, error: ForecasterError) -> Outcome:
     return Outcome(uid, "failed", entry, error=error)
 
 
-def _gone(uid: str, source: dict[str, Any]) -> ForecasterError:
+def _gone(source: dict[str, Any]) -> ForecasterError:
     return NotFoundError(
-        f"{source.get('path') or source.get('url') or source['kind']} has no series {uid!r} any more.",
+        f"'{source.get('path') or source.get('url') or source['kind']}' does not have it any more.",
         "Mend the source, or forget the series with 'forecast data drop'.",
     )

@@ -325,7 +325,7 @@ def test_what_can_be_fetched_is_enough_for_a_forecast(trained, no_training):
     frame[frame["unique_id"] == "a"].to_csv(trained / "feed.csv", index=False)
     result = run(trained)
     assert result.exit_code == 7
-    assert "has no series 'b' any more" in result.failed["b"]
+    assert "does not have it any more" in result.failed["b"]
     assert len(pd.read_csv(table(trained))) == 8
     refused = run(trained, min_fetched=0.6)
     assert refused.exit_code == 6
