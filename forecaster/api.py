@@ -22,6 +22,7 @@ from forecaster.errors import InvalidInputError
 from forecaster.model import Model
 from forecaster.predicting import Prediction, predict
 from forecaster.statistical import OnWindow
+from forecaster.windows import spread
 
 if TYPE_CHECKING:
     from forecaster.backtesting import Backtest
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from forecaster.series import Panel
 
 
+COMPARED_WINDOWS = 4096  # by whose widths intervals are carried over to the published network
 ABOUT = (
     "selection",
     "warm_start",
@@ -377,7 +379,12 @@ def _fallback_notice(panel: Panel, config: Config, season: int) -> list[str]:
 
 
 def _refitted(evaluated: Evaluated, judged: Model, on_epoch: OnEpoch) -> Model:
-    """Train again on all rows; calibrate on every window that the judged model has not seen."""
+    """Train again on all rows; calibrate on every window that the judged model has not seen.
+
+    What is calibrated are the widths that the judged network gives: the published one's are compared
+    with them. It has seen these windows, which makes its errors there too small, but a width is
+    forecast from the context alone.
+    """
     from forecaster import training
 
     panel, config = evaluated.panel, evaluated.config
@@ -385,7 +392,9 @@ def _refitted(evaluated: Evaluated, judged: Model, on_epoch: OnEpoch) -> Model:
     unseen = splits.held_out_cutoffs(panel, parts, config.context_rows, judged.horizon)
     start = None if evaluated.earlier is None else evaluated.earlier.published
     left = 1.0 if evaluated.selection is None else evaluated.selection.budget_left
-    return training.refit(panel, judged.calibrated(panel, unseen), on_epoch, start, left)
+    judged = judged.calibrated(panel, unseen)
+    published = training.refit(panel, judged, on_epoch, start, left)
+    return published.as_wide_as(judged, panel, spread(unseen, COMPARED_WINDOWS))
 
 
 def digest(panel: Panel) -> str:

@@ -317,6 +317,36 @@ class Model:
         deviates = mixed.distribution.deviate_of(truth)
         return replace(model, fallback=self.fallback.calibrated(deviates, forecast.places))
 
+    def as_wide_as(self, judged: Model, panel: Panel, cutoffs: Ints) -> Model:
+        """Return the model with the scores of the one it was trained again from, made to fit it.
+
+        A score counts in the widths that the network of the judged model gives each window. Another
+        network's may all be wider: step by step, scores are divided by how much.
+
+        Args:
+            judged: The model that was calibrated.
+            panel: Regular series.
+            cutoffs: Windows on which the widths are compared `(window,)`.
+        """
+        if not len(cutoffs):
+            return self
+        ours, theirs = self._widths(panel, cutoffs), judged._widths(panel, cutoffs)
+        known = (ours > 0) & (theirs > 0)
+        ratios = np.where(known, theirs, 1.0) / np.where(known, ours, 1.0)
+        scores = self.conformal.scores * np.median(ratios, axis=0)
+        return replace(self, conformal=replace(self.conformal, scores=scores))
+
+    def _widths(self, panel: Panel, cutoffs: Ints) -> Floats:
+        """Return how far apart the deviates -1 and 1 lie in the units of the data `(window, step)`."""
+        forecast = self._by_network(panel, cutoffs, self.horizon)
+        low, high = (
+            forecast.scaling.levels_to_values(
+                forecast.distribution.at(np.full(self.horizon, sign)), forecast.series
+            )
+            for sign in (-1.0, 1.0)
+        )
+        return np.asarray(high - low)
+
     def with_fallback(self, panel: Panel, cutoffs: Ints, on_window: OnWindow = silent) -> Model:
         """Return the model with each series left to a baseline that the network does not beat.
 

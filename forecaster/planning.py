@@ -51,7 +51,9 @@ class Search:
             monitor=self.monitor, patience=spec.patience, restore_best_weights=True
         )
         self.slower = (
-            keras.callbacks.LearningRateScheduler(partial(self._along_a_cosine, spec.learning_rate))
+            keras.callbacks.LearningRateScheduler(
+                partial(self._along_a_cosine, float(spec.learning_rate or 0))
+            )
             if spec.schedule == "cosine"
             else keras.callbacks.ReduceLROnPlateau(
                 monitor=self.monitor,
@@ -62,9 +64,8 @@ class Search:
         )
 
     def _along_a_cosine(self, first: float, epoch: int, _: float) -> float:
-        """Return the learning rate of an epoch (Loshchilov & Hutter 2017, without restarts)."""
-        done = min(1.0, max(epoch / self.epochs, self.watch.share_used))
-        return first * (1 + math.cos(math.pi * done)) / 2
+        """Return the learning rate of an epoch, or of a later one when time is short."""
+        return _cosine(first, max(epoch / self.epochs, self.watch.share_used))
 
     @property
     def callbacks(self) -> list[Any]:
@@ -80,7 +81,11 @@ class Search:
 
 
 class Replay:
-    """Train for a known number of epochs at known learning rates."""
+    """Train for a known number of epochs, at the learning rates of then or down to the end of a cosine.
+
+    A network that stopped early along a cosine stopped at a high rate, which leaves its weights
+    where the last batches threw them: the rates of a refit fall over the epochs that it has.
+    """
 
     monitor = "loss"
 
@@ -90,11 +95,14 @@ class Replay:
         self.train, self.val, self.epochs = train, train[:0], earlier.best_epoch
         self.shrinkage = earlier.shrinkage
         self.rates = earlier.history["learning_rate"]
+        if config.training.schedule == "cosine":
+            done = [epoch / self.epochs for epoch in range(self.epochs)]
+            self.rates = [_cosine(self.rates[0], share) for share in done]
         share *= (1 - SEARCH_SHARE) / int(config.training.ensemble or 1)
         self.watch = _Watch(config.training.time_budget, share, self.epochs, on_epoch)
-        self.schedule = keras.callbacks.LearningRateScheduler(self._as_then)
+        self.schedule = keras.callbacks.LearningRateScheduler(self._as_planned)
 
-    def _as_then(self, epoch: int, _: float) -> float:
+    def _as_planned(self, epoch: int, _: float) -> float:
         """Return the learning rate of an epoch, or a later one when the time runs out before."""
         return self.rates[
             min(self.epochs - 1, max(epoch, int(self.watch.share_used * self.epochs)))
@@ -112,6 +120,11 @@ class Replay:
 
 
 Plan = Search | Replay
+
+
+def _cosine(first: float, done: float) -> float:
+    """Return the learning rate at a share of a fit (Loshchilov & Hutter 2017, without restarts)."""
+    return first * (1 + math.cos(math.pi * min(1.0, done))) / 2
 
 
 class _Watch(KerasCallback):  # type: ignore[misc]

@@ -477,6 +477,22 @@ def test_publishing_the_judged_model_is_a_choice():
     assert fitted.model.conformal.windows > trained_on.conformal.windows
 
 
+def test_intervals_keep_the_judged_widths_when_the_published_network_gives_others():
+    fitted = Forecaster(**QUICK | {"epochs": 4, "transform": "log"}).fit(frame_of("a", "b"))
+    panel, config = fitted.evaluated.panel, fitted.evaluated.config
+    parts = splits.of_config(panel, config)
+    unseen = splits.held_out_cutoffs(panel, parts, config.context_rows, 4)
+    judged = fitted.evaluated.backtest.models[-1].calibrated(panel, unseen)
+
+    def width(model):
+        low, high = model.forecast(panel, unseen).bounds(80)
+        return np.median(high - low, axis=0)
+
+    np.testing.assert_allclose(width(fitted.model), width(judged), rtol=0.03)
+    carried_over = replace(fitted.model, conformal=judged.conformal)
+    assert (np.abs(width(carried_over) / width(judged) - 1) > 0.03).any()
+
+
 def test_series_that_are_too_short_follow_the_policy():
     frame = pd.concat([frame_of("a"), frame_of("tiny", rows=18)])
     fitted = Forecaster(**QUICK | {"epochs": 1}).fit(frame)

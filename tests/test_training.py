@@ -6,6 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -142,6 +143,16 @@ def rates_of(**settings):
 def test_the_learning_rate_falls_along_a_cosine():
     expected = 0.01 * (1 + np.cos(np.pi * np.arange(8) / 8)) / 2
     np.testing.assert_allclose(rates_of(learning_rate=0.01), expected, rtol=1e-5)
+
+
+def test_a_refit_goes_down_the_whole_cosine_in_the_epochs_that_were_best():
+    panel = panel_of("a")
+    config = presets.resolve(Config.of(**QUICK | {"learning_rate": 0.01, "epochs": 8}), panel)
+    model = training.fit(panel, config, parts_of(panel, config))
+    (member,) = model.trained.members
+    trained = replace(model.trained, members=(replace(member, best_epoch=2),))
+    (again,) = training.refit(panel, replace(model, trained=trained)).trained.members
+    np.testing.assert_allclose(again.history["learning_rate"], [0.01, 0.005], rtol=1e-5)
 
 
 def test_the_cosine_ends_with_the_time_budget():
