@@ -210,10 +210,10 @@ class NetworkSpec(Spec):
     segment: PositiveInt | None = Field(
         None, description="Steps folded into one recurrent step; else by season."
     )
-    normalise: Literal["last", "season", "revin", "none"] | None = Field(
+    normalise: Literal["last", "season", "spread", "revin", "none"] | None = Field(
         None,
-        description="Per window: subtract the last value or the last season's mean, reversible "
-        "mean/std, or nothing; else by preset.",
+        description="Per window: subtract the last value or the last season's mean; or that, "
+        "divided by the mean change over a season; reversible mean/std; nothing. Else by preset.",
     )
     skip: Literal["none", "season", "linear"] | None = Field(
         None,
@@ -271,7 +271,9 @@ class TrainSpec(Spec):
     batch_size: PositiveInt | None = Field(
         None, description="Windows in one step of training; else by number of windows."
     )
-    learning_rate: float = Field(1e-3, gt=0, description="Step size of the optimiser.")
+    learning_rate: float | None = Field(
+        None, gt=0, description="Step size of the optimiser; else by preset."
+    )
     schedule: Literal["cosine", "plateau"] | None = Field(
         None,
         description="How the learning rate falls: along a cosine over the epochs or the time "

@@ -20,6 +20,7 @@ EPOCH_WINDOWS = 2**16  # validation comes at least so often; an epoch of more is
 UPDATES = 1000  # of the weights, as far as the epochs allow
 EPOCHS = (5, 100)
 SHORT_SHARE = 0.25  # of all rows may lie in series shorter than the one that windows are fitted to
+MANY_SERIES = 30  # one window of each validates well enough: no more rows need be held out
 STEPS = 40  # of recurrence that a horizon of few segments may ask for
 LOOKBACK_ROWS = 720  # a month of hours: what the published long-horizon networks see
 LONGER_SEASON = {24: (168,), 48: (336,), 96: (672,)}  # of a day within a week
@@ -37,7 +38,8 @@ def resolve(config: Config, panel: Panel) -> Config:
     horizon = config.network.horizon or max(1, min(default_horizon(panel.frequency), rows // 6))
     evaluation = _evaluation(config, rows, horizon)
     left = max(0, rows - int(evaluation["test_size"] or 0) - 2 * config.evaluation.gap)
-    usual = min(max(2 * horizon, left // 7), left // 3)
+    least = horizon if len(panel.ids) >= MANY_SERIES else 2 * horizon
+    usual = min(max(least, left // 7), left // 3)
     val_size = max(horizon, config.training.val_size or usual)  # a shorter tail holds no window
     kept = panel.lengths[panel.lengths >= season + horizon]  # shorter ones are skipped
     least_rows = int(kept.min(initial=rows)) - (rows - left) - val_size
@@ -140,6 +142,7 @@ def _training(config: Config, windows: int) -> dict[str, Any]:
     defaults = {
         "batch_size": batch,
         "epochs": 100 if textbook else int(np.clip(UPDATES // steps, *EPOCHS)),
+        "learning_rate": 1e-3,
         "schedule": "plateau" if textbook else "cosine",
         "shrink": not textbook,
         "ensemble": 3 if config.network.preset == "auto" else 1,
@@ -201,11 +204,17 @@ def check(config: Config) -> None:
             f"min_context {network.min_context} is more than lookback {network.lookback}.",
             "Lower --min-context or raise --lookback.",
         )
-    season = network.skip == "season" or network.normalise == "season" or network.skip == "linear"
-    if season and int(network.skip_lag or 1) > int(network.lookback or 0):
+    lag, lookback = int(network.skip_lag or 1), int(network.lookback or 0)
+    if network.normalise == "spread" and lag >= lookback:
         raise InvalidInputError(
-            f"skip_lag {network.skip_lag} is longer than lookback {network.lookback}: the last "
-            "season is not seen.",
+            f"--normalise spread compares a season with the one before, but lookback {lookback} is "
+            f"not longer than skip_lag {lag}.",
+            "Raise --lookback, lower --skip-lag, or give another --normalise.",
+        )
+    season = network.normalise == "season" or network.skip in {"season", "linear"}
+    if season and lag > lookback:
+        raise InvalidInputError(
+            f"skip_lag {lag} is longer than lookback {lookback}: the last season is not seen.",
             "Raise --lookback, lower --skip-lag, or give --skip none --normalise last.",
         )
     if config.training.loss == "smape" and config.scaling.transform == "diff":

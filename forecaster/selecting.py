@@ -27,6 +27,11 @@ SCORED_WINDOWS = 4096
 
 SEASONAL: dict[str, dict[str, Any]] = {
     "linear map of the context": {"skip": "linear", "normalise": "last"},
+    "linear map, scaled by spread": {
+        "skip": "linear",
+        "normalise": "spread",
+        "learning_rate": 3e-3,  # a map that starts as the last season has far to go
+    },
     "last season": {"skip": "season", "normalise": "season"},
     "last value": {"skip": "none", "normalise": "last"},
 }
@@ -75,10 +80,14 @@ class Selection:
 def candidates(asked: Config, resolved: Config) -> dict[str, dict[str, Any]]:
     """Return what is worth trying: the settings of each candidate that the user left open."""
     open_settings = {key for key, value in asked.flat().items() if value is None}
-    seasonal = int(resolved.network.skip_lag or 1) > 1
+    lag, lookback = int(resolved.network.skip_lag or 1), int(resolved.network.lookback or 0)
     tried: dict[str, dict[str, Any]] = {}
-    for name, settings in (SEASONAL if seasonal else SEASONLESS).items():
+    for name, settings in (SEASONAL if lag > 1 else SEASONLESS).items():
         free = {key: value for key, value in settings.items() if key in open_settings}
+        if "normalise" not in free:
+            free.pop("learning_rate", None)  # it goes with the normalisation
+        if free.get("normalise") == "spread" and lag >= lookback:
+            continue
         if free not in tried.values():
             tried[name] = free
     return tried

@@ -151,7 +151,7 @@ def _train(
                 untrained = linear_weights(network)
                 if start is not None:
                     continue_from(network, start, number, state)
-                _start_anew(windowed, network, spec.learning_rate)
+                _start_anew(windowed, network, float(spec.learning_rate or 0))
                 members.append(_run(windowed, config, plan, seed, untrained))
                 network.set_weights(windowed.network.get_weights())
                 networks.append(network)
@@ -199,7 +199,9 @@ def _compiled(rows: Rows, config: Config, plan: Plan, xla: bool) -> Windowed:
     spec = config.training
     windowed = Windowed(_build(rows, config), rows, config)
     windowed.compile(
-        optimizer=keras.optimizers.Adam(spec.learning_rate, global_clipnorm=spec.clip_norm),
+        optimizer=keras.optimizers.Adam(
+            float(spec.learning_rate or 0), global_clipnorm=spec.clip_norm
+        ),
         jit_compile=xla,
         steps_per_execution=_steps_at_once(len(plan.train) // int(spec.batch_size or 32)),
     )

@@ -29,7 +29,7 @@ PARTS = [
     (cell, decoder, normalise, skip, known, series)
     for cell, skip in (("rnn", "none"), ("lstm", "season"), ("gru", "linear"))
     for decoder in ("direct", "parallel")
-    for normalise in ("last", "season", "revin", "none")
+    for normalise in ("last", "season", "spread", "revin", "none")
     for known, series in ((0, 0), (2, 3))
 ]
 
@@ -73,7 +73,7 @@ def test_onnx_computes_what_keras_does(cell, decoder, normalise, skip, known, se
     assert graph.output_shape == (12, 3)
 
 
-@pytest.mark.parametrize("normalise", ["last", "season", "revin"])
+@pytest.mark.parametrize("normalise", ["last", "season", "spread", "revin"])
 def test_every_window_is_forecast_as_if_it_were_alone(normalise):
     """Also three windows of three outputs, which Keras' own addition mixes up."""
     network = shaken(build(BASE.model_copy(update={"normalise": normalise}), 1))
@@ -199,6 +199,20 @@ def test_revin_scales_with_the_series():
         rtol=1e-2,
         atol=1e-2,
     )
+
+
+def test_spread_scales_with_the_changes_from_season_to_season():
+    network = shaken(build(BASE.model_copy(update={"normalise": "spread"}), features=1))
+    (context,) = inputs(0, features=1)
+    restless = 1e4 * context  # the least spread, for windows without a change, is too small to see
+    np.testing.assert_allclose(
+        np.asarray(network(10 * restless + 5)),
+        10 * np.asarray(network(restless)) + 5,
+        rtol=1e-3,
+        atol=10,
+    )
+    still = np.tile(context[:, :6], (1, 4, 1))  # the last season is the one before
+    assert np.isfinite(np.asarray(network(still))).all()
 
 
 def test_known_features_reach_every_step():

@@ -37,8 +37,16 @@ def test_candidates_change_only_what_is_open():
     assert candidates(*resolved(panel)) == SEASONAL
     assert candidates(*resolved(panel, skip="season")) == {
         "linear map of the context": {"normalise": "last"},
+        "linear map, scaled by spread": {"normalise": "spread", "learning_rate": 0.003},
         "last season": {"normalise": "season"},
     }
+    assert candidates(*resolved(panel, normalise="last")) == {
+        "linear map of the context": {"skip": "linear"},
+        "last season": {"skip": "season"},
+        "last value": {"skip": "none"},
+    }
+    short = {"lookback": 8, "skip_lag": 8}  # no season before the last one to compare it with
+    assert "linear map, scaled by spread" not in candidates(*resolved(panel, **short))
     assert len(candidates(*resolved(panel, skip="none", normalise="revin"))) == 1
 
 
@@ -61,8 +69,7 @@ def test_the_candidate_of_the_lowest_validation_score_is_chosen():
     assert list(scores) == list(SEASONAL)
     assert scores["last value"] > 2 * scores["linear map of the context"]  # a wave of 8 steps
     assert selection.chosen.name != "last value"
-    network = selection.config.network
-    assert {"skip": network.skip, "normalise": network.normalise} == selection.chosen.settings
+    assert selection.chosen.settings.items() <= selection.config.flat().items()
 
 
 def test_the_best_is_tried_with_logarithms_where_that_is_open_and_makes_a_difference():
@@ -76,7 +83,7 @@ def test_the_best_is_tried_with_logarithms_where_that_is_open_and_makes_a_differ
     assert last.name == "linear map of the context, logarithms"
     assert selection.config.scaling.transform == "log"
     below_zero = dataclasses.replace(panel_of("a"), y=panel_of("a").y - 5)
-    assert len(selection_of(below_zero, fit, transform="auto").candidates) == 3
+    assert len(selection_of(below_zero, fit, transform="auto").candidates) == 4
 
 
 def test_no_row_of_the_test_folds_is_looked_at():
@@ -110,7 +117,7 @@ def test_the_networks_are_compared_without_the_baselines_that_may_stand_in():
         raise ForecasterError("enough")
 
     selection = selection_of(panel_of("a"), fit, fallback="baseline")
-    assert asked == ["none"] * 3
+    assert asked == ["none"] * 4
     assert selection.config.evaluation.fallback == "baseline"
 
 
@@ -122,7 +129,7 @@ def test_trying_takes_a_share_of_the_time_budget():
         return training.fit(panel, config, parts)
 
     selection = selection_of(panel_of("a"), fit, time_budget=30)
-    assert budgets == [pytest.approx(4)] * 3
+    assert budgets == [pytest.approx(3)] * 4
     assert selection.budget_left == pytest.approx(0.6)
     assert selection.config.training.time_budget == 30  # as asked: a loaded model has it again
 

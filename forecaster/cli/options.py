@@ -148,9 +148,9 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("segment", int, "Steps folded into one recurrent step; else by season."),
         Flag(
             "normalise",
-            ("last", "season", "revin", "none"),
-            "Per window: subtract the last value or the last season's mean, reversible mean/std, "
-            "or nothing; else by preset.",
+            ("last", "season", "spread", "revin", "none"),
+            "Per window: subtract the last value or the last season's mean; or that, divided by "
+            "the mean change over a season; reversible mean/std; nothing. Else by preset.",
         ),
         Flag(
             "skip",
@@ -196,7 +196,7 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         ),
         Flag("epochs", int, "At most; early stopping ends sooner. Else by preset and windows."),
         Flag("batch_size", int, "Windows in one step of training; else by number of windows."),
-        Flag("learning_rate", float, "Step size of the optimiser.", "0.001"),
+        Flag("learning_rate", float, "Step size of the optimiser; else by preset."),
         Flag(
             "schedule",
             ("cosine", "plateau"),

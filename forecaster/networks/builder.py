@@ -17,6 +17,7 @@ from forecaster.networks.layers import (
     ReversibleNormalisation,
     SeriesVectors,
     Slice,
+    SpreadNormalisation,
     TakeSteps,
 )
 
@@ -82,6 +83,9 @@ def _normalise(spec: NetworkSpec, target: Any) -> tuple[Any, Any]:
     if spec.normalise == "revin":
         revin = ReversibleNormalisation(name="revin")
         return revin(target, target), lambda forecast: revin(forecast, target, inverse=True)
+    if spec.normalise == "spread":
+        spread = SpreadNormalisation(int(spec.skip_lag or 1), name="spread")
+        return spread(target, target), lambda forecast: spread(forecast, target, inverse=True)
     if spec.normalise == "last":
         level = Slice(1, -1, None, name="last")(target)  # (window, 1, 1)
     else:

@@ -14,6 +14,7 @@ ops = keras.ops
 Layer: Any = keras.layers.Layer
 
 EPSILON = 1e-5
+LEAST_SPREAD = 0.02  # added to that of every window: series have a deviation of about 1
 
 
 class ReversibleNormalisation(Layer):  # type: ignore[misc]
@@ -39,6 +40,34 @@ class ReversibleNormalisation(Layer):  # type: ignore[misc]
         if not inverse:
             return (values - mean) / spread * self.gain + self.bias
         return (values - self.bias) / (self.gain + EPSILON) * spread - ops.negative(mean)
+
+
+class SpreadNormalisation(Layer):  # type: ignore[misc]
+    """Level and noise of each window taken away: the last season's mean, the mean change by season.
+
+    Networks then see quiet and restless series alike, whatever each has been before the window.
+
+    Args:
+        lag: Steps in a season, fewer than a context has.
+
+    Call arguments:
+        values: Target `(window, lookback, 1)`, or with `inverse` a forecast
+            `(window, horizon, output)`.
+        target: The target of the context `(window, lookback, 1)`, whose level and change are used.
+        inverse: Whether to undo the normalisation.
+    """
+
+    def __init__(self, lag: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.lag = lag
+
+    def call(self, values: Any, target: Any, inverse: bool = False) -> Any:
+        level = ops.mean(target[:, -self.lag :], axis=1, keepdims=True)  # (window, 1, 1)
+        changes = ops.abs(target[:, self.lag :] - target[:, : -self.lag])
+        spread = ops.mean(changes, axis=1, keepdims=True) + LEAST_SPREAD
+        if not inverse:
+            return (values - level) / spread
+        return values * spread - ops.negative(level)
 
 
 class Plus(Layer):  # type: ignore[misc]

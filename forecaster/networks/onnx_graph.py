@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from forecaster.arrays import Floats
-from forecaster.networks.layers import EPSILON
+from forecaster.networks.layers import EPSILON, LEAST_SPREAD
 
 OPSET = 17  # the oldest that has all operators used: any ONNX Runtime from 1.12 on reads it
 IR_VERSION = 8
@@ -253,6 +253,21 @@ def _reversible_normalisation(
     return [graph.one("Add", graph.one("Mul", standard, spread), mean)]
 
 
+def _spread_normalisation(
+    graph: Graph, layer: Any, values: str, target: str, inverse: bool = False
+) -> list[str]:
+    def steps(begin: int, end: int) -> str:
+        return graph.one("Slice", target, *(graph.constant([place]) for place in (begin, end, 1)))
+
+    level = graph.one("ReduceMean", steps(-layer.lag, END), axes=[1])  # (window, 1, 1)
+    changes = graph.one("Abs", graph.one("Sub", steps(layer.lag, END), steps(0, -layer.lag)))
+    mean = graph.one("ReduceMean", changes, axes=[1])
+    spread = graph.one("Add", mean, graph.constant([LEAST_SPREAD]))
+    if not inverse:
+        return [graph.one("Div", graph.one("Sub", values, level), spread)]
+    return [graph.one("Add", graph.one("Mul", values, spread), level)]
+
+
 EMITTERS: dict[str, Callable[..., list[str]]] = {
     "Add": _add,
     "Concatenate": _concatenate,
@@ -270,6 +285,7 @@ EMITTERS: dict[str, Callable[..., list[str]]] = {
     "SeriesVectors": _series_vectors,
     "SimpleRNN": _recurrent("RNN", (0,)),
     "Slice": _slice,
+    "SpreadNormalisation": _spread_normalisation,
     "Subtract": _subtract,
     "TakeSteps": _take_steps,
 }
