@@ -8,7 +8,7 @@ import pytest
 from series_made import QUICK, frame_of, panel_of
 
 import forecaster
-from forecaster import Forecaster, judging, presets, training
+from forecaster import Forecaster, judging, presets, splits, training
 from forecaster.config import Config, EvaluationSpec
 from forecaster.errors import ForecasterError, InvalidInputError, QualityGateError
 from forecaster.intervals import KEPT, Distribution, calibrate
