@@ -16,9 +16,10 @@ from forecaster.errors import InvalidInputError
 from forecaster.series import Panel
 from forecaster.splits import folds_to_rows
 
-EPOCH_WINDOWS = 2**16  # validation comes at least so often; an epoch of more is cut into several
 UPDATES = 1000  # of the weights, as far as the epochs allow
 EPOCHS = (5, 100)
+MOST_WINDOWS = 256  # in a batch
+EPOCH_WINDOWS = UPDATES // EPOCHS[0] * MOST_WINDOWS  # an epoch of more is cut into several
 SHORT_SHARE = 0.25  # of all rows may lie in series shorter than the one that windows are fitted to
 MANY_SERIES = 30  # one window of each validates well enough: no more rows need be held out
 STEPS = 40  # of recurrence that a horizon of few segments may ask for
@@ -137,7 +138,9 @@ def _network(
 def _training(config: Config, windows: int) -> dict[str, Any]:
     """Choose how the network is trained by preset and number of windows."""
     spec, textbook = config.training, config.network.preset == "classic"
-    batch = spec.batch_size or int(2 ** np.clip(np.log2(max(1, windows / 40)) // 1, 4, 8))
+    batch = spec.batch_size or int(
+        np.clip(2 ** (np.log2(max(1, windows / 40)) // 1), 16, MOST_WINDOWS)
+    )
     steps = -(-min(max(1, windows), EPOCH_WINDOWS) // batch)
     defaults = {
         "batch_size": batch,

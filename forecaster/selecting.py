@@ -19,7 +19,7 @@ from forecaster.model import Fit
 from forecaster.series import Panel
 from forecaster.windows import rows_after, spread
 
-LEAST_EPOCHS = 3
+LEAST_EPOCHS = 2
 TRYING_SHARE = 0.4  # of the time budget
 CLEARLY = 0.005  # a later candidate must be better than the first by this share
 LOG_SHARE = 0.1  # of the series must change when all that can become logarithms do
