@@ -309,6 +309,21 @@ def test_a_horizon_of_short_segments_does_not_make_hundreds_of_steps(
     assert (network.segment, network.decoder) == (segment, decoder)
 
 
+def test_of_many_series_one_horizon_validates():
+    asked = Config.of(horizon=6, season_length=8)
+    few, many = (panel_of(*map(str, range(count)), rows=60) for count in (29, 30))
+    assert presets.resolve(asked, few).training.val_size == 12
+    assert presets.resolve(asked, many).training.val_size == 6
+
+
+def test_spread_needs_two_seasons_to_compare():
+    asked = {"normalise": "spread", "lookback": 8, "season_length": 8, "skip_lag": 8, "horizon": 4}
+    with pytest.raises(InvalidInputError, match="lookback 8 is not longer than skip_lag 8"):
+        presets.resolve(Config.of(**asked), panel_of("a"))
+    asked["lookback"] = 12
+    assert presets.resolve(Config.of(**asked), panel_of("a")).network.normalise == "spread"
+
+
 def test_the_classic_preset_is_the_textbook():
     network = presets.resolve(
         Config.of(preset="classic", cell="lstm"), panel_of("a", rows=600)

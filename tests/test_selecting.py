@@ -105,7 +105,7 @@ def test_a_candidate_that_fails_is_left_out_and_said():
     assert selection.candidates[0].score is None
     assert selection.to_dict()["candidates"][0]["reason"] == "It diverged."
     assert "\nThe linear map of the context failed: It diverged.\n" in selection_text(selection)
-    assert all(not each.reason for each in selection.candidates[1:])
+    assert all(not each.reason for each in selection.candidates[2:])
     assert selection.chosen.name == "last season"
 
 
