@@ -492,20 +492,20 @@ def test_publishing_the_judged_model_is_a_choice():
     assert fitted.model.conformal.windows > trained_on.conformal.windows
 
 
-def test_intervals_keep_the_judged_widths_when_the_published_network_gives_others():
-    fitted = Forecaster(**QUICK | {"epochs": 4, "transform": "log"}).fit(frame_of("a", "b"))
-    panel, config = fitted.evaluated.panel, fitted.evaluated.config
-    parts = splits.of_config(panel, config)
-    unseen = splits.held_out_cutoffs(panel, parts, config.context_rows, 4)
+def test_scores_are_carried_over_by_the_widths_of_the_two_networks(fitted):
+    model, panel = fitted.model, fitted.evaluated.panel
+    unit = 2 * model.scaling.error_unit
+    scaling = replace(model.scaling, scale=2 * model.scaling.scale, error_unit=unit)
+    twice_as_wide = replace(model, scaling=scaling).as_wide_as(model, panel, np.arange(40, 140))
+    np.testing.assert_allclose(twice_as_wide.conformal.scores, model.conformal.scores / 2)
+    assert model.as_wide_as(model, panel, np.arange(0)) is model
+
+    parts = splits.of_config(panel, model.config)
+    unseen = splits.held_out_cutoffs(panel, parts, model.config.context_rows, 4)
     judged = fitted.evaluated.backtest.models[-1].calibrated(panel, unseen)
-
-    def width(model):
-        low, high = model.forecast(panel, unseen).bounds(80)
-        return np.median(high - low, axis=0)
-
-    np.testing.assert_allclose(width(fitted.model), width(judged), rtol=0.03)
-    carried_over = replace(fitted.model, conformal=judged.conformal)
-    assert (np.abs(width(carried_over) / width(judged) - 1) > 0.03).any()
+    expected = replace(model, conformal=judged.conformal).as_wide_as(judged, panel, unseen)
+    np.testing.assert_allclose(model.conformal.scores, expected.conformal.scores)
+    assert (model.conformal.scores != judged.conformal.scores).all()
 
 
 def test_series_that_are_too_short_follow_the_policy():
