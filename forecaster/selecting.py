@@ -27,7 +27,7 @@ SCORED_WINDOWS = 4096
 
 SEASONAL: dict[str, dict[str, Any]] = {
     "linear map of the context": {"skip": "linear", "normalise": "last"},
-    "linear map, scaled by spread": {
+    "linear map scaled by spread": {
         "skip": "linear",
         "normalise": "spread",
         "learning_rate": 3e-3,  # a map that starts as the last season has far to go

@@ -37,7 +37,7 @@ def test_candidates_change_only_what_is_open():
     assert candidates(*resolved(panel)) == SEASONAL
     assert candidates(*resolved(panel, skip="season")) == {
         "linear map of the context": {"normalise": "last"},
-        "linear map, scaled by spread": {"normalise": "spread", "learning_rate": 0.003},
+        "linear map scaled by spread": {"normalise": "spread", "learning_rate": 0.003},
         "last season": {"normalise": "season"},
     }
     assert candidates(*resolved(panel, normalise="last")) == {
@@ -46,7 +46,7 @@ def test_candidates_change_only_what_is_open():
         "last value": {"skip": "none"},
     }
     short = {"lookback": 8, "skip_lag": 8}  # no season before the last one to compare it with
-    assert "linear map, scaled by spread" not in candidates(*resolved(panel, **short))
+    assert "linear map scaled by spread" not in candidates(*resolved(panel, **short))
     assert len(candidates(*resolved(panel, skip="none", normalise="revin"))) == 1
 
 
