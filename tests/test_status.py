@@ -288,6 +288,15 @@ def test_a_damaged_run_record_is_a_problem(workspace: Path, capsys, content: str
     assert "The run record" in problem(capsys, workspace)
 
 
+def test_metrics_are_written_over_nothing_that_is_read(workspace: Path, capsys):
+    index = workspace / "data" / "index.json"
+    before = index.read_bytes()
+    words = ["status", "--workspace", str(workspace), "--prometheus", str(index)]
+    assert app.run(words) == 5
+    assert "where forecast keeps its own data" in capsys.readouterr().err
+    assert index.read_bytes() == before
+
+
 def test_prometheus_reads_what_is_written(workspace: Path, capsys):
     record(workspace, exit_code=5)
     path = workspace / "forecast.prom"

@@ -64,6 +64,7 @@ def status(
     from forecaster.cli.output import emit
     from forecaster.cli.session import current
     from forecaster.planned import planned_runs
+    from forecaster.refreshing import require_no_input
     from forecaster.registry import Registry
     from forecaster.status import Limits, examine, metrics_text
     from forecaster.store import Store
@@ -86,6 +87,7 @@ def status(
         each.next_run = planned.get(each.name)
         each.problems += wrong
     if prometheus is not None:
+        require_no_input(workspace, Path(prometheus))
         text = metrics_text(found)
         replace_file(Path(prometheus), lambda file: file.write(text.encode()))
     healthy = not any(each.problems for each in found)
