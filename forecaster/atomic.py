@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from forecaster.errors import InvalidInputError
 from forecaster.processes import ABANDONED, age_of, is_alive
 
 TEMPORARY = ".tmp"  # suffix of what is being written; a crash may leave one behind
@@ -73,6 +74,20 @@ def remove_folder(path: Path) -> None:
     path.rename(temporary)
     sync_folder(path.parent)
     shutil.rmtree(temporary, ignore_errors=True)
+
+
+def at_home(path: str | Path) -> Path:
+    """Return a path whose `~` stands for somebody's home.
+
+    Raises:
+        InvalidInputError: There is nobody of that name, or no home.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InvalidInputError(
+            f"'{path}' names no folder: {error}", "Write it in full."
+        ) from error
 
 
 def sweep(folder: Path, older_than: float = 0.0) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from forecaster.atomic import at_home
 from forecaster.errors import (
     DamagedError,
     ForecasterError,
@@ -343,5 +344,5 @@ def _described(source: str, columns: Columns) -> dict[str, Any]:
         shown = public(source)
         cut = {} if shown == source else {"partial": True}
         return {"kind": "url", "url": shown, **cut, **read}
-    path = Path(source).expanduser().resolve()
+    path = at_home(source).resolve()
     return {"kind": "file", "path": str(path), **read}

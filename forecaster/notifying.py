@@ -146,7 +146,8 @@ def _run(command: str, told: Mapping[str, Any], timeout: float, folder: Path | N
         shlex.split(command),
         cwd=folder,
         stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,  # stdout is for the result of the run
+        stdout=subprocess.DEVNULL,  # stdout is for the result of the run, and a log may be flooded
+        stderr=subprocess.DEVNULL,
         env=os.environ | clean,
         start_new_session=True,
     ) as process:

@@ -110,6 +110,10 @@ def _again(store: Store, source: dict[str, Any], ids: Sequence[str]) -> FetchRep
         return fetching.fetch_sample(store, str(source["name"]), again=ids)
     from forecaster.sources.layout import Columns
 
+    if source["kind"] == "file" and Path(source["path"]).is_fifo():
+        raise InvalidInputError(
+            f"'{source['path']}' is a pipe, which may never end.", "Put a file in its place."
+        )
     place = source["path"] if source["kind"] == "file" else source["url"]
     return fetching.fetch_file(store, place, Columns(**source.get("columns", {})), again=ids)
 

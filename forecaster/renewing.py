@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from forecaster.words import counted
 
 LOST = 0.1  # share of the stored rows that a file may have lost between its first and its last
+CHANGED = 0.5  # share of the values that a file of the latest rows may have revised
+GAP = 100  # steps without a row, from which on one of the dates beside them is taken for wrong
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,10 @@ def _refusals(new: pd.DataFrame, old: pd.DataFrame, now: datetime) -> Iterator[s
     if _kind(known) != _kind(was):
         yield f"has {_kind(known)}, but {_kind(was)} are stored"
         return
+    if wide := _new_gap(known, was):
+        yield f"leaves a gap of {wide:,} steps, as a wrong date would"
+    if not 0.5 <= _step(known) / _step(was) <= 2:
+        yield f"has another frequency than what is stored: steps of {_step(known)}, not {_step(was)}"
     if last < was.max() and not _is_ahead(was.max(), was, now):
         yield f"ends at {_said(last)}, but rows up to {_said(was.max())} are stored"
     covered = was[was >= first]
@@ -78,15 +86,45 @@ def _refusals(new: pd.DataFrame, old: pd.DataFrame, now: datetime) -> Iterator[s
     if lost > LOST * len(covered):
         since = f"{len(covered):,} that are stored since {_said(first)}"
         yield f"lacks {counted(lost, 'row')} of the {since}"
+    if first > was.min() and (share := _changed(new, old)) > CHANGED:
+        yield f"has other values than are stored for {share:.0%} of its rows, and not the rows before"
 
 
 def _is_ahead(last: pd.Timestamp | int, times: pd.Series, now: datetime) -> bool:
     """Tell whether a time lies in the future, by more than a step: it may be a period's end."""
     if not isinstance(last, pd.Timestamp):
         return False
-    step = (last - times.min()) / max(1, len(times) - 1)
     moment = pd.Timestamp(now)
-    return bool(last > (moment.tz_convert(last.tz) if last.tz else moment.tz_localize(None)) + step)
+    return bool(
+        last > (moment.tz_convert(last.tz) if last.tz else moment.tz_localize(None)) + _step(times)
+    )
+
+
+def _step(times: pd.Series) -> Any:
+    """Return the usual distance of times, in their own unit; that of a day or one when unknown."""
+    usual = times.sort_values().diff().median()
+    if not pd.isna(usual) and usual:
+        return usual
+    return pd.Timedelta(days=1) if pd.api.types.is_datetime64_any_dtype(times.dtype) else 1
+
+
+def _new_gap(known: pd.Series, was: pd.Series) -> int:
+    """Return the steps of the widest gap, when it is wide and none such is stored; else 0."""
+    step = _step(was)
+    now, before = (times.sort_values().diff().max() / step for times in (known, was))
+    return int(now) if now > GAP and not now < 10 * before else 0
+
+
+def _changed(new: pd.DataFrame, old: pd.DataFrame) -> float:
+    """Return the share of the values of both that differ."""
+    one, other = (
+        rows.assign(ds=_plain(rows["ds"])).drop_duplicates("ds").set_index("ds")["y"].dropna()
+        for rows in (new, old)
+    )
+    both = pd.concat({"new": one, "old": other}, axis=1, join="inner")
+    if both.empty:
+        return 0.0
+    return float((~np.isclose(both["new"], both["old"], rtol=1e-6, atol=0)).mean())
 
 
 def _said(time: pd.Timestamp | int) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from forecaster import jobs
 from forecaster.announcing import Announcer
+from forecaster.atomic import at_home
 from forecaster.config import Config, LogSpec
 from forecaster.cycle import COMMAND, Cycle
 from forecaster.errors import ForecasterError, InvalidInputError, NotFoundError
@@ -139,10 +140,7 @@ def _output(workspace: Workspace, config: Config, origins: Mapping[str, str], na
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
     of_file = origins["output"] == str(workspace.config_file)
-    try:
-        return (workspace.folder if of_file else Path()) / Path(said).expanduser()
-    except RuntimeError as error:  # ~somebody
-        raise InvalidInputError(f"The output '{said}' names no folder: {error}") from error
+    return (workspace.folder if of_file else Path()) / at_home(said)
 
 
 def _written(output: Path, folder: Path) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forecaster.atomic import at_home
 from forecaster.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Workspace:
         named = option or environment.get("FORECAST_WORKSPACE")
         if not named:
             return cls(Path.cwd())
-        folder = Path(named).expanduser()
+        folder = at_home(named)
         if not folder.exists():
             raise NotFoundError(
                 f"There is no workspace '{folder}' ({_who(option)}).",

@@ -525,7 +525,11 @@ MONTH = range(1, 31)
     ("content", "said"),
     [
         (daily(*range(1, 20)), "ends at 2024-01-19, but rows up to 2024-01-30"),
-        (daily(1, 8, 15, 22, 29, 31), "lacks 25 rows of the 30 that are stored"),
+        (daily(1, 2, 3, 4, 5, 31), "lacks 25 rows of the 30 that are stored"),
+        ("ds,y\n1924-01-01,3\n" + daily(*MONTH)[5:], "leaves a gap of 36,525 steps"),
+        (pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=800, freq="h"), "y": 1})
+         .to_csv(index=False), "has another frequency than what is stored"),
+        (daily(*range(20, 31)).replace(",2", ",92").replace(",3", ",93"), "other values than are stored for 100% of its rows"),
         (daily(*MONTH) + "2062-01-01,3\n", "has a value at 2062-01-01, which is in the future"),
         (daily(*MONTH).replace("-01-", "-03-").replace(",", "T00:00Z,", 1 << 9)
          .replace("dsT00:00Z,", "ds,"), "has times with a zone, but times without a zone are stored"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import click
 
@@ -20,12 +19,13 @@ def init(folder: str | None, force: bool) -> None:
     Example:
       forecast init shop
     """
+    from forecaster.atomic import at_home
     from forecaster.cli.output import emit
     from forecaster.cli.session import current
     from forecaster.workspace import Workspace
 
     named = folder or current().folder or os.environ.get("FORECAST_WORKSPACE") or "."
-    workspace = Workspace(Path(named).expanduser())
+    workspace = Workspace(at_home(named))
     workspace.create(force=force)
     emit(
         {"workspace": workspace.folder, "config": workspace.config_file},

@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from forecaster.atomic import at_home
 from forecaster.errors import ForecasterError, InvalidInputError, NotFoundError
 
 
@@ -49,7 +50,7 @@ def contents(source: str) -> tuple[str, str, bytes]:
 
 def _local(path: Path) -> bytes:
     try:
-        return path.expanduser().read_bytes()
+        return at_home(path).read_bytes()
     except FileNotFoundError as error:
         from difflib import get_close_matches
 
