@@ -13,6 +13,7 @@ import os
 import resource
 import signal
 import sys
+import time
 import traceback
 import warnings
 from datetime import datetime
@@ -74,6 +75,20 @@ def forked(folder: Path, name: str, asked: dict[str, Any]) -> int:
         os._exit(code)
 
 
+def threads() -> list[str]:
+    """Return the names of the other threads; one that has just begun has no name of its own yet."""
+    names: set[str] = set()
+    for _ in range(100):
+        tasks = (
+            task for task in Path("/proc/self/task").iterdir() if task.name != str(os.getpid())
+        )
+        names = {(task / "comm").read_text().strip() for task in tasks} - {FORKS_WELL}
+        if not names:
+            break
+        time.sleep(0.1)
+    return sorted(names)
+
+
 def main(folder: str, name: str) -> None:
     """Run what is asked for, all nights of a line at once, and answer with their exit codes."""
     import_onnxruntime()
@@ -81,9 +96,7 @@ def main(folder: str, name: str) -> None:
     warnings.filterwarnings(
         "ignore", "Even though the `tf.config.experimental_run_functions_eagerly`"
     )
-    tasks = (task for task in Path("/proc/self/task").iterdir() if task.name != str(os.getpid()))
-    threads = {(task / "comm").read_text().strip() for task in tasks} - {FORKS_WELL}
-    print(json.dumps(sorted(threads)), flush=True)  # noqa: T201
+    print(json.dumps(threads()), flush=True)  # noqa: T201
     for line in sys.stdin:
         pids = [forked(Path(folder), name, asked) for asked in json.loads(line)]
         codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]

@@ -16,13 +16,13 @@ from forecaster.api import Forecaster
 from forecaster.errors import NotFoundError
 from forecaster.registry import Registry
 
+pytestmark = pytest.mark.xdist_group("crash")
+
 ONCE = [*TRAIN, "--no-refit-all"]  # one fit is enough: the moments of saving are the same
 
 # Python tells this hook of every open and rename before it is done: the moment is certain.
 HOOK = """
 import fnmatch, os, signal, sys
-
-pytestmark = pytest.mark.xdist_group("crash")
 def stop(event, arguments, pattern=os.environ["CRASH_AT"]):
     if event in ("open", "os.rename"):
         path = arguments[1] if event == "os.rename" else arguments[0]

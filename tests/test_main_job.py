@@ -167,6 +167,7 @@ def test_bounds_come_from_the_file_and_from_flags(workspace):
     assert "'air-passengers' has to be above the min, but is 100 with min 400.5" in error
 
 
+@pytest.mark.slow
 def test_a_series_that_is_not_stored_any_more_is_skipped_and_named(workspace):
     done(workspace, "fetch", "--sample", "stocks")
     quick = ["--preset", "segment", "--epochs", "1", "--layers", "8", "--horizon", "5"]
@@ -187,6 +188,7 @@ def test_a_short_series_at_predict_follows_the_policy_of_the_day(trained, tmp_pa
     assert "'short' needs" in refused(trained, *words, "--too-short", "error", code=5)
 
 
+@pytest.mark.slow
 def test_without_the_skill_required_nothing_is_put_into_service(workspace, tmp_path):
     before, output = snapshot(workspace), tmp_path / "folds.csv"
     required = ["--require-skill", "--folds", "1"]  # one fold is too few to prove anything
@@ -201,6 +203,7 @@ def test_without_the_skill_required_nothing_is_put_into_service(workspace, tmp_p
     assert snapshot(workspace) == before
 
 
+@pytest.mark.slow
 def test_backtest_writes_what_it_scores(trained, tmp_path):
     output = tmp_path / "folds.parquet"
     words = ["backtest", *QUICK, "--test-size", 24, "--step-size", 6, "--refit", "each"]
@@ -324,6 +327,7 @@ def snapshot(workspace):
     }
 
 
+@pytest.mark.slow
 def test_the_environment_and_the_file_reach_the_training(workspace):
     (workspace / "forecast.toml").write_text('[network]\ncell = "lstm"\n')
     environment = os.environ | {"FORECAST_LOOKBACK": "36"}
@@ -354,6 +358,7 @@ def test_quiet_leaves_notices_out_and_results_stay(trained, tmp_path):
 COVARIATES = ["--calendar-features", "--covariates", "price,promo"]
 
 
+@pytest.mark.slow
 def test_a_file_with_covariates_is_forecast(tmp_path):
     table = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=200), "y": range(200)})
     table = table.assign(price=2.5, promo=table.index % 7)

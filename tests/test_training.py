@@ -91,6 +91,7 @@ def base():
     return fitted(**BASE)
 
 
+@pytest.mark.slow
 def test_deterministic_is_asked_of_tensorflow(monkeypatch):
     import tensorflow as tf
 
@@ -240,6 +241,7 @@ def test_long_runs_are_compiled_and_short_ones_are_not():
     assert run.stderr == ""  # not a line of TensorFlow's own
 
 
+@pytest.mark.slow
 def test_calendar_features_and_covariates_become_inputs():
     plain = fitted(epochs=1)
     calendar = fitted(epochs=1, calendar_features=True)
@@ -248,6 +250,7 @@ def test_calendar_features_and_covariates_become_inputs():
     assert calendar.network.future_features > 0
 
 
+@pytest.mark.slow
 def test_the_keras_networks_are_built_again_from_settings_and_weights():
     model = fitted(epochs=1, ensemble=3, series_vectors=True)
     networks = weights.networks_of(model)
@@ -265,6 +268,7 @@ def test_weights_of_another_network_are_refused():
         weights.networks_of(dataclasses.replace(model, config=other))
 
 
+@pytest.mark.slow
 def test_the_members_of_an_ensemble_differ_and_the_first_is_the_single_network():
     one, three = fitted(**BASE), fitted(**BASE, ensemble=3)
     seeds = [member.seed for member in three.trained.members]
@@ -274,6 +278,7 @@ def test_the_members_of_an_ensemble_differ_and_the_first_is_the_single_network()
     assert histories[0] != histories[1] != histories[2]
 
 
+@pytest.mark.slow
 def test_nothing_is_kept_of_what_validation_refutes():
     """A wave that ends before validation: the last value is right there, the network is not."""
     panel = panel_of("a")
