@@ -40,7 +40,7 @@ def entry_of(job: Job) -> str:
         f"cd {shlex.quote(str(job.workspace))}",
         "mkdir -p logs",
         f"find logs -name {job.name}.cron.log -size +{LARGEST} -delete",
-        f"{' '.join([*variables, shlex.join(job.words)])} >> {output} 2>&1",
+        f"(date; {' '.join([*variables, shlex.join(job.words)])}) >> {output} 2>&1",
     )
     command = " && ".join(steps)
     if r"\%" in command:
