@@ -181,7 +181,7 @@ def year(tmp_path: Path) -> Iterator[Year]:
     words = [sys.executable, str(Path(__file__).with_name("nights.py")), str(folder), NAME]
     with subprocess.Popen(
         words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env=os.environ | {"TMPDIR": str(temporary)},
+        env=os.environ | {"TMPDIR": str(temporary), "OPENBLAS_NUM_THREADS": "1"},
     ) as worker:  # fmt: skip
         assert worker.stdin and worker.stdout
         assert json.loads(worker.stdout.readline()) == []  # threads, with which no fork is safe
