@@ -54,7 +54,7 @@ def as_built(asked: Config, origins: Mapping[str, str], versions: Iterable[Path]
     left = {key for key in BUILT_FOR | {"horizon"} if origins[key] == "default"}
     if not left >= TIME_AXIS:
         left -= TIME_AXIS
-    return Config.of(**asked.given(), **{key: own[key] for key in left})
+    return Config.of(**asked.given() | {key: own[key] for key in left})
 
 
 def recipe(config: Config, entries: Mapping[str, Entry], ids: Sequence[str]) -> str:

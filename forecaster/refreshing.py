@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecaster import fetching
-from forecaster.errors import ForecasterError, InvalidInputError, NotFoundError
+from forecaster.errors import DamagedError, ForecasterError, InvalidInputError, NotFoundError
 from forecaster.fetching import FetchReport, Outcome
 from forecaster.store import Store
 from forecaster.words import listed
@@ -84,7 +85,10 @@ def require_no_input(workspace: Workspace, output: Path | None) -> None:
             f"'{output}' lies where forecast keeps its own data, which would be damaged.",
             "Name another --output.",
         )
-    for uid, entry in Store(workspace.data).entries().items():
+    entries: dict[str, Entry] = {}
+    with suppress(DamagedError):  # told by what needs it; `predict --data` does not
+        entries = Store(workspace.data).entries()
+    for uid, entry in entries.items():
         path = entry.source.get("path")
         if path and Path(path).resolve() == output.resolve():
             raise InvalidInputError(

@@ -18,6 +18,7 @@ from forecaster.words import counted
 
 LOST = 0.1  # share of the stored rows that a file may have lost between its first and its last
 CHANGED = 0.5  # share of the values that a file of the latest rows may have revised
+TELLS = 10  # rows of which the usual step can be told: Friday and Monday are three days apart
 GAP = 100  # steps without a row, from which on one of the dates beside them is taken for wrong
 
 
@@ -68,36 +69,36 @@ def _refusals(new: pd.DataFrame, old: pd.DataFrame, now: datetime) -> Iterator[s
         yield "has no value"
         return
     first, last = new["ds"].min(), known.max()
-    if _is_ahead(last, known, now):
+    step = _step(was if len(was) > 1 else known)
+    if _is_ahead(last, step, now):
         yield f"has a value at {_said(last)}, which is in the future"
     if was.empty:
         return
     if _kind(known) != _kind(was):
         yield f"has {_kind(known)}, but {_kind(was)} are stored"
         return
-    if wide := _new_gap(known, was):
+    was = was[[not _is_ahead(time, step, now) for time in was]]  # a wrong date of before may go
+    if wide := _new_gap(known, was, step):
         yield f"leaves a gap of {wide:,} steps, as a wrong date would"
-    if not 0.5 <= _step(known) / _step(was) <= 2:
-        yield f"has another frequency than what is stored: steps of {_step(known)}, not {_step(was)}"
-    if last < was.max() and not _is_ahead(was.max(), was, now):
+    if len(known) >= TELLS and not 0.5 <= _step(known) / step <= 2:
+        yield f"has another frequency than what is stored: steps of {_step(known)}, not {step}"
+    if last < was.max():
         yield f"ends at {_said(last)}, but rows up to {_said(was.max())} are stored"
     covered = was[was >= first]
     lost = int((~_plain(covered).isin(_plain(known))).sum())
-    if lost > LOST * len(covered):
+    if lost > max(1, LOST * len(covered)):
         since = f"{len(covered):,} that are stored since {_said(first)}"
         yield f"lacks {counted(lost, 'row')} of the {since}"
     if first > was.min() and (share := _changed(new, old)) > CHANGED:
         yield f"has other values than are stored for {share:.0%} of its rows, and not the rows before"
 
 
-def _is_ahead(last: pd.Timestamp | int, times: pd.Series, now: datetime) -> bool:
+def _is_ahead(time: pd.Timestamp | int, step: Any, now: datetime) -> bool:
     """Tell whether a time lies in the future, by more than a step: it may be a period's end."""
-    if not isinstance(last, pd.Timestamp):
+    if not isinstance(time, pd.Timestamp):
         return False
     moment = pd.Timestamp(now)
-    return bool(
-        last > (moment.tz_convert(last.tz) if last.tz else moment.tz_localize(None)) + _step(times)
-    )
+    return bool(time > (moment.tz_convert(time.tz) if time.tz else moment.tz_localize(None)) + step)
 
 
 def _step(times: pd.Series) -> Any:
@@ -108,9 +109,8 @@ def _step(times: pd.Series) -> Any:
     return pd.Timedelta(days=1) if pd.api.types.is_datetime64_any_dtype(times.dtype) else 1
 
 
-def _new_gap(known: pd.Series, was: pd.Series) -> int:
+def _new_gap(known: pd.Series, was: pd.Series, step: Any) -> int:
     """Return the steps of the widest gap, when it is wide and none such is stored; else 0."""
-    step = _step(was)
     now, before = (times.sort_values().diff().max() / step for times in (known, was))
     return int(now) if now > GAP and not now < 10 * before else 0
 

@@ -569,3 +569,22 @@ def test_the_columns_of_the_first_time_are_read_again(forecast: Run, tmp_path: P
     assert done.code == 5
     assert "'y'" in done.err
     assert store.read(["shop"])["y"].max() == 30
+
+
+@pytest.mark.parametrize(
+    ("stored", "latest"),
+    [
+        (pd.date_range("2024-01-01", periods=48, freq="h"), "2024-01-03 00:00"),
+        (pd.date_range("2022-01-31", periods=24, freq="ME"), "2024-01-31"),
+        (pd.bdate_range("2024-01-01", periods=30), "2024-02-12"),
+    ],
+)
+def test_one_row_a_night_is_a_continuation(
+    forecast: Run, tmp_path: Path, store: Store, stored: pd.DatetimeIndex, latest: str
+):
+    shop = tmp_path / "shop.csv"
+    pd.DataFrame({"ds": stored, "y": 1.0}).to_csv(shop, index=False)
+    assert forecast("fetch", "--csv", shop).code == 0
+    shop.write_text(f"ds,y\n{stored[-1]},1\n{latest},2\n")
+    assert forecast("fetch", "--again").code == 0
+    assert store.entry("shop").rows == len(stored) + 1

@@ -82,9 +82,11 @@ def promotion_result(name: str, before: str | None, version: str) -> tuple[dict[
     document = {"name": name, "version": version, "previous": before}
     if before == version:
         return document, f"Model {name!r}: {version} is in service already."
-    instead = f" in place of {before}" if before else ""
+    said = f"Model {name!r}: {version} is in service"
+    if before is None:
+        return document, f"{said}."
     return document, (
-        f"Model {name!r}: {version} is in service{instead}.\nTables written before are by another version; "
+        f"{said} in place of {before}.\nTables written before are by {before}: "
         f"forecast predict --name {name} --output FILE writes one."
     )
 

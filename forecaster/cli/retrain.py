@@ -28,8 +28,8 @@ def retrain(ids: tuple[str, ...], name: str, wait: float, **flags: Any) -> int:
 
     Trains on the champion's series (or IDS; all that are stored when there is no champion). When a
     gate stops bad data, nothing changes; when the challenger is not better, or cannot be trained,
-    the champion makes the forecast; with --no-train it always does. Exits with 6 when a gate or the margin said no, 7 when some
-    series failed, 75 when another run is at work or the network is down.
+    the champion makes the forecast; with --no-train it always does. Exits with 6 when a gate or the
+    margin said no, 7 when some series failed, 75 when another run is at work or the network is down.
 
     \b
     Example:
@@ -79,6 +79,6 @@ def _text(result: Retrained) -> str:
     if result.output is not None:
         lines.append(f"Wrote {result.rows} rows to {result.output}.")
     else:
-        lines.append("No table was written: the last one stays.")
+        lines.append("No table was written; one that was there stays.")
     lines += [f"Failed: {line}" for line in result.failures]
     return "\n".join(lines)
