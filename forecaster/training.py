@@ -6,11 +6,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
-from forecaster import backend, scaling, splits
+from forecaster import backend, compiling, scaling, splits
 from forecaster.arrays import Ints
 from forecaster.config import Config
 from forecaster.continuing import Start
@@ -19,7 +18,6 @@ from forecaster.intervals import uncalibrated
 from forecaster.known import input_features
 from forecaster.losses import Sizes
 from forecaster.model import Member, Model, Trained
-from forecaster.networks.builder import build
 from forecaster.networks.onnx_graph import to_onnx
 from forecaster.networks.windowed import VAL_BATCH, Rows, Shuffled, Windowed
 from forecaster.planning import OnEpoch, Plan, Progress, Replay, Search
@@ -31,11 +29,6 @@ from forecaster.weights import continue_from, weights_of
 
 keras = backend.import_keras()
 
-XLA_PAYS = (
-    1.2e6  # recurrent steps x windows in a run, under which compiling costs more than it saves
-)
-USUAL_EPOCHS = 20
-STEPS_AT_ONCE = 16
 SMALLEST_UNIT = 0.1  # of the usual unit: no series counts more than ten times in a scaled loss
 
 
@@ -141,26 +134,27 @@ def _train(
         with backend.device_scope(device):
             rows = _rows(panel, config, state)
             backend.seed(spec.seed, spec.deterministic)
-            compiled = device.kind == "cpu" and _xla_pays(config, len(plans[0].train))
-            windowed = _compiled(rows, config, plans[0], compiled)
+            windows = len(plans[0].train)
+            xla = device.kind == "cpu" and compiling.xla_pays(config, windows)
+            windowed = compiling.compiled(rows, config, windows, xla)
             members, networks = [], []
             for number, plan in enumerate(plans):
                 seed = spec.seed + number
                 backend.seed(seed, spec.deterministic)
-                network = _build(rows, config)
+                network = compiling.build_for(rows, config)
                 untrained = linear_weights(network)
                 if start is not None:
                     continue_from(network, start, number, state)
-                _start_anew(windowed, network, float(spec.learning_rate or 0))
+                compiling.start_anew(windowed, network, float(spec.learning_rate or 0))
                 members.append(_run(windowed, config, plan, seed, untrained))
                 network.set_weights(windowed.network.get_weights())
                 networks.append(network)
         trained = Trained(
-            windows=len(plans[0].train),
+            windows=windows,
             val_windows=len(plans[0].val),
             parameters=sum(int(network.count_params()) for network in networks),
             seconds=round(time.monotonic() - begin, 2),
-            compiled=compiled,
+            compiled=xla,
             device=str(device),
             members=tuple(members),
         )
@@ -185,37 +179,6 @@ def _rows(panel: Panel, config: Config, state: scaling.Scaling) -> Rows:
             unit=np.maximum(unit, SMALLEST_UNIT * np.median(unit)),
         ),
     )
-
-
-def _build(rows: Rows, config: Config) -> Any:
-    """Build the network that fits the rows."""
-    known, static = (0 if part is None else part.shape[1] for part in (rows.known, rows.static))
-    series = len(rows.sizes.scale) if config.network.series_vectors else 0
-    return build(config.network, rows.features.shape[1], known, series, static)
-
-
-def _compiled(rows: Rows, config: Config, plan: Plan, xla: bool) -> Windowed:
-    """Wrap a network and compile it; on a GPU cuDNN's kernels beat what XLA compiles."""
-    spec = config.training
-    windowed = Windowed(_build(rows, config), rows, config)
-    windowed.compile(
-        optimizer=keras.optimizers.Adam(
-            float(spec.learning_rate or 0), global_clipnorm=spec.clip_norm
-        ),
-        jit_compile=xla,
-        steps_per_execution=_steps_at_once(len(plan.train) // int(spec.batch_size or 32)),
-    )
-    # Variables that are made inside a TensorFlow function have it traced twice.
-    windowed.optimizer.build(windowed.trainable_variables)
-    return windowed
-
-
-def _start_anew(windowed: Windowed, network: Any, learning_rate: float) -> None:
-    """Give the compiled network another one's first weights, and its optimiser a blank memory."""
-    windowed.network.set_weights(network.get_weights())
-    for variable in windowed.optimizer.variables:
-        variable.assign(keras.ops.zeros_like(variable))
-    windowed.optimizer.learning_rate = learning_rate
 
 
 def _run(windowed: Windowed, config: Config, plan: Plan, seed: int, untrained: Weights) -> Member:
@@ -266,22 +229,6 @@ def _run(windowed: Windowed, config: Config, plan: Plan, seed: int, untrained: W
         shrinkage=shrinkage,
         history=history,
     )
-
-
-def _xla_pays(config: Config, windows: int) -> bool:
-    """Tell whether the run is long enough to earn back the seconds of compiling."""
-    if keras.backend.backend() != "tensorflow":
-        return bool(keras.backend.backend() == "jax")
-    if backend.is_deterministic():
-        return False  # Keras refuses to compile with XLA then
-    network, spec = config.network, config.training
-    steps = int(network.lookback or 0) // int(network.segment or 1) * len(network.layers or ())
-    return steps * windows * min(USUAL_EPOCHS, int(spec.epochs or 1)) > XLA_PAYS
-
-
-def _steps_at_once(steps: int) -> int:
-    """Return how many batches one call into TensorFlow runs: fewer calls, less overhead."""
-    return max(1, min(STEPS_AT_ONCE, steps)) if keras.backend.backend() == "tensorflow" else 1
 
 
 def _val_batch(windows: int) -> int:

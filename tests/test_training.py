@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from series_made import QUICK, panel_of
 
-from forecaster import planning, presets, scaling, splits, training, weights
+from forecaster import compiling, planning, presets, scaling, splits, training, weights
 from forecaster.config import Config, TrainSpec
 from forecaster.errors import (
     DamagedError,
@@ -337,11 +337,23 @@ def test_an_epoch_of_many_windows_is_cut_and_each_window_comes_once():
 
 def test_memory_holds_rows_not_windows():
     """The features that a batch is gathered from are the panel's rows, once."""
-    from forecaster.networks.builder import build
-    from forecaster.networks.windowed import Windowed
-
     panel = panel_of("a", rows=5000)
     config = presets.resolve(Config.of(**QUICK | {"lookback": 1000}), panel)
     rows = training._rows(panel, config, scaling.fit(panel, config.scaling))
-    windowed = Windowed(build(config.network, 1), rows, config)
-    assert np.asarray(windowed.features).size == 5000
+    held = compiling.compiled(rows, config, windows=32, xla=False).held
+    assert max(variable.shape[0] for variable in held._variables.values()) < 2 * 5000
+
+
+def test_what_was_compiled_serves_other_rows_as_new():
+    """Weights, seeds of dropout and optimiser start anew, and no row of before is left."""
+    config = Config.of(**QUICK | {"dropout": 0.5, "ensemble": 2})
+    weights = []
+    for before in ((), ("b",)):
+        compiling._compiled.clear()
+        for uid in (*before, "a"):
+            panel = panel_of(uid, rows=60 if uid == "a" else 80)
+            resolved = presets.resolve(config, panel)
+            model = training.fit(panel, resolved, splits.of_config(panel, resolved))
+        assert len(compiling._compiled) == 1
+        weights.append(model.weights)
+    assert weights[0] == weights[1]

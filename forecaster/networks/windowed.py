@@ -1,7 +1,7 @@
 """A network that trains on window numbers: contexts and targets are gathered inside the step.
 
 The rows of a panel are held once, on the device; a batch is a handful of integers. Memory grows
-with the rows, not with rows x lookback.
+with the rows, not with rows x lookback. Other rows can be put in their place without compiling anew.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ KerasModel: Any = keras.Model
 KerasDataset: Any = keras.utils.PyDataset
 
 VAL_BATCH = 1024  # windows that are forecast at once
+LEAST_ROOM = 1024  # rows
+INTEGER = keras.backend.standardize_dtype("int")  # as the backend counts
+DTYPES = {"f": "float32", "b": "float32", "i": INTEGER}  # by the kind of what is held
+EMPTY = {"f": np.nan, "i": 0}  # for rows that are not there
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,69 @@ class Rows:
     starts: Ints
     sizes: Sizes
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Room for rows, a power of two; features, known, static; series.
+
+        Two panels of one shape can be held in each other's place.
+        """
+        widths = (0 if part is None else part.shape[1] for part in (self.known, self.static))
+        room = max(LEAST_ROOM, 1 << (len(self.features) - 1).bit_length())
+        return room, self.features.shape[1], *widths, len(self.starts)
+
+
+class Held:
+    """Rows on the device, with room for more: others of their shape can take their place.
+
+    Attributes:
+        shape: See `Rows.shape`.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        self.shape = rows.shape
+        self._variables = {
+            name: keras.Variable(array, trainable=False, dtype=DTYPES[array.dtype.kind])
+            for name, array in self._arrays(rows).items()
+        }
+
+    def put(self, rows: Rows) -> None:
+        """Put rows of the same shape in place of those held."""
+        for name, array in self._arrays(rows).items():
+            self._variables[name].assign(array)
+
+    def take(self, name: str, places: Any) -> Any:
+        """Gather what lies at some places, whole numbers of any shape."""
+        return ops.take(self._variables[name], places, axis=0)
+
+    @property
+    def starts(self) -> Ints:
+        """Row at which each series begins `(series,)`."""
+        return np.asarray(ops.convert_to_numpy(self._variables["starts"]))
+
+    def _arrays(self, rows: Rows) -> dict[str, np.ndarray]:
+        """Return what is held by name, what goes by row filled up to the room there is."""
+        by_row = {
+            "features": rows.features,
+            "targets": rows.features[:, 0],
+            "known": rows.known,
+            "row_series": rows.series,
+        }
+        by_series = {"static": rows.static, "starts": rows.starts, **rows.sizes._asdict()}
+        empty = self.shape[0] - len(rows.features)
+        arrays = {
+            name: np.concatenate([part, np.full((empty, *part.shape[1:]), EMPTY[part.dtype.kind])])
+            for name, part in by_row.items()
+            if part is not None
+        }
+        return arrays | {name: part for name, part in by_series.items() if part is not None}
+
 
 class Windowed(KerasModel):  # type: ignore[misc]
     """Wraps a network so that `fit` takes cutoffs.
 
     Args:
         network: From contexts, and whatever else it takes, to forecasts; see `builder.build`.
-        rows: What it is trained on.
+        held: The rows that it is trained on.
         config: Says which loss and which quantiles.
 
     Call arguments:
@@ -60,36 +120,31 @@ class Windowed(KerasModel):  # type: ignore[misc]
         `(window, horizon, 1 + quantile)`.
     """
 
-    def __init__(self, network: Any, rows: Rows, config: Config) -> None:
+    def __init__(self, network: Any, held: Held, config: Config) -> None:
         super().__init__(name="windowed")
         self.network = network
         self.window_loss = LOSSES[config.training.loss]
         self.quantiles = tuple(config.network.quantiles or ())
         lookback, horizon = int(config.network.lookback or 0), int(config.network.horizon or 0)
-        self.before = np.arange(1 - lookback, 1, dtype=np.int32)
+        self.before = np.arange(1 - lookback, 1)
         self.season = config.context_season
-        self.after = np.arange(1, horizon + 1, dtype=np.int32)
-        self.features = ops.convert_to_tensor(rows.features)
-        self.targets = ops.convert_to_tensor(np.ascontiguousarray(rows.features[:, 0]))
-        self.known = None if rows.known is None else ops.convert_to_tensor(rows.known)
-        self.static = None if rows.static is None else ops.convert_to_tensor(rows.static)
-        self.series = ops.convert_to_tensor(rows.series.astype(np.int32))
-        self.starts = ops.convert_to_tensor(rows.starts.astype(np.int32))
-        self.sizes = Sizes(*(ops.convert_to_tensor(part.astype(np.float32)) for part in rows.sizes))
+        self.after = np.arange(1, horizon + 1)
+        self.held = held
 
     def call(self, cutoffs: Any, training: bool = False) -> Any:
+        cutoffs = ops.cast(cutoffs, INTEGER)
         gather = {
-            "context": lambda: ops.take(self.features, self._rows_before(cutoffs), axis=0),
-            "future": lambda: ops.take(self.known, cutoffs[:, None] + self.after, axis=0),
-            "series": lambda: ops.take(self.series, cutoffs, axis=0)[:, None],
-            "static": lambda: ops.take(self.static, ops.take(self.series, cutoffs, axis=0), axis=0),
+            "context": lambda: self.held.take("features", self._rows_before(cutoffs)),
+            "future": lambda: self.held.take("known", cutoffs[:, None] + self.after),
+            "series": lambda: self.held.take("row_series", cutoffs)[:, None],
+            "static": lambda: self.held.take("static", self.held.take("row_series", cutoffs)),
         }
         inputs = [gather[tensor.name]() for tensor in self.network.inputs]
         return self.network(inputs if len(inputs) > 1 else inputs[0], training=training)
 
     def spans(self, cutoffs: Ints, horizon: int) -> Ints:
         """Number the spans of a horizon, back from the last cutoff of each series `(window,)`."""
-        starts = np.asarray(ops.convert_to_numpy(self.starts))
+        starts = self.held.starts
         series = np.searchsorted(starts, cutoffs, side="right") - 1
         last = np.zeros(len(starts), dtype=cutoffs.dtype)
         np.maximum.at(last, series, cutoffs)
@@ -98,7 +153,7 @@ class Windowed(KerasModel):  # type: ignore[misc]
     def _rows_before(self, cutoffs: Any) -> Any:
         """Do in a tensor what `windows.rows_before` does."""
         rows = cutoffs[:, None] + self.before
-        first = ops.take(self.starts, ops.take(self.series, cutoffs, axis=0), axis=0)[:, None]
+        first = self.held.take("starts", self.held.take("row_series", cutoffs))[:, None]
         return ops.where(rows < first, first + ops.mod(rows - first, self.season), rows)
 
     def compute_loss(
@@ -115,9 +170,10 @@ class Windowed(KerasModel):  # type: ignore[misc]
 
     def losses(self, cutoffs: Any, forecast: Any) -> Any:
         """Gather the targets of cutoffs and return the loss of each window `(window,)`."""
-        targets = ops.take(self.targets, cutoffs[:, None] + self.after, axis=0)
-        series = ops.take(self.series, cutoffs, axis=0)
-        sizes = Sizes(*(ops.take(part, series, axis=0)[:, None] for part in self.sizes))
+        cutoffs = ops.cast(cutoffs, INTEGER)
+        targets = self.held.take("targets", cutoffs[:, None] + self.after)
+        series = self.held.take("row_series", cutoffs)
+        sizes = Sizes(*(self.held.take(name, series)[:, None] for name in Sizes._fields))
         loss = ops.mean(self.window_loss(targets, forecast[:, :, 0], sizes), axis=1)
         if not self.quantiles:
             return loss

@@ -1,0 +1,107 @@
+"""Networks wrapped, compiled, and kept for the next fit of the same shape.
+
+Tracing and compiling take longer than a small training does. A candidate, the same with logarithms,
+the fit that is judged, its refit and the members of an ensemble are often one network on other rows
+and from other weights: they share what was compiled.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+from forecaster import backend
+from forecaster.config import Config
+from forecaster.networks.builder import build
+from forecaster.networks.windowed import Held, Rows, Windowed
+
+keras = backend.import_keras()
+
+XLA_PAYS = (
+    1.2e6  # recurrent steps x windows in a run, under which compiling costs more than it saves
+)
+USUAL_EPOCHS = 20
+STEPS_AT_ONCE = 16
+KEPT = 8  # compiled networks; their rows are held once
+
+_compiled: OrderedDict[tuple[Any, ...], Windowed] = OrderedDict()
+
+
+def build_for(rows: Rows, config: Config) -> Any:
+    """Build the network that fits the rows."""
+    known, static = (0 if part is None else part.shape[1] for part in (rows.known, rows.static))
+    series = len(rows.sizes.scale) if config.network.series_vectors else 0
+    return build(config.network, rows.features.shape[1], known, series, static)
+
+
+def compiled(rows: Rows, config: Config, windows: int, xla: bool) -> Windowed:
+    """Return a compiled network that holds the rows; its weights are whatever they are.
+
+    Args:
+        rows: What it is trained on.
+        config: Resolved settings.
+        windows: Number of training windows.
+        xla: Whether to compile with XLA; on a GPU cuDNN's kernels beat what XLA compiles.
+    """
+    spec = config.training
+    steps = _steps_at_once(windows // int(spec.batch_size or 32))
+    clipping: dict[str, Any] = {"global_clipnorm": spec.clip_norm}
+    shape: tuple[Any, ...] = (config.network, config.context_season, rows.shape)
+    key = (*shape, spec.loss, *clipping.items(), steps, xla, spec.device)
+    if keras.backend.backend() == "jax":  # compiles the rows in as constants
+        _compiled.clear()
+    held = _held(rows)
+    if key in _compiled:
+        _compiled.move_to_end(key)
+        return _compiled[key]
+    windowed = Windowed(build_for(rows, config), held, config)
+    windowed.compile(
+        optimizer=keras.optimizers.Adam(float(spec.learning_rate or 0), **clipping),
+        jit_compile=xla,
+        steps_per_execution=steps,
+    )
+    # Variables that are made inside a TensorFlow function have it traced twice.
+    windowed.optimizer.build(windowed.trainable_variables)
+    _compiled[key] = windowed
+    while len(_compiled) > KEPT:
+        _compiled.popitem(last=False)
+    return windowed
+
+
+def _held(rows: Rows) -> Held:
+    """Put rows where others of their shape were; all that is compiled for that shape reads them."""
+    for windowed in _compiled.values():
+        if windowed.held.shape == rows.shape:
+            windowed.held.put(rows)
+            return windowed.held
+    return Held(rows)
+
+
+def start_anew(windowed: Windowed, network: Any, learning_rate: float) -> None:
+    """Give a compiled network another one's first weights and seeds, and its optimiser a blank memory."""
+    for variable, first in zip(windowed.network.variables, network.variables, strict=True):
+        variable.assign(first)
+    for variable in windowed.optimizer.variables:
+        variable.assign(keras.ops.zeros_like(variable))
+    windowed.optimizer.learning_rate = learning_rate
+
+
+def xla_pays(config: Config, windows: int) -> bool:
+    """Tell whether the run is long enough to earn back the seconds of compiling."""
+    if keras.backend.backend() != "tensorflow":
+        return bool(keras.backend.backend() == "jax")
+    if backend.is_deterministic():
+        return False  # Keras refuses to compile with XLA then
+    network, spec = config.network, config.training
+    steps = int(network.lookback or 0) // int(network.segment or 1) * len(network.layers or ())
+    return steps * windows * min(USUAL_EPOCHS, int(spec.epochs or 1)) > XLA_PAYS
+
+
+def _steps_at_once(steps: int) -> int:
+    """Return how many batches one call into TensorFlow runs: fewer calls, less overhead.
+
+    It is a power of two, so that fits of about as many windows share what was compiled.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    return 1 << (max(1, min(STEPS_AT_ONCE, steps)).bit_length() - 1)
