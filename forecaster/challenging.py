@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forecaster import api, artifacts, gates
-from forecaster.comparing import Comparison
 from forecaster.config import Config, GatesSpec
 from forecaster.continuing import BUILT_FOR
 from forecaster.errors import (
@@ -23,6 +22,7 @@ from forecaster.errors import (
 from forecaster.index import Entry
 from forecaster.manifest import is_backfill, read_manifest, trained_on
 from forecaster.registry import Registry
+from forecaster.rivals import Comparison
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from forecaster import api, challenging, comparing, gates, jobs, series
+from forecaster import api, challenging, gates, jobs, rivals, series
 from forecaster.accepted import read_accepted, write_accepted
 from forecaster.archive import ABANDONED, Archive
 from forecaster.atomic import sweep, sweep_file
@@ -243,12 +243,12 @@ class Cycle:
     def _compare(self, frame: pd.DataFrame, champion: str | None, challenger: str) -> str:
         """Return what speaks for the challenger; raise when nothing does."""
         if champion is None:
-            self.journal.note(scores=comparing.Comparison(reason="there is no champion").to_dict())
+            self.journal.note(scores=rivals.Comparison(reason="there is no champion").to_dict())
             return "There is no champion: the gates alone decided."
         old, new = (
             self.registry.version_folder(self.name, version) for version in (champion, challenger)
         )
-        found = comparing.compare(old, new, lambda config: api.panel_of(frame, config))
+        found = rivals.compare(old, new, lambda config: api.panel_of(frame, config))
         self.journal.note(scores=found.to_dict())
         said = challenging.verdict(found, self.config.retrain.margin)
         if found.reason:

@@ -18,14 +18,14 @@ import pytest
 from retrain_made import MORE, ROWS, STEPS, feed, registry, run, table
 from series_made import frame_of
 
-from forecaster import api, challenging, comparing
+from forecaster import api, challenging, rivals
 from forecaster.archive import STORE, Archive
 from forecaster.cli import app
-from forecaster.comparing import Comparison
 from forecaster.errors import ForecasterError, InvalidInputError, NotFoundError, TemporaryError
 from forecaster.manifest import read_manifest
 from forecaster.retrained import Retrained
 from forecaster.retraining import retrain
+from forecaster.rivals import Comparison
 from forecaster.runs import Records, Run
 from forecaster.store import Store
 from forecaster.workspace import Workspace
@@ -46,7 +46,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def compared(monkeypatch: pytest.MonkeyPatch, *scores: float) -> None:
-    monkeypatch.setattr(comparing, "compare", lambda *_: Comparison(*scores, windows=4))
+    monkeypatch.setattr(rivals, "compare", lambda *_: Comparison(*scores, windows=4))
 
 
 def test_the_first_challenger_comes_into_service(first):
@@ -158,7 +158,7 @@ def test_a_version_is_as_good_as_itself_on_windows_that_it_has_not_seen(first):
     folder, result = first
     version = registry(folder).version_folder("air", result.run.champion)
     frame = Store(folder / "data").read()
-    found = comparing.compare(version, version, lambda config: api.panel_of(frame, config))
+    found = rivals.compare(version, version, lambda config: api.panel_of(frame, config))
     judgement = read_manifest(version)["judgement"]
     assert found.champion == found.challenger == pytest.approx(judgement["scores"]["gru"]["mase"])
     assert found.windows == 4
@@ -170,12 +170,12 @@ def test_windows_that_the_champion_knows_do_not_count(first):
     version = registry(folder).version_folder("air", result.run.champion)
     frame = Store(folder / "data").read()
     earlier = frame.groupby("unique_id").head(ROWS - 4)
-    later = comparing.compare(version, version, lambda config: api.panel_of(earlier, config))
+    later = rivals.compare(version, version, lambda config: api.panel_of(earlier, config))
     assert later.windows == 2  # one fold of each series began before the end of validation
     earliest = frame.groupby("unique_id").head(ROWS - 8)
     assert (
         "learnt from every row"
-        in comparing.compare(version, version, lambda config: api.panel_of(earliest, config)).reason
+        in rivals.compare(version, version, lambda config: api.panel_of(earliest, config)).reason
     )
 
 
