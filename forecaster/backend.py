@@ -57,6 +57,7 @@ def import_keras() -> Any:
         ) from error
     # Each fold of a backtest is a new network: that it is traced anew is no mistake to warn of.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    keras.config.disable_interactive_logging()  # "Invalid loss" would come between results on stdout
     return keras
 
 

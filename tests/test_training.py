@@ -193,7 +193,7 @@ def test_a_fit_and_its_refit_keep_to_their_share_of_the_time_budget(monkeypatch)
     assert seconds == [pytest.approx(9), pytest.approx(6)]
 
 
-def test_divergence_is_an_error_that_says_what_to_do(monkeypatch):
+def test_divergence_is_an_error_that_says_what_to_do(monkeypatch, capsys):
     monkeypatch.setitem(
         __import__("forecaster.networks.windowed", fromlist=["LOSSES"]).LOSSES,
         "mae",
@@ -202,6 +202,7 @@ def test_divergence_is_an_error_that_says_what_to_do(monkeypatch):
     with pytest.raises(ForecasterError, match="diverged") as raised:
         fitted()
     assert "--learning-rate" in raised.value.hint
+    assert capsys.readouterr() == ("", "")  # Keras has its own line for it, on stdout
 
 
 def test_a_window_that_does_not_fit_is_an_error():
