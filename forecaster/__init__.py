@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from forecaster.api import Forecaster, backtest
+    from forecaster.comparing import compare
     from forecaster.errors import ForecasterError
 
-__all__ = ["Forecaster", "ForecasterError", "backtest"]
+__all__ = ["Forecaster", "ForecasterError", "backtest", "compare"]
+_HOME = {"ForecasterError": "errors", "compare": "comparing"}  # else api
 
 
 def __dir__() -> list[str]:
@@ -25,5 +27,4 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'forecaster' has no attribute {name!r}")
     from importlib import import_module
 
-    module = import_module("forecaster.errors" if name == "ForecasterError" else "forecaster.api")
-    return getattr(module, name)
+    return getattr(import_module(f"forecaster.{_HOME.get(name, 'api')}"), name)

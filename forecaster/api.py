@@ -278,7 +278,7 @@ def evaluate(
 
     panel = series.prepare(frame, config.data)
     resolved = presets.resolve(config, panel)
-    panel = _with_notices(_long_enough(panel, resolved), config, resolved)
+    panel = with_notices(_long_enough(panel, resolved), config, resolved)
     start = None
     if earlier is not None:
         earlier.require_unseen(panel, splits.of_config(panel, resolved))
@@ -289,9 +289,7 @@ def evaluate(
     left = 1.0 if selection is None else selection.budget_left
     fit = partial(fit, share=left / len(backtesting.fits_of(chosen)))
     backtest = backtesting.backtest(panel, chosen, fit, on_window)
-    state = backtest.models[-1].scaling.align(panel, chosen.scaling)
-    notices = state.notices(panel, asked=chosen.scaling.transform == "log")
-    panel = replace(panel, notices=(*panel.notices, *notices))
+    panel = replace(panel, notices=(*panel.notices, *backtest.models[-1].notices(panel)))
     return Evaluated(panel, chosen, backtest, selection, earlier)
 
 
@@ -340,7 +338,7 @@ def _long_enough(panel: Panel, config: Config) -> Panel:
     return replace(panel, notices=(*panel.notices, notice))
 
 
-def _with_notices(panel: Panel, asked: Config, config: Config) -> Panel:
+def with_notices(panel: Panel, asked: Config, config: Config) -> Panel:
     """Say what training will do about series and settings that do not go together."""
     notices = outside_notice(config.bounds, panel.ids, panel.y, panel.offsets)
     notices += unknown_notice(config.bounds, {*panel.ids, *panel.skipped})

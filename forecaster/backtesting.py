@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,14 +35,39 @@ class Backtest:
     models: tuple[Model, ...]
 
 
+class Rolled(NamedTuple):
+    """Forecasts over a rolling origin.
+
+    Attributes:
+        folds: The model's forecasts beside the truth.
+        models: The models fitted, oldest first.
+        cutoffs: Row of the last observed value of each window `(window,)`.
+    """
+
+    folds: Folds
+    models: tuple[Model, ...]
+    cutoffs: Ints
+
+
 def backtest(panel: Panel, config: Config, fit: Fit, on_window: OnWindow = silent) -> Backtest:
-    """Fit and forecast over the folds of a resolved configuration.
+    """Fit and forecast over the folds of a resolved configuration, and judge that.
 
     Args:
         panel: Regular series.
         config: Resolved settings; `refit` tells whether each fold trains anew.
         fit: `training.fit`, or the same with progress shown.
         on_window: Called after each window that Theta or ETS is fitted to.
+
+    Raises:
+        InvalidInputError: No series is long enough for a training window and a fold.
+    """
+    rolled = roll(panel, config, fit)
+    folds = beside_baselines(rolled, panel, config, on_window)
+    return Backtest(folds, judging.judge(folds), rolled.models)
+
+
+def roll(panel: Panel, config: Config, fit: Fit) -> Rolled:
+    """Fit and forecast over the folds of a resolved configuration.
 
     Raises:
         InvalidInputError: No series is long enough for a training window and a fold.
@@ -53,13 +79,18 @@ def backtest(panel: Panel, config: Config, fit: Fit, on_window: OnWindow = silen
         models.append(model)
         cutoffs.append(_cutoffs(model, panel, config, parts, folds))
         pieces.append(_forecast(model, panel, config, parts, first, cutoffs[-1]))
+    return Rolled(judging.joined(pieces), tuple(models), np.concatenate(cutoffs))
+
+
+def beside_baselines(
+    rolled: Rolled, panel: Panel, config: Config, on_window: OnWindow = silent
+) -> Folds:
+    """Return the folds with the forecasts of every baseline, which keep the bounds too."""
     season = int(config.data.season_length or 1)
-    rows = np.concatenate(cutoffs)
-    whole = judging.with_baselines(judging.joined(pieces), panel, rows, season, on_window)
-    within = Bounds.of(config.bounds, panel.ids)  # known to all: the baselines keep them too
-    kept = {name: within.points(values, whole.series) for name, values in whole.forecasts.items()}
-    whole = replace(whole, forecasts=kept)
-    return Backtest(whole, judging.judge(whole), tuple(models))
+    folds = judging.with_baselines(rolled.folds, panel, rolled.cutoffs, season, on_window)
+    within = Bounds.of(config.bounds, panel.ids)  # known to all
+    kept = {name: within.points(values, folds.series) for name, values in folds.forecasts.items()}
+    return replace(folds, forecasts=kept)
 
 
 def fits_of(config: Config) -> list[tuple[int, int]]:

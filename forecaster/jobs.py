@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from forecaster.predicting import export, require_folder, require_format
 from forecaster.predicting import predict as forecast
 from forecaster.refreshing import require_no_input
 from forecaster.registry import Registry
+from forecaster.reports.costs import plot_costs
 from forecaster.reports.plots import plot_forecasts, require_plot
 from forecaster.statistical import OnWindow, silent
 from forecaster.store import Store
@@ -28,11 +30,13 @@ from forecaster.words import listed
 from forecaster.workspace import Workspace, load_config
 
 if TYPE_CHECKING:
+    from forecaster.comparing import Candidates, Comparison
     from forecaster.judging import Judgement
     from forecaster.planning import OnEpoch
     from forecaster.selecting import Selection
     from forecaster.series import Panel
     from forecaster.sources.layout import Columns
+    from forecaster.trials import OnRun
 
 
 SAVE_TIMEOUT = 600.0  # seconds: a training is worth more than the wait for another writer
@@ -108,6 +112,31 @@ class TrainResult(BacktestResult):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CompareResult(Result):
+    """A comparison, ready to print."""
+
+    comparison: Comparison
+    plot: Path | None
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 7 when series or candidates are left out; 130 when it was interrupted."""
+        if self.comparison.interrupted:
+            return 128 + signal.SIGINT
+        return PartialError.exit_code if self.comparison.failed else super().exit_code
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for `--json`."""
+        return {
+            **self.comparison.to_dict(),
+            "skipped": self.skipped,
+            "notices": self.notices,
+            "output": self.output,
+            "plot": self.plot,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
 class PredictResult(Result):
     """Forecasts, written or to be printed."""
 
@@ -174,6 +203,41 @@ def backtest(
     if config.evaluation.require_skill:
         judging.require_skill(evaluated.backtest.judgement)
     return BacktestResult(**_outcome(evaluated), output=output)
+
+
+def compare(
+    workspace: Workspace,
+    ids: Sequence[str],
+    flags: Mapping[str, Any],
+    candidates: Candidates,
+    seeds: int,
+    *,
+    output: Path | None,
+    plot: Path | None,
+    on_run: OnRun,
+    on_window: OnWindow = silent,
+) -> CompareResult:
+    """Compare candidates on stored series; write every run and draw them when asked."""
+    from forecaster.comparing import compared  # here: forecasts need none of it
+
+    _require_output(workspace, output)
+    require_folder(plot)
+    require_plot(plot)
+    config, _ = load_config(workspace, flags)
+    frame = Store(workspace.data).read(list(ids) or None)
+    found = compared(frame, config, candidates, seeds, on_run, on_window)
+    if output:
+        export(found.to_frame(), output)
+    if plot:
+        best = judging.best_of({name: row["mase"] for name, row in found.baselines.items()})
+        plot_costs(found.means(), found.spreads(), {best: found.baselines[best]["mase"]}, plot)
+    return CompareResult(
+        comparison=found,
+        skipped=found.panel.skipped,
+        notices=(*found.panel.notices, *_skips(found.panel.skipped)),
+        output=output,
+        plot=plot,
+    )
 
 
 def _require_output(workspace: Workspace, output: Path | None, file: str | None = None) -> None:

@@ -198,9 +198,11 @@ def judge(folds: Folds) -> Judgement:
     """Score every model of the folds and put the result into words."""
     scores = {name: _scores(folds, forecast) for name, forecast in folds.forecasts.items()}
     mase = {name: row["mase"] for name, row in scores.items()}
-    best = min(folds.baselines, key=lambda name: (np.isnan(mase[name]), mase[name]))
+    best = best_of({name: mase[name] for name in folds.baselines})
     skill = 1 - mase[folds.name] / mase[best] if mase[best] > 0 else float("nan")
-    test = _compare(folds, folds.name, best)
+    test = p_value_between(
+        folds, *(losses_over_time(folds, folds.forecasts[name]) for name in (folds.name, best))
+    )
     late = thirds(folds.y.shape[1])
     return Judgement(
         scores=scores,
@@ -227,6 +229,11 @@ def judge(folds: Folds) -> Judgement:
         ),
         notes=folds.notes,
     )
+
+
+def best_of(mase: dict[str, float]) -> str:
+    """Return the name with the lowest MASE, one without any last."""
+    return min(mase, key=lambda name: (np.isnan(mase[name]), mase[name]))
 
 
 def require_skill(judgement: Judgement) -> None:
@@ -268,27 +275,44 @@ def _apart(folds: Folds) -> int:
     return int(folds.fold.max()) * min(folds.step_size, horizon) // horizon + 1
 
 
-def _compare(folds: Folds, one: str, other: str) -> float:
-    """Diebold-Mariano p-value of the difference in scaled absolute error.
+def losses_over_time(folds: Folds, forecast: Floats) -> Floats:
+    """Return the scaled absolute error of a forecast of these folds, in order of time `(time,)`.
 
     Windows that do not overlap are laid end to end, so that each step in time is an observation;
-    of overlapping ones each cutoff is. Series are averaged first: they are not independent.
+    of overlapping ones each cutoff is. Series are averaged: they are not independent.
+
+    Args:
+        folds: What was to be forecast.
+        forecast: `(window, horizon)`.
     """
-    horizon = folds.y.shape[1]
-    scale = folds.scale[folds.series, None]
-    losses = [np.abs(folds.y - folds.forecasts[name]) / scale for name in (one, other)]
+    loss = np.abs(folds.y - forecast) / folds.scale[folds.series, None]
+    values = loss if _lie_apart(folds) else loss.mean(axis=1, keepdims=True)
+    used = np.isfinite(values).all(axis=1)
     count = int(folds.fold.max()) + 1
-    apart = folds.step_size >= horizon
-    averaged = []
-    for loss in losses:
-        values = loss if apart else loss.mean(axis=1, keepdims=True)
-        used = np.isfinite(values).all(axis=1)
-        total = np.zeros((count, values.shape[1]))
-        np.add.at(total, folds.fold[used], values[used])
-        number = np.bincount(folds.fold[used], minlength=count)
-        averaged.append((total[number > 0] / number[number > 0, None]).ravel())
-    steps = 1 if apart else folds.step_size
-    return metrics.diebold_mariano(averaged[0], averaged[1], horizon, steps).p_value
+    total = np.zeros((count, values.shape[1]))
+    np.add.at(total, folds.fold[used], values[used])
+    number = np.bincount(folds.fold[used], minlength=count)
+    return np.asarray((total[number > 0] / number[number > 0, None]).ravel())
+
+
+def p_value_between(folds: Folds, one: Floats, other: Floats) -> float:
+    """Return the p-value of the Diebold-Mariano test between two `losses_over_time`."""
+    steps = 1 if _lie_apart(folds) else folds.step_size
+    return metrics.diebold_mariano(one, other, folds.y.shape[1], steps).p_value
+
+
+def _lie_apart(folds: Folds) -> bool:
+    """Tell whether no two windows of a series overlap."""
+    return folds.step_size >= folds.y.shape[1]
+
+
+def p_text(p_value: float) -> str:
+    """Write a p-value for a sentence.
+
+    >>> p_text(0.0421), p_text(1e-9)
+    ('p = 0.042', 'p < 0.001')
+    """
+    return f"p = {p_value:.3f}" if p_value >= 0.001 else "p < 0.001"
 
 
 def _verdict(name: str, best: str, mase: dict[str, float], skill: float, p_value: float) -> str:
@@ -296,8 +320,7 @@ def _verdict(name: str, best: str, mase: dict[str, float], skill: float, p_value
     figures = f"MASE {_short(mase[name])} against {_short(mase[best])}"
     chance = "too few folds to test"
     if not np.isnan(p_value):
-        shown = f"= {p_value:.3f}" if p_value >= 0.001 else "< 0.001"
-        chance = f"Diebold-Mariano p {shown}"
+        chance = f"Diebold-Mariano {p_text(p_value)}"
     share = _short(100 * abs(skill), 1)
     against = f"{name} has {share}% {'less' if skill > 0 else 'more'} error than {best}"
     if mase[best] == 0:

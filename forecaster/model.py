@@ -373,6 +373,12 @@ class Model:
         chosen = fallback.choose(errors, forecast.places, len(self.scaling.ids))
         return replace(self, fallback=chosen)
 
+    def notices(self, panel: Panel) -> list[str]:
+        """Say which series of a panel do not suit the transform."""
+        spec = self.config.scaling
+        state = self.scaling.align(panel, spec)
+        return state.notices(panel, asked=spec.transform == "log")
+
     def record(self) -> dict[str, Any]:
         """Return the record of the fit for the manifest."""
         return asdict(self.trained)

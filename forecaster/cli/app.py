@@ -34,6 +34,7 @@ COMMANDS = {
     "schedule": ("forecaster.cli.schedule:schedule", "Have cron or systemd run it by itself."),
     "models": ("forecaster.cli.models:models", "List, promote, roll back and verify versions."),
     "backtest": ("forecaster.cli.backtest:backtest", "Judge a model on past cutoffs."),
+    "compare": ("forecaster.cli.compare:compare", "Compare networks: accuracy, cost, noise."),
     "config": ("forecaster.cli.config:config", "Show every setting and where it comes from."),
     "doctor": ("forecaster.cli.doctor:doctor", "Check that this machine can train and predict."),
     "completion": ("forecaster.cli.completion:completion", "Print a shell completion script."),

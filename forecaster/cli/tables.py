@@ -21,15 +21,16 @@ SHOWN_ROWS = 5
 SLACK = 10  # points of coverage below the level that are called too narrow
 
 
-def epochs(advance: Callable[..., None]) -> Callable[[Progress], None]:
-    """Return a callback that shows each epoch in a progress bar."""
+def epochs(advance: Callable[..., None], whose: str = "") -> Callable[[Progress], None]:
+    """Return a callback that shows each epoch in a progress bar, and of what when that is said."""
+    about = f"{whose}: " if whose else ""
 
     def show(progress: Progress) -> None:
         losses = f"loss {progress.loss:.4f}"
         if progress.val_loss is not None:
             losses += f", validation {progress.val_loss:.4f}"
         which = f"Network {progress.network}, epoch" if progress.network > 1 else "Epoch"
-        advance(1, f"{which} {progress.epoch} of at most {progress.epochs}: {losses}")
+        advance(1, f"{about}{which} {progress.epoch} of at most {progress.epochs}: {losses}")
 
     return show
 

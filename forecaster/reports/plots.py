@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from forecaster.atomic import replace_file
 from forecaster.errors import ForecasterError, InvalidInputError
 from forecaster.series import Panel
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMATS = (".png", ".svg", ".pdf")
 TITLE_LENGTH = 60
@@ -59,6 +63,15 @@ def plot_forecasts(panel: Panel, frame: pd.DataFrame, path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         if not place:
             axes.legend(loc="upper left", frameon=False, fontsize=8, ncols=4)
+    save_figure(figure, path)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure whole or not at all, as its suffix says.
+
+    Raises:
+        ForecasterError: The file cannot be written.
+    """
     try:
         replace_file(path, lambda file: figure.savefig(file, format=path.suffix[1:], dpi=120))
     except OSError as error:

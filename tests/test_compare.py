@@ -1,0 +1,380 @@
+"""`forecast compare`: the same rows, seeds and budget for all, and what of it is noise."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+import pytest
+from series_made import QUICK, frame_of
+
+import forecaster
+from forecaster import presets, statistical, training
+from forecaster.cli import app
+from forecaster.cli.compare import PRESETS
+from forecaster.comparing import CELLS, asked, candidate_of
+from forecaster.config import Config, NetworkSpec
+from forecaster.errors import ForecasterError, InvalidInputError
+from forecaster.model import Model
+from forecaster.series import prepare
+from forecaster.trials import COSTS, SCORES
+
+pytestmark = pytest.mark.xdist_group("compare")
+
+SMALL = QUICK | {"deterministic": True, "epochs": 12, "skip": "none", "shrink": False, "folds": 8}
+FLAGS = [
+    *("--lookback", "16", "--horizon", "4", "--segment", "4", "--layers", "8"),
+    *("--batch-size", "64", "--season-length", "8", "--val-size", "16", "--folds", "8"),
+    *("--epochs", "12", "--skip", "none", "--no-shrink", "--deterministic"),
+]
+TWIN, STILL, BAD = "cell=rnn dropout=0.1", "cell=rnn learning_rate=1e-9", "cell=rnn segment=5"
+
+
+def run(*words: object) -> tuple[int, str]:
+    """Run a command in this process; return its code and what it printed."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        code = app.run([str(word) for word in words])
+    return code, out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("compare")
+    frame_of("a", "b").to_csv(folder / "feed.csv", index=False)
+    assert run("fetch", "--csv", folder / "feed.csv", "--workspace", folder)[0] == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def models() -> list[Model]:
+    """What was trained for `real`."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def real(workspace: Path, models: list[Model]) -> dict[str, Any]:
+    """The document of a real comparison; its table and plot lie in the workspace."""
+    fit = training.fit
+
+    def kept(*args: Any, **more: Any) -> Model:
+        models.append(fit(*args, **more))
+        return models[-1]
+
+    words = ["compare", "--cells", "rnn", "--seeds", "2", "--workspace", workspace, *FLAGS]
+    words += [part for text in (TWIN, STILL, BAD) for part in ("--candidate", text)]
+    words += ["--learning-rate", "0.02", "--plot", workspace / "o.png"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "fit", kept)
+        code, text = run(*words, "--output", workspace / "o.csv", "--json")
+    assert code == 7
+    return dict(json.loads(text))
+
+
+@pytest.fixture
+def fitted(monkeypatch: pytest.MonkeyPatch, real: dict[str, Any], models: list[Model]) -> list[Any]:
+    """Let a real model stand in for all that are trained; list what was asked for."""
+    calls: list[Any] = []
+
+    def fit(panel: Any, config: Config, parts: Any, **more: Any) -> Model:
+        calls.append((config, more))
+        return models[0]
+
+    monkeypatch.setattr(training, "fit", fit)
+    monkeypatch.setattr(statistical, "STATISTICAL", ())  # Theta and ETS take a second
+    return calls
+
+
+def test_every_network_is_measured_beside_the_baselines(real):
+    names = {"rnn", TWIN, STILL}
+    assert real["means"].keys() == real["spreads"].keys() == names
+    assert real["means"][STILL].pop("direction") is None  # it stays where it is
+    for name, row in real["means"].items():
+        assert {*row, "direction"} == {*COSTS, *SCORES}, name
+        assert all(value > 0 for value in row.values())
+        assert row["lookback"] == 16
+        assert row["epochs"] <= 12
+    assert real["baselines"].keys() == {"naive", "seasonal_naive", "drift", "theta", "ets"}
+    assert real["baselines"]["naive"].keys() == set(SCORES)
+    assert real["seeds"] == [1, 2]
+    assert real["folds"] == 8
+
+
+def test_means_and_spreads_are_those_of_the_runs(real):
+    for name, mean in real["means"].items():
+        mase = [each["mase"] for each in real["runs"] if each["candidate"] == name]
+        assert len(mase) == 2
+        assert mean["mase"] == pytest.approx(np.mean(mase))
+        assert real["spreads"][name]["mase"] == pytest.approx(np.std(mase, ddof=1))
+
+
+def test_scores_are_those_of_a_backtest(fitted):
+    found = comparison({"it": {"cell": "rnn"}}, seeds=1)
+    judged = forecaster.backtest(frame_of("a", "b"), **SMALL | {"cell": "rnn"}).judgement
+    (it,) = found.runs
+    for name, scores in {"rnn": it.figures, **found.baselines}.items():
+        for score in ("mae", "mase"):
+            assert scores[score] == pytest.approx(judged.scores[name][score])
+        assert scores["mse"] == pytest.approx(judged.scores[name]["rmse"] ** 2)
+    assert it.figures["direction"] == pytest.approx(judged.checks.direction.accuracy)
+
+
+def test_the_same_seeds_give_the_same_table(real):
+    runs: dict[str, list[Any]] = {}
+    for each in real["runs"]:
+        found = [value for key, value in each.items() if key not in ("candidate", *COSTS[-2:])]
+        runs.setdefault(each["candidate"], []).append(found)
+    assert runs["rnn"] == runs[TWIN]
+    assert runs["rnn"] != runs[STILL]
+
+
+def test_a_planted_difference_is_found_and_a_null_difference_is_noise(real):
+    pairs = {frozenset((each["better"], each["worse"])): each for each in real["differences"]}
+    null, planted = pairs[frozenset(("rnn", TWIN))], pairs[frozenset(("rnn", STILL))]
+    assert null["is_noise"]
+    assert null["p_value"] == 1
+    assert not planted["is_noise"]
+    assert planted["better"] == "rnn"
+    verdict = " ".join(real["verdict"])
+    assert f"rnn beats {STILL}" in verdict or f", {STILL}" in verdict
+    assert f"rnn and {TWIN} (p = 1.000)" in verdict
+
+
+def test_one_that_fails_is_a_line_with_its_reason(real):
+    assert real["failed"].keys() == {BAD}
+    assert "segment 5 does not divide" in real["failed"][BAD]
+
+
+def test_the_table_has_a_row_for_every_run_and_failure(real, workspace):
+    table = pd.read_csv(workspace / "o.csv")
+    assert list(table) == ["candidate", "seed", *COSTS, *SCORES, "failure"]
+    assert len(table) == 2 * 3 + 1
+    failed = table[table["failure"].notna()]
+    assert set(failed["candidate"]) == {BAD}
+    assert failed["mase"].isna().all()
+    done = table[table["failure"].isna()]
+    assert done["mase"].tolist() == pytest.approx([each["mase"] for each in real["runs"]])
+    assert (workspace / "o.png").read_bytes().startswith(b"\x89PNG")
+
+
+def comparison(candidates: Any = None, seeds: int = 2, **settings: Any) -> Any:
+    return forecaster.compare(frame_of("a", "b"), candidates, seeds=seeds, **SMALL | settings)
+
+
+def test_cells_and_presets_are_combined():
+    assert tuple(asked()) == CELLS
+    assert asked(["gru"], ["segment"]) == {"gru": {"cell": "gru", "preset": "segment"}}
+    assert list(asked((), ["segment", "classic"])) == [
+        *("rnn segment", "lstm segment", "gru segment"),
+        *("rnn classic", "lstm classic", "gru classic"),
+    ]
+    text = "cell=lstm layers=64,64"
+    assert asked(texts=[text]) == {text: {"cell": "lstm", "layers": "64,64"}}
+    assert list(asked(["gru"], (), [text])) == ["gru", text]
+
+
+def test_every_preset_but_auto_can_be_compared():
+    known = get_args(NetworkSpec.model_fields["preset"].annotation)
+    assert set(PRESETS) == set(known) - {"auto"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "written as its settings"),
+        ("lstm", "written as its settings"),
+        ("cell='lstm", "written as its settings"),
+    ],
+)
+def test_a_candidate_that_is_not_written_as_settings_is_refused(text, said):
+    with pytest.raises(InvalidInputError, match=said):
+        candidate_of(text)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"horizon": 8}, "has to be the same for all"),
+        ({"epochs": 8}, "Give --epochs beside"),
+        ({"folds": 8}, "has to be the same for all"),
+        ({"preset": "auto"}, "compares networks itself"),
+        ({"cell": "lsmt"}, "cell"),
+        ({"layer": 8}, "Did you mean 'layers'"),
+    ],
+)
+def test_what_cannot_differ_is_refused_before_anything_is_trained(settings, said):
+    with pytest.raises(InvalidInputError, match=said):
+        comparison({"it": settings})
+
+
+def test_no_candidate_is_called_as_a_baseline_is():
+    with pytest.raises(InvalidInputError, match="a baseline is"):
+        comparison({"theta": {}})
+
+
+def test_seeds_budget_and_folds_are_the_same_for_all(fitted):
+    settings = {"epochs": None, "ensemble": None, "segment": None, "time_budget": 60}
+    named = {"wide": {"preset": "classic", "lookback": 24}, "three": {"ensemble": 3}}
+    found = comparison(named, **settings, preset="auto", seed=5, fallback="baseline")
+    tried = [config for config, _ in fitted]
+    assert [config.training.seed for config in tried] == [5, 5, 8, 8]  # no network twice
+    assert [config.network.preset for config in tried] == ["classic", "segment"] * 2
+    assert len({config.training.epochs for config in tried}) == 1
+    assert {config.training.time_budget for config in tried} == {60}
+    assert {config.evaluation.fallback for config in tried} == {"none"}
+    assert {config.training.refit_all for config in tried} == {False}
+    assert [more["share"] for _, more in fitted] == [1] * 4
+    assert found.seeds == (5, 8)
+    lengths = {len(each.losses) for each in found.runs}
+    assert lengths == {8 * 4}
+
+
+def test_the_budget_is_the_smallest_that_any_would_take(fitted):
+    named = {"few": {"preset": "segment", "batch_size": 16}, "many": {"preset": "classic"}}
+    found = comparison(named, seeds=1, epochs=None, segment=None)
+    resolved = {
+        presets.resolve(
+            Config.of(**SMALL | {"epochs": None, "segment": None} | each),
+            prepare(frame_of("a", "b"), Config().data),
+        ).training.epochs
+        for each in named.values()
+    }
+    assert len(resolved) == 2
+    assert {config.training.epochs for config in found.configs.values()} == {min(resolved)}
+
+
+def test_a_series_too_short_for_one_is_left_out_for_all(fitted, tmp_path):
+    rows = 40 + 16 + 4 * 8  # of the wide one's context, and what is held out
+    frame = pd.concat([frame_of("long"), frame_of("short", rows=rows)])
+    named = {"narrow": {}, "wide": {"lookback": 40, "segment": 4}}
+    found = forecaster.compare(frame, named, seeds=1, **SMALL)
+    assert list(found.panel.skipped) == ["short"]
+    frame.to_csv(tmp_path / "feed.csv", index=False)
+    assert run("fetch", "--csv", tmp_path / "feed.csv", "--workspace", tmp_path)[0] == 0
+    words = ["compare", "--workspace", tmp_path, "--seeds", "1", *FLAGS]
+    assert run(*words, "--candidate", "lookback=40", "--candidate", "lookback=16")[0] == 7
+
+
+def test_one_that_no_series_is_long_enough_for_is_left_to_itself(fitted):
+    found = comparison({"narrow": {}, "wide": {"lookback": 160}}, seeds=1)
+    assert "needs at least" in found.failed["wide"]
+    assert found.panel.skipped == {}
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, runs: int, error: BaseException) -> None:
+    fit, left = training.fit, iter(range(runs))
+
+    def stopped(*args: Any, **more: Any) -> Any:
+        if next(left, None) is None:
+            raise error
+        return fit(*args, **more)
+
+    monkeypatch.setattr(training, "fit", stopped)
+
+
+def test_an_interrupted_run_keeps_the_seeds_that_all_were_trained_with(fitted, monkeypatch):
+    stop_after(monkeypatch, 5, KeyboardInterrupt())
+    found = comparison(seeds=3)
+    assert found.interrupted
+    assert found.seeds == (1,)
+    assert [each.candidate for each in found.runs] == list(CELLS)
+    assert found.failed == {}
+
+
+def test_interrupted_before_all_were_trained_once_it_says_which_were_not(
+    fitted, monkeypatch, workspace
+):
+    stop_after(monkeypatch, 2, KeyboardInterrupt())
+    code, text = run("compare", "--workspace", workspace, *FLAGS)
+    assert code == 130
+    assert "Interrupted: this is what was done before." in text
+    assert "gru failed: It was not reached" in text
+    assert "One seed says nothing about luck" not in text.split("Mean")[0]
+
+
+def test_interrupted_at_once_it_leaves_nothing(fitted, monkeypatch, workspace, tmp_path, capsys):
+    stop_after(monkeypatch, 0, KeyboardInterrupt())
+    output = tmp_path / "o.csv"
+    code, text = run("compare", "--workspace", workspace, *FLAGS, "--output", output)
+    assert (code, text, output.exists()) == (130, "", False)
+
+
+def test_one_that_fails_with_a_later_seed_is_left_out(fitted, monkeypatch):
+    fit = training.fit
+
+    def sometimes(panel: Any, config: Config, parts: Any, **more: Any) -> Any:
+        if config.network.cell == "lstm" and config.training.seed == 2:
+            raise ForecasterError("It diverged.")
+        return fit(panel, config, parts, **more)
+
+    monkeypatch.setattr(training, "fit", sometimes)
+    found = comparison(seeds=3)
+    assert found.failed == {"lstm": "It diverged."}
+    assert {each.candidate for each in found.runs} == {"rnn", "gru"}
+    assert found.seeds == (1, 2, 3)
+    assert sum(config.network.cell == "lstm" for config, _ in fitted) == 1
+
+
+def test_when_all_fail_the_first_reason_is_the_error(fitted, monkeypatch):
+    stop_after(monkeypatch, 0, ForecasterError("It diverged."))
+    with pytest.raises(ForecasterError, match="It diverged"):
+        comparison()
+    with pytest.raises(InvalidInputError, match="does not divide"):
+        comparison({"bad": {"segment": 5}, "worse": {"segment": 7}})
+
+
+def test_the_table_of_people(fitted, workspace):
+    code, text = run("compare", "--workspace", workspace, *FLAGS, "--seeds", "1")
+    lines = text.splitlines()
+    assert code == 0
+    assert lines[0] == (
+        "Mean ±standard deviation over 1 seed, on 8 held-out folds; at most 12 epochs:"
+    )
+    assert lines[1].split()[:3] == ["model", "parameters", "lookback"]
+    assert [line.split()[0] for line in lines[2:8]] == [
+        *("rnn", "lstm", "gru"),
+        *("naive", "seasonal_naive", "drift"),
+    ]
+    assert "One seed says nothing about luck" in text
+    assert lines[-1].endswith("corrected for 6 pairs (Holm).")
+
+
+def test_every_option_of_the_command_is_read(fitted, workspace, tmp_path):
+    words = ["compare", "--workspace", workspace, *FLAGS, "--json", "b"]
+    document = json.loads(
+        run(*words, "--seeds", "1", "--cells", "gru", "--presets", "segment,classic")[1]
+    )
+    assert document["means"].keys() == {"gru segment", "gru classic"}
+    output = tmp_path / "o.parquet"
+    plot = tmp_path / "o.svg"
+    document = json.loads(
+        run(*words, "--seeds", "2", "--candidate", "dropout=0", "--output", output, "--plot", plot)[
+            1
+        ]
+    )
+    assert document["means"].keys() == {"dropout=0"}
+    assert document["configs"]["dropout=0"]["network"]["dropout"] == 0
+    assert (document["output"], document["plot"]) == (str(output), str(plot))
+    assert pd.read_parquet(output)["seed"].tolist() == [1, 2]
+    assert "dropout=0" in plot.read_text() or "<svg" in plot.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--presets", "auto"], 2),
+        (["--seeds", "0"], 2),
+        (["--output", "-"], 2),
+        (["--output", "o.xlsx"], 5),
+        (["--plot", "o.gif"], 5),
+        (["--candidate", "lstm"], 5),
+        (["nothing"], 4),
+    ],
+)
+def test_what_cannot_be_done_is_refused_at_once(words, code, workspace, fitted, capsys):
+    assert run("compare", "--workspace", workspace, *words)[0] == code
+    assert fitted == []
