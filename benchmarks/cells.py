@@ -13,12 +13,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from forecaster import compare
 from forecaster.cli.output import plain
 from forecaster.comparing import Comparison, asked
+from ours import tell
 from problems import etth
+
+if TYPE_CHECKING:
+    from forecaster.planning import Progress
 
 STEP = 24  # hours from one cutoff to the next
 SCORES = {"mse": "MSE", "mae": "MAE", "mase": "MASE", "direction": "direction"}
@@ -35,6 +41,7 @@ def main() -> None:
         frame,
         asked(told.cells, told.presets),
         seeds=told.seeds,
+        on_run=_tell,
         horizon=problem.horizon,
         test_size=problem.test_size,
         step_size=STEP,
@@ -65,6 +72,11 @@ def as_markdown(found: Comparison) -> str:
         lines.append(f"| {name} | {' | '.join(cells)} |")
     failed = [f"- {name} failed: {why}" for name, why in found.failed.items()]
     return "\n".join([*lines, "", *failed, *(f"- {line}" for line in found.verdict)])
+
+
+def _tell(run: str) -> Callable[[Progress], None]:
+    print(run, file=sys.stderr, flush=True)
+    return tell
 
 
 def _arguments() -> argparse.Namespace:

@@ -27,7 +27,7 @@ def forecast(problem: Problem, **settings: Any) -> Forecasts:
 
 
 def _backtested(problem: Problem, settings: dict[str, Any]) -> Forecasts:
-    found = backtest(problem.frame(), on_epoch=_tell, test_size=problem.test_size, **settings)
+    found = backtest(problem.frame(), on_epoch=tell, test_size=problem.test_size, **settings)
     folds = found.folds
     place = {uid: number for number, uid in enumerate(problem.series)}
     series = np.array([place[uid] for uid in folds.ids])[folds.series]
@@ -48,7 +48,7 @@ def _backtested(problem: Problem, settings: dict[str, Any]) -> Forecasts:
 
 
 def _predicted(problem: Problem, settings: dict[str, Any]) -> Forecasts:
-    fitted = Forecaster(**settings).fit(problem.frame(held_out=problem.test_size), _tell)
+    fitted = Forecaster(**settings).fit(problem.frame(held_out=problem.test_size), tell)
     table = fitted.predict()
     name = fitted.config.network.cell
     steps = table.groupby("unique_id", sort=False).cumcount()
@@ -72,7 +72,8 @@ def _predicted(problem: Problem, settings: dict[str, Any]) -> Forecasts:
     return Forecasts(values, bounds, {"skipped": skipped, "verdict": verdict})
 
 
-def _tell(progress: Progress) -> None:
+def tell(progress: Progress) -> None:
+    """Say what an epoch came to."""
     print(
         f"  network {progress.network}, epoch {progress.epoch}: loss {progress.loss:.4f}, "
         f"validation {progress.val_loss if progress.val_loss is None else f'{progress.val_loss:.4f}'}",

@@ -139,7 +139,12 @@ def _silent(what: str) -> OnEpoch:
 
 
 def compare(
-    frame: pd.DataFrame, candidates: Candidates | None = None, *, seeds: int = 3, **settings: Any
+    frame: pd.DataFrame,
+    candidates: Candidates | None = None,
+    *,
+    seeds: int = 3,
+    on_run: OnRun = _silent,
+    **settings: Any,
 ) -> Comparison:
     """Train several networks with several seeds and judge them on the same folds.
 
@@ -147,6 +152,7 @@ def compare(
         frame: Columns `unique_id, ds, y` and any covariates.
         candidates: What each candidate sets, by its name; the three cells when None.
         seeds: Times that each is trained, from `seed` on.
+        on_run: Told what is trained next, gives what is told of its epochs.
         **settings: As for `Forecaster`, the same for every candidate.
 
     Returns:
@@ -156,7 +162,7 @@ def compare(
     Raises:
         ForecasterError: No candidate could be trained: the reason of the first.
     """
-    return compared(frame, Config.of(**settings), candidates or asked(), seeds)
+    return compared(frame, Config.of(**settings), candidates or asked(), seeds, on_run)
 
 
 def asked(

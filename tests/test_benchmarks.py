@@ -11,8 +11,11 @@ import pytest
 from series_made import seasonal
 
 import accuracy
+import cells
 import ours
 import peers
+from forecaster.comparing import Comparison
+from forecaster.trials import COSTS, SCORES, Run
 from problems import PROBLEMS, Forecasts, Problem
 from published import PUBLISHED
 from scoring import MAIN, score
@@ -236,3 +239,37 @@ def test_peers_need_their_environment(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         run(monkeypatch, "--models", "darts-BlockRNN")
     assert "--peers PYTHON" in capsys.readouterr().err
+
+
+def test_cells_are_compared_on_standardised_channels_and_written(monkeypatch, tmp_path, capsys):
+    scale = np.array([1.0, 2.0])
+    problem = problem_of("channels", scale=scale, settings={"val_size": 8, "transform": "none"})
+    asked = []
+
+    def compare(frame, candidates, **settings):
+        asked.append((frame, candidates, settings))
+        scores = dict.fromkeys(SCORES, 0.25)
+        run = Run("gru", 1, dict.fromkeys(COSTS, 2.0) | scores, np.zeros(1))
+        return Comparison({}, (1,), (run,), {"naive": scores}, {"rnn": "No."}, (), 2, None, ())
+
+    monkeypatch.setattr(cells, "compare", compare)
+    monkeypatch.setattr(cells, "etth", lambda number, folder: problem)
+    words = ["--data", str(tmp_path), "--cells", "rnn,gru", "--presets", "classic", "--seeds", "1"]
+    words += ["--set", "layers=8", "--json", str(tmp_path / "cells.json")]
+    monkeypatch.setattr(sys, "argv", ["cells.py", *words])
+    cells.main()
+    ((frame, candidates, settings),) = asked
+    assert frame["y"].tolist() == pytest.approx(
+        np.concatenate([y / size for y, size in zip(problem.series.values(), scale, strict=True)])
+    )
+    assert list(candidates) == ["rnn", "gru"]
+    assert settings.pop("on_run")("gru") is cells.tell
+    assert settings == {
+        **{"seeds": 1, "horizon": HORIZON, "test_size": TEST, "step_size": 24},
+        **{"val_size": 8, "transform": "none", "layers": "8"},
+    }
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[2].startswith("| gru | 2 | 2 | 2 | 2.0 | 2000000 | 0.2500 ±nan |")
+    assert printed[3] == "| naive |  |  |  |  |  | 0.2500 | 0.2500 | 0.2500 | 0.2500 |"
+    assert "- rnn failed: No." in printed
+    assert json.loads((tmp_path / "cells.json").read_text())["means"]["gru"]["mse"] == 0.25

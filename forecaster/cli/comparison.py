@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from forecaster.jobs import CompareResult
 
 SCORES = {"mse": "MSE", "mae": "MAE", "mase": "MASE", "direction": "direction"}
+MOST_WHOLE = 1e9  # figures from here on are written with an exponent
 HEADERS = (
     *("model", "parameters", "lookback", "training s", "epochs", "window us"),
     *SCORES.values(),
@@ -66,7 +67,7 @@ def _networks(found: Comparison) -> list[list[str]]:
                 f"{row['training_seconds']:.1f}",
                 f"{row['epochs']:.1f}",
                 f"{1e6 * row['inference_seconds']:.1f}",
-                *(_spread(row[score], bars[score]) for score in SCORES),
+                *(with_spread(row[score], bars[score]) for score in SCORES),
             ]
         )
     return rows
@@ -75,12 +76,19 @@ def _networks(found: Comparison) -> list[list[str]]:
 def _baselines(found: Comparison) -> list[list[str]]:
     nothing = ["-"] * (len(HEADERS) - 1 - len(SCORES))
     return [
-        [name, *nothing, *(_spread(row[score], math.nan) for score in SCORES)]
+        [name, *nothing, *(with_spread(row[score], math.nan) for score in SCORES)]
         for name, row in found.baselines.items()
     ]
 
 
-def _spread(mean: float, spread: float) -> str:
+def with_spread(mean: float, spread: float) -> str:
+    """Write a figure with its standard deviation; `-` for one that there is not."""
     if math.isnan(mean):
         return "-"
-    return f"{mean:.4g}" if math.isnan(spread) else f"{mean:.4g} ±{spread:.2g}"
+    return _short(mean, 4) + ("" if math.isnan(spread) else f" ±{_short(spread, 2)}")
+
+
+def _short(value: float, digits: int) -> str:
+    """Write a number to so many digits, but no whole ones as an exponent."""
+    whole = 10**digits <= abs(value) < MOST_WHOLE
+    return f"{value:,.0f}" if whole else f"{value:.{digits}g}"
