@@ -19,15 +19,15 @@ import pandas as pd
 from forecaster import backtesting, judging, series, statistical
 from forecaster.baselines import BASELINES
 from forecaster.config import SECTION_OF, Config
+from forecaster.contest import COSTS, SCORES, Contest, Run, scores
 from forecaster.differences import Difference, Entry, differences, sentences
 from forecaster.errors import InvalidInputError
 from forecaster.series import Panel
 from forecaster.statistical import OnWindow
-from forecaster.trials import COSTS, SCORES, OnRun, Run, Trial, scores
 
 if TYPE_CHECKING:
     from forecaster.backtesting import Rolled
-    from forecaster.planning import OnEpoch, Progress
+    from forecaster.planning import OnEpoch, OnRun, Progress
 
 CELLS = ("rnn", "lstm", "gru")
 Candidates = Mapping[str, Mapping[str, Any]]
@@ -230,9 +230,9 @@ def compared(
         on_window: Called after each window that Theta or ETS is fitted to.
     """
     configs = {name: _configured(config, name, each) for name, each in candidates.items()}
-    trial = Trial(series.prepare(frame, config.data), configs)
-    rolled = trial.train(seeds, on_run)
-    return _outcome(trial, rolled, on_window)
+    contest = Contest(series.prepare(frame, config.data), configs)
+    rolled = contest.train(seeds, on_run)
+    return _outcome(contest, rolled, on_window)
 
 
 def _configured(config: Config, name: str, settings: Mapping[str, Any]) -> Config:
@@ -262,18 +262,19 @@ def _configured(config: Config, name: str, settings: Mapping[str, Any]) -> Confi
     return found
 
 
-def _outcome(trial: Trial, rolled: Rolled, on_window: OnWindow) -> Comparison:
+def _outcome(contest: Contest, rolled: Rolled, on_window: OnWindow) -> Comparison:
     """Put the scores of the baselines beside those of the candidates, and test every pair."""
-    runs = trial.runs
-    config = trial.configs[runs[0].candidate]
-    folds = backtesting.beside_baselines(rolled, trial.panel, config, on_window)
-    last = trial.panel.y[rolled.cutoffs]
+    runs = contest.runs
+    config = contest.configs[runs[0].candidate]
+    folds = backtesting.beside_baselines(rolled, contest.panel, config, on_window)
+    last = contest.panel.y[rolled.cutoffs]
     baselines = {name: scores(folds, folds.forecasts[name], last) for name in folds.baselines}
     mase = {name: found["mase"] for name, found in baselines.items()}
     best = judging.best_of(mase)
     entries = {
         best: Entry(
-            (mase[best],) * len(trial.seeds), judging.losses_over_time(folds, folds.forecasts[best])
+            (mase[best],) * len(contest.seeds),
+            judging.losses_over_time(folds, folds.forecasts[best]),
         )
     }
     for name in dict.fromkeys(run.candidate for run in runs):
@@ -281,14 +282,14 @@ def _outcome(trial: Trial, rolled: Rolled, on_window: OnWindow) -> Comparison:
         losses = np.mean([run.losses for run in own], axis=0)
         entries[name] = Entry(tuple(run.figures["mase"] for run in own), losses)
     return Comparison(
-        configs=trial.configs,
-        seeds=tuple(trial.seeds),
+        configs=contest.configs,
+        seeds=tuple(contest.seeds),
         runs=tuple(runs),
         baselines=baselines,
-        failed={name: error.message for name, error in trial.failed.items()},
+        failed={name: error.message for name, error in contest.failed.items()},
         differences=differences(entries, partial(judging.p_value_between, folds)),
         folds=int(folds.fold.max()) + 1,
-        panel=trial.panel,
+        panel=contest.panel,
         notes=folds.notes,
-        interrupted=trial.interrupted,
+        interrupted=contest.interrupted,
     )

@@ -32,11 +32,10 @@ from forecaster.workspace import Workspace, load_config
 if TYPE_CHECKING:
     from forecaster.comparing import Candidates, Comparison
     from forecaster.judging import Judgement
-    from forecaster.planning import OnEpoch
+    from forecaster.planning import OnEpoch, OnRun
     from forecaster.selecting import Selection
     from forecaster.series import Panel
     from forecaster.sources.layout import Columns
-    from forecaster.trials import OnRun
 
 
 SAVE_TIMEOUT = 600.0  # seconds: a training is worth more than the wait for another writer

@@ -33,6 +33,7 @@ class Progress:
 
 
 OnEpoch = Callable[[Progress], None]
+OnRun = Callable[[str], OnEpoch]  # told what is trained next, gives what is told of its epochs
 
 
 class Search:

@@ -15,7 +15,7 @@ import cells
 import ours
 import peers
 from forecaster.comparing import Comparison
-from forecaster.trials import COSTS, SCORES, Run
+from forecaster.contest import COSTS, SCORES, Run
 from problems import PROBLEMS, Forecasts, Problem
 from published import PUBLISHED
 from scoring import MAIN, score

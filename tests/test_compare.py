@@ -21,11 +21,11 @@ from forecaster.cli.compare import PRESETS
 from forecaster.cli.comparison import with_spread
 from forecaster.comparing import CELLS, asked, candidate_of
 from forecaster.config import Config, NetworkSpec
+from forecaster.contest import COSTS, SCORES
 from forecaster.errors import ForecasterError, InvalidInputError
 from forecaster.model import Model
 from forecaster.reports import costs
 from forecaster.series import prepare
-from forecaster.trials import COSTS, SCORES
 
 pytestmark = pytest.mark.xdist_group("compare")
 

@@ -5,7 +5,7 @@ Each is judged as a backtest judges it. Nothing is chosen by what is found on th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,9 +21,7 @@ from forecaster.runtime import seconds_per_window
 from forecaster.series import Panel
 
 if TYPE_CHECKING:
-    from forecaster.planning import OnEpoch
-
-OnRun = Callable[[str], "OnEpoch"]  # told what is trained, gives what is told of its epochs
+    from forecaster.planning import OnEpoch, OnRun
 
 COSTS = ("parameters", "lookback", "epochs", "training_seconds", "inference_seconds")
 SCORES = ("mse", "mae", "mase", "direction")
@@ -46,7 +44,7 @@ class Run:
     losses: Floats
 
 
-class Trial:
+class Contest:
     """Candidates on their way through training.
 
     Args:
