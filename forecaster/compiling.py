@@ -45,7 +45,7 @@ def compiled(rows: Rows, config: Config, windows: int, xla: bool) -> Windowed:
     """
     spec = config.training
     steps = _steps_at_once(windows // int(spec.batch_size or 32))
-    clipping: dict[str, Any] = {"global_clipnorm": spec.clip_norm}
+    clipping = {"global_clipnorm": spec.clip_norm, "clipvalue": spec.clip_value}
     shape: tuple[Any, ...] = (config.network, config.context_season, rows.shape)
     key = (*shape, spec.loss, *clipping.items(), steps, xla, spec.device)
     if keras.backend.backend() == "jax":  # compiles the rows in as constants

@@ -13,7 +13,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import (
     BaseModel,
@@ -60,9 +60,11 @@ def as_table(value: object) -> object:
 Duration = Annotated[
     float, BeforeValidator(seconds), Field(gt=0, json_schema_extra={"format": "duration"})
 ]
-Cell = Literal["rnn", "lstm", "gru"]
+CELLS = ("rnn", "lstm", "gru")
 Units = Annotated[tuple[PositiveInt, ...], BeforeValidator(listed), Field(min_length=1)]
+Steps = Annotated[tuple[PositiveInt, ...], BeforeValidator(listed)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
+Rates = Annotated[tuple[Rate, ...], BeforeValidator(listed), Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Quantiles = Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(listed)]
 Names = Annotated[tuple[str, ...], BeforeValidator(listed)]
@@ -186,15 +188,29 @@ class ScalingSpec(Spec):
     )
 
 
+class Recurrent(NamedTuple):
+    """One recurrent layer: its units, what it is made of, and what is dropped of its output."""
+
+    units: int
+    cell: str
+    dilation: int
+    dropout: float
+
+
 class NetworkSpec(Spec):
     """The recurrent network: normalise, embed, encode, decode."""
 
-    preset: Literal["auto", "segment", "classic"] = Field(
+    preset: Literal["auto", "segment", "classic", "attention", "hybrid"] = Field(
         "auto",
-        description="Starting point: segments, or the textbook's stacked cells; auto compares a "
-        "few networks of segments on validation windows.",
+        description="Starting point: segments, the textbook's stacked cells, or segments with "
+        "attention to the states or a Transformer block; auto compares a few networks of segments "
+        "on validation windows.",
     )
-    cell: Cell = Field("gru", description="Recurrent cell.")
+    cell: str = Field(
+        "gru",
+        description="Recurrent cell: rnn, lstm or gru; or one for each layer from the first, such "
+        "as rnn-lstm.",
+    )
     layers: Units | None = Field(None, description="Units of each recurrent layer; else by preset.")
     lookback: PositiveInt | None = Field(
         None, description="Past steps seen; else by season and rows."
@@ -232,15 +248,69 @@ class NetworkSpec(Spec):
     decoder: Literal["direct", "parallel"] | None = Field(
         None, description="From state to steps: one layer, or a step per segment; else by preset."
     )
-    dropout: Rate | None = Field(
-        None, description="Share of inputs dropped between layers; else by preset."
+    dropout: Rates | None = Field(
+        None,
+        description="Share of outputs dropped after every recurrent layer, or after each from the "
+        "first; else by preset.",
     )
     recurrent_dropout: Rate = Field(
         0.0, description="Share of recurrent state dropped; above 0 no cuDNN."
     )
+    bidirectional: bool = Field(
+        False, description="Have every recurrent layer read the context both ways."
+    )
+    residual: bool = Field(
+        False, description="Add what goes into each recurrent layer to what comes out."
+    )
+    dilations: Steps = Field(
+        (),
+        description="Recurrent steps from one state to the next, for every layer or for each from "
+        "the first; else 1.",
+    )
+    attention: Literal["none", "states", "self"] | None = Field(
+        None,
+        description="What attends to the states of the top layer: nothing, the last one, or each "
+        "of them, in a Transformer block; else by preset.",
+    )
+    heads: PositiveInt | None = Field(
+        None, description="Heads of the attention; else at most 4 that divide its units."
+    )
+    l1: float = Field(
+        0.0, ge=0, description="Penalty on the size of the recurrent layers' kernels."
+    )
+    l2: float = Field(
+        0.0, ge=0, description="Penalty on the square of the recurrent layers' kernels."
+    )
     calendar_features: bool = Field(
         False, description="Hour, weekday, month ... as features known ahead."
     )
+
+    @field_validator("cell")
+    @classmethod
+    def _known_cells(cls, cell: str) -> str:
+        if not set(cell.split("-")) <= set(CELLS):
+            raise ValueError(
+                "'rnn', 'lstm' or 'gru' is needed, or one of them for each layer, such as rnn-lstm"
+            )
+        return cell
+
+    @property
+    def each(self) -> dict[str, tuple[Any, ...]]:
+        """Settings that hold one value for every layer, or one for each from the first."""
+        return {
+            "cell": tuple(self.cell.split("-")),
+            "dilations": self.dilations or (1,),
+            "dropout": self.dropout or (0.0,),
+        }
+
+    @property
+    def stack(self) -> tuple[Recurrent, ...]:
+        """The recurrent layers from the first, once `layers` is known."""
+        units = self.layers or ()
+        each = (
+            values * len(units) if len(values) == 1 else values for values in self.each.values()
+        )
+        return tuple(Recurrent(*layer) for layer in zip(units, *each, strict=True))
 
     @field_validator("quantiles")
     @classmethod
@@ -280,7 +350,12 @@ class TrainSpec(Spec):
         "budget, or halved whenever validation stands still; else by preset.",
     )
     patience: PositiveInt = Field(8, description="Epochs without improvement before stopping.")
-    clip_norm: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
+    clip_norm: float | None = Field(
+        None, gt=0, description="Largest norm of the gradient; else 1, or any with clip_value."
+    )
+    clip_value: float | None = Field(
+        None, gt=0, description="Largest size of each number of the gradient; else any."
+    )
     val_size: PositiveInt | None = Field(
         None, description="Rows of the validation tail; else by horizon and rows."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import re
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import Any, Literal, NamedTuple
 
+from forecaster import presets
 from forecaster.config import Config
 from forecaster.errors import ForecasterError
 from forecaster.registry import Registry
@@ -140,7 +142,8 @@ def _fast_path(config: Config, has_gpu: bool) -> Iterator[Check]:
     from forecaster.networks.builder import build
 
     network = build(_filled(config).network, 1)
-    for layer in network.layers:
+    for each in network.layers:
+        layer = getattr(each, "forward_layer", each)  # of one that reads both ways
         if not hasattr(layer, "recurrent_dropout"):
             continue
         name = f"cudnn {layer.name}"
@@ -192,13 +195,13 @@ def _filled(config: Config) -> Config:
     textbook = config.network.preset == "classic"
     segment = config.network.segment or 1
     small = {
-        "layers": (50, 50) if textbook else (128,),
+        "layers": presets.default_layers(config.network),
         "segment": segment,
-        "lookback": 2 * segment,
+        "lookback": 2 * segment * math.lcm(*config.network.dilations),
         "horizon": segment,
         "normalise": "none" if textbook else "last",
         "decoder": "direct" if textbook else "parallel",
-        "dropout": 0.1,
+        "dropout": (0.1,),
     }
     always = ("lookback", "horizon")  # they must agree with the segment
     network = config.network

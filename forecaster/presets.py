@@ -6,12 +6,14 @@ are held out.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from forecaster.calendars import default_horizon, default_season_length
 from forecaster.config import Config, NetworkSpec
+from forecaster.contradictions import check_clipping, check_stack
 from forecaster.errors import InvalidInputError
 from forecaster.series import Panel
 from forecaster.splits import folds_to_rows
@@ -25,6 +27,9 @@ MANY_SERIES = 30  # one window of each validates well enough: no more rows need 
 STEPS = 40  # of recurrence that a horizon of few segments may ask for
 LOOKBACK_ROWS = 720  # a month of hours: what the published long-horizon networks see
 LONGER_SEASON = {24: (168,), 48: (336,), 96: (672,)}  # of a day within a week
+ATTENTION = {"attention": "states", "hybrid": "self"}  # by preset
+MOST_HEADS = 4
+ATTENDED = 4  # recurrent steps that attention has at least
 SEASONS_SEEN = {12: 3, 4: 3, 52: 2}  # short seasons need several, long ones cost too many steps
 
 
@@ -105,34 +110,45 @@ def _network(
     """
     spec = config.network
     textbook = spec.preset == "classic"
+    attention = spec.attention or ATTENTION.get(spec.preset, "none")
+    units = spec.layers or default_layers(spec)
     seen = season * SEASONS_SEEN.get(season, 30 if season >= 24 else 12)
     wanted = 60 if textbook else min(LOOKBACK_ROWS, max(seen, 3 * horizon))
     segment, decoder = _segment(
-        spec, horizon, season, spec.lookback or min(wanted, train_rows - horizon)
+        spec, horizon, season, spec.lookback or min(wanted, train_rows - horizon), attention
     )
-    lookback = spec.lookback or _whole(min(wanted, (train_rows - horizon) // 2), segment)
+    whole = segment * math.lcm(*spec.dilations)  # a layer's dilation divides its steps
+    lookback = spec.lookback or _whole(min(wanted, (train_rows - horizon) // 2), whole)
     min_context = lookback
     if least_rows < lookback + horizon and not (textbook or spec.lookback):
-        lookback = _whole(min(wanted, train_rows - horizon), segment)
+        lookback = _whole(min(wanted, train_rows - horizon), whole)
         min_context = min(lookback, max(season, segment))
     lag = next((lag for lag in (*LONGER_SEASON.get(season, ()), season) if lag <= lookback // 2), 1)
     defaults = {
         "segment": segment,
         "lookback": lookback,
         "min_context": min_context,
-        "layers": (50, 50) if textbook else (128,),
+        "layers": units,
+        "attention": attention,
+        "heads": None if attention == "none" else math.gcd(units[-1], MOST_HEADS),
         "normalise": "none" if textbook else "last",
         "skip": "none" if textbook or lag == 1 else "linear",
         "skip_lag": lag,
         "series_vectors": False,
         "quantiles": () if textbook else (0.1, 0.9),
         "decoder": decoder,
-        "dropout": 0.2 if textbook else 0.1,
+        "dropout": (0.2,) if textbook else (0.1,),
     }
     return {
         key: value if getattr(spec, key) is None else getattr(spec, key)
         for key, value in defaults.items()
     }
+
+
+def default_layers(spec: NetworkSpec) -> tuple[int, ...]:
+    """Return the units of each recurrent layer by preset, as many as other settings are for."""
+    count = max(len(values) for values in spec.each.values())
+    return (50,) * max(2, count) if spec.preset == "classic" else (128,) * count
 
 
 def _training(config: Config, windows: int) -> dict[str, Any]:
@@ -146,6 +162,7 @@ def _training(config: Config, windows: int) -> dict[str, Any]:
         "batch_size": batch,
         "epochs": 100 if textbook else int(np.clip(UPDATES // steps, *EPOCHS)),
         "learning_rate": 1e-3,
+        "clip_norm": None if spec.clip_value else 1.0,
         "schedule": "plateau" if textbook else "cosine",
         "shrink": not textbook,
         "ensemble": 3 if config.network.preset == "auto" else 1,
@@ -161,7 +178,9 @@ def _whole(rows: int, segment: int) -> int:
     return max(segment, rows // segment * segment)
 
 
-def _segment(spec: NetworkSpec, horizon: int, season: int, rows: int) -> tuple[int, str]:
+def _segment(
+    spec: NetworkSpec, horizon: int, season: int, rows: int, attention: str
+) -> tuple[int, str]:
     """Choose the segment, at most a season, and how segments of the horizon are decoded.
 
     The longest that divides the horizon is decoded in parallel. A horizon such as 1 or 13 only has
@@ -173,12 +192,15 @@ def _segment(spec: NetworkSpec, horizon: int, season: int, rows: int) -> tuple[i
         horizon: Future steps forecast.
         season: Steps in a season.
         rows: Past steps seen, about.
+        attention: Needs a few steps to attend to.
     """
     if spec.preset == "classic":
         return spec.segment or 1, "direct"
     if spec.segment:
         return spec.segment, "parallel"
     most = season if season > 1 else horizon
+    if attention != "none":
+        most = max(1, min(most, rows // ATTENDED))
     fits = [n for n in range(1, most + 1) if (spec.lookback or 0) % n == 0]
     divides = max(n for n in fits if horizon % n == 0)
     if spec.decoder == "parallel" or rows <= STEPS * divides:
@@ -202,6 +224,8 @@ def check(config: Config) -> None:
                 f"segment {network.segment} does not divide {name} {steps}.",
                 f"Choose a --segment that divides --{name}, or leave --segment out.",
             )
+    check_stack(network)
+    check_clipping(config.training)
     if config.context_rows > int(network.lookback or 0):
         raise InvalidInputError(
             f"min_context {network.min_context} is more than lookback {network.lookback}.",

@@ -81,9 +81,14 @@ def candidates(asked: Config, resolved: Config) -> dict[str, dict[str, Any]]:
     """Return what is worth trying: the settings of each candidate that the user left open."""
     open_settings = {key for key, value in asked.flat().items() if value is None}
     lag, lookback = int(resolved.network.skip_lag or 1), int(resolved.network.lookback or 0)
+    count = len(resolved.network.layers or ())
     tried: dict[str, dict[str, Any]] = {}
     for name, settings in (SEASONAL if lag > 1 else SEASONLESS).items():
         free = {key: value for key, value in settings.items() if key in open_settings}
+        if "layers" in free:
+            free["layers"] *= count
+            if free["layers"][-1] % int(resolved.network.heads or 1):
+                continue
         if "normalise" not in free:
             free.pop("learning_rate", None)  # it goes with the normalisation
         if free.get("normalise") == "spread" and lag >= lookback:

@@ -212,7 +212,7 @@ def _run(windowed: Windowed, config: Config, plan: Plan, seed: int, untrained: W
         raise ForecasterError(
             f"Training diverged: the loss is {history['loss'][-1]} in epoch "
             f"{len(history['loss'])}.",
-            "Lower --learning-rate or --clip-norm, or scale the data (--scaler standard).",
+            "Lower --learning-rate, --clip-norm or --clip-value, or scale the data (--scaler standard).",
         )
     shrinkage = plan.shrinkage
     if shrinkage is None:

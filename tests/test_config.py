@@ -21,6 +21,15 @@ def test_settings_find_their_section():
     assert config.prediction.level == (50.0,)
 
 
+def test_each_layer_has_its_own_cell_dilation_and_dropout_or_that_of_all():
+    spec = Config.of(
+        layers="8,6", cell="rnn-lstm", dilations="1,2", dropout=0.5, bidirectional=True
+    ).network
+    assert spec.stack == ((8, "rnn", 1, 0.5), (6, "lstm", 2, 0.5))
+    spec = Config.of(layers="8,6,4", dropout="0.5,0,0.1").network
+    assert spec.stack == ((8, "gru", 1, 0.5), (6, "gru", 1, 0.0), (4, "gru", 1, 0.1))
+
+
 def test_names_are_unique_over_all_sections():
     names = [name for spec in SECTIONS.values() for name in spec.model_fields]
     assert len(names) == len(set(names)) == len(SECTION_OF)
@@ -69,6 +78,14 @@ def test_specs_are_frozen():
         ("time_budget", True),
         ("max_age", "-1d"),
         ("cell", "LSTM"),
+        ("cell", "rnn-"),
+        ("cell", "rnn,lstm"),
+        ("dilations", (1, 0)),
+        ("dropout", "0.5,1"),
+        ("dropout", ()),
+        ("heads", 0),
+        ("l2", -1),
+        ("clip_value", 0),
         ("frequency", 2.5),
         ("deterministic", "perhaps"),
         ("min", "low"),
@@ -175,7 +192,9 @@ def test_template_uncommented_is_the_defaults():
 @pytest.mark.parametrize(
     ("section", "name", "words"),
     [
-        ("network", "cell", 'one of "rnn", "lstm", "gru"'),
+        ("network", "cell", "text"),
+        ("network", "attention", 'one of "none", "states", "self"; not set: chosen by forecast'),
+        ("network", "dropout", "a list, each a number from 0 and below 1; not set"),
         ("network", "recurrent_dropout", "a number from 0 and below 1"),
         ("network", "layers", "a list, each a whole number above 0; not set: chosen by forecast"),
         ("training", "time_budget", 'text such as "90s"'),

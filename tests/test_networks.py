@@ -73,6 +73,48 @@ def test_onnx_computes_what_keras_does(cell, decoder, normalise, skip, known, se
     assert graph.output_shape == (12, 3)
 
 
+STACKS = {
+    "bidirectional": {"bidirectional": True},
+    "residual": {"residual": True},
+    "dilated": {"dilations": (1, 3)},
+    "states": {"attention": "states", "heads": 2},
+    "self": {"attention": "self", "heads": 3},
+    "plain": {},
+    "all with states": {
+        "bidirectional": True,
+        "residual": True,
+        "dilations": (3, 2),
+        "attention": "states",
+    },
+    "all with self": {
+        "bidirectional": True,
+        "residual": True,
+        "dilations": (2, 3),
+        "attention": "self",
+        "heads": 2,
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("stack", "cell"),
+    [
+        (stack, cell)
+        for stack in STACKS
+        for cell in (("rnn", "lstm", "gru") if stack.startswith("all") else ("lstm-gru",))
+    ],
+)
+@pytest.mark.parametrize("decoder", ["direct", "parallel"])
+def test_every_stack_computes_in_onnx_what_it_does_in_keras(cell, decoder, stack):
+    changed = {"cell": cell, "decoder": decoder, **STACKS[stack]}
+    network = shaken(build(BASE.model_copy(update=changed), 2))
+    (context,) = inputs(0, features=2)
+    expected = np.asarray(network(context))
+    found = Network(to_onnx([network]))(context)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    assert np.ptp(expected, axis=0).min() > 0  # every output depends on the context
+
+
 @pytest.mark.parametrize("normalise", ["last", "season", "spread", "revin"])
 def test_every_window_is_forecast_as_if_it_were_alone(normalise):
     """Also three windows of three outputs, which Keras' own addition mixes up."""
@@ -147,8 +189,15 @@ CHANGES = {
     "skip_lag": 5,
     "quantiles": (),
     "decoder": "direct",
-    "dropout": 0.3,
+    "dropout": (0.3,),
     "recurrent_dropout": 0.3,
+    "bidirectional": True,
+    "residual": True,
+    "dilations": (1, 2),
+    "attention": "states",
+    "heads": 2,
+    "l1": 0.1,
+    "l2": 0.1,
 }
 NOT_BUILT = {
     "preset",  # only a starting point: resolved into the other fields
@@ -160,8 +209,9 @@ NOT_BUILT = {
 
 @pytest.mark.parametrize("field", sorted(NetworkSpec.model_fields.keys() - NOT_BUILT))
 def test_every_field_changes_the_network(field):
-    changed = BASE.model_copy(update={field: CHANGES[field]})
-    assert described(build(changed, 2)) != described(build(BASE, 2))
+    base = BASE.model_copy(update={"attention": "self"} if field == "heads" else {})
+    changed = base.model_copy(update={field: CHANGES[field]})
+    assert described(build(changed, 2)) != described(build(base, 2))
 
 
 def described(network):
@@ -171,8 +221,11 @@ def described(network):
 
 def settings(layer):
     names = ("units", "rate", "recurrent_dropout", "shape", "positions", "return_sequences")
+    penalties = [getattr(layer, f"{name}_regularizer", None) for name in ("kernel", "recurrent")]
+    penalties = [each and each.get_config() for each in penalties]
     kernel = getattr(layer, "kernel", None) if layer.name == "skip" else None
-    return [*(str(getattr(layer, name, None)) for name in names), str(kernel)]
+    more = (kernel, penalties, getattr(layer, "num_heads", None))
+    return [*(str(getattr(layer, name, None)) for name in names), *map(str, more)]
 
 
 def test_a_stack_returns_sequences_on_all_but_the_last():

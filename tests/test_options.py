@@ -90,7 +90,7 @@ def test_flags_are_parsed_by_kind():
     assert literal_eval(output)[1] == given
 
 
-@pytest.mark.parametrize("args", [("--epochs", "many"), ("--cell", "LSTM"), ("--patience", "3")])
+@pytest.mark.parametrize("args", [("--epochs", "many"), ("--loss", "MAE"), ("--patience", "3")])
 def test_a_wrong_flag_is_a_usage_error(args: tuple[str, str]):
     assert CliRunner().invoke(run, list(args)).exit_code == 2
 

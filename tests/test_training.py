@@ -66,6 +66,7 @@ CHANGES = {
     "schedule": "plateau",
     "patience": 1,
     "clip_norm": 0.001,
+    "clip_value": 1e-4,
     "val_size": 24,
     "seed": 7,
     "ensemble": 2,

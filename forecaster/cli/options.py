@@ -130,12 +130,19 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
     "network": (
         Flag(
             "preset",
-            ("auto", "segment", "classic"),
-            "Starting point: segments, or the textbook's stacked cells; auto compares a few "
-            "networks of segments on validation windows.",
+            ("auto", "segment", "classic", "attention", "hybrid"),
+            "Starting point: segments, the textbook's stacked cells, or segments with attention to "
+            "the states or a Transformer block; auto compares a few networks of segments on "
+            "validation windows.",
             "auto",
         ),
-        Flag("cell", ("rnn", "lstm", "gru"), "Recurrent cell.", "gru"),
+        Flag(
+            "cell",
+            "CELL",
+            "Recurrent cell: rnn, lstm or gru; or one for each layer from the first, such as "
+            "rnn-lstm.",
+            "gru",
+        ),
         Flag("layers", "N,N,...", "Units of each recurrent layer; else by preset."),
         Flag("lookback", int, "Past steps seen; else by season and rows."),
         Flag(
@@ -170,10 +177,34 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
             ("direct", "parallel"),
             "From state to steps: one layer, or a step per segment; else by preset.",
         ),
-        Flag("dropout", float, "Share of inputs dropped between layers; else by preset."),
+        Flag(
+            "dropout",
+            "SHARE,...",
+            "Share of outputs dropped after every recurrent layer, or after each from the first; "
+            "else by preset.",
+        ),
         Flag(
             "recurrent_dropout", float, "Share of recurrent state dropped; above 0 no cuDNN.", "0"
         ),
+        Flag(
+            "bidirectional", bool, "Have every recurrent layer read the context both ways.", "off"
+        ),
+        Flag("residual", bool, "Add what goes into each recurrent layer to what comes out.", "off"),
+        Flag(
+            "dilations",
+            "N,N,...",
+            "Recurrent steps from one state to the next, for every layer or for each from the "
+            "first; else 1.",
+        ),
+        Flag(
+            "attention",
+            ("none", "states", "self"),
+            "What attends to the states of the top layer: nothing, the last one, or each of them, "
+            "in a Transformer block; else by preset.",
+        ),
+        Flag("heads", int, "Heads of the attention; else at most 4 that divide its units."),
+        Flag("l1", float, "Penalty on the size of the recurrent layers' kernels.", "0"),
+        Flag("l2", float, "Penalty on the square of the recurrent layers' kernels.", "0"),
         Flag("calendar_features", bool, "Hour, weekday, month ... as features known ahead.", "off"),
     ),
     "training": (
@@ -204,7 +235,8 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
             "halved whenever validation stands still; else by preset.",
         ),
         Flag("patience", int, "Epochs without improvement before stopping.", "8"),
-        Flag("clip_norm", float, "Largest norm of the gradient.", "1"),
+        Flag("clip_norm", float, "Largest norm of the gradient; else 1, or any with clip_value."),
+        Flag("clip_value", float, "Largest size of each number of the gradient; else any."),
         Flag("val_size", int, "Rows of the validation tail; else by horizon and rows."),
         Flag(
             "refit_all", bool, "Publish a model trained again on all rows once it is judged.", "on"

@@ -9,6 +9,7 @@ import numpy as np
 from forecaster.arrays import Floats
 from forecaster.backend import import_keras
 from forecaster.config import NetworkSpec
+from forecaster.networks.encoder import encode
 from forecaster.networks.layers import (
     Plus,
     PositionInputs,
@@ -23,8 +24,6 @@ from forecaster.networks.layers import (
 
 keras = import_keras()
 layers = keras.layers
-
-CELLS = {"rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
 
 
 def build(
@@ -69,7 +68,7 @@ def build(
     if features > 1:
         others = Slice(2, 1, None, name="others")(context)
         normalised = layers.Concatenate(axis=2, name="normalised")([normalised, others])
-    top, state = _encode(spec, _embed(spec, normalised, features))
+    top, state = encode(spec, _embed(spec, normalised, features))
     decode = {"direct": _decode_direct, "parallel": _decode_parallel}[str(spec.decoder)]
     forecast = forecast_from(decode(spec, top, state, future, vectors))
     name = f"{spec.preset}_{spec.cell}"
@@ -130,22 +129,6 @@ def _embed(spec: NetworkSpec, sequence: Any, features: int) -> Any:
     return layers.Dense(units, activation="relu", name="embed")(folded)
 
 
-def _encode(spec: NetworkSpec, sequence: Any) -> tuple[Any, list[Any]]:
-    """Run the stack; return its top layer and that layer's final states."""
-    units = spec.layers or ()
-    for number, size in enumerate(units[:-1], 1):
-        layer = _recurrent(spec, size, f"recurrent_{number}", return_sequences=True)
-        sequence = layers.Dropout(spec.dropout, name=f"dropout_{number}")(layer(sequence))
-    top = _recurrent(spec, units[-1], f"recurrent_{len(units)}", return_state=True)
-    _, *state = top(sequence)
-    return top, state
-
-
-def _recurrent(spec: NetworkSpec, units: int, name: str, **options: bool) -> Any:
-    """One recurrent layer with the defaults that cuDNN can run."""
-    return CELLS[spec.cell](units, recurrent_dropout=spec.recurrent_dropout, name=name, **options)
-
-
 def _decoder_units(spec: NetworkSpec) -> int:
     """Return the size of the vectors that the decoder adds up: its inputs, or the final state."""
     sizes = spec.layers or ()
@@ -164,7 +147,7 @@ def _decode_direct(spec: NetworkSpec, _: Any, state: list[Any], future: Any, vec
     features = state[0]
     if vectors is not None:
         features = layers.Add(name="state_and_series")([features, vectors])
-    features = layers.Dropout(spec.dropout, name="dropout_top")(features)
+    features = layers.Dropout(spec.stack[-1].dropout, name="dropout_top")(features)
     if future is not None:
         flat = layers.Flatten(name="future_flat")(future)
         features = layers.Concatenate(name="state_and_future")([features, flat])
@@ -191,7 +174,7 @@ def _decode_parallel(
         inputs = layers.Add(name="position_and_series")([inputs, steps])
     repeat = RepeatWindows(positions, top.units, name="repeat")
     decoded, *_ = top(inputs, initial_state=[repeat(part) for part in state])
-    decoded = layers.Dropout(spec.dropout, name="dropout_top")(decoded)
+    decoded = layers.Dropout(spec.stack[-1].dropout, name="dropout_top")(decoded)
     # (window * position, segment * output)
     pieces = layers.Dense(segment * outputs, kernel_initializer="zeros", name="head")(decoded)
     return Regroup((int(spec.horizon or 0), outputs), name="steps")(pieces)

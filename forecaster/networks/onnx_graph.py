@@ -6,6 +6,8 @@ fused RNN, GRU and LSTM operators. A new kind of layer needs one function here, 
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -132,30 +134,54 @@ def _recurrent(operator: str, order: Sequence[int], **attributes: int) -> Callab
     def emit(
         graph: Graph, layer: Any, sequence: str, initial_state: Sequence[str] = (), **_: Any
     ) -> list[str]:
-        kernel, recurrent, bias = (np.asarray(weight) for weight in layer.cell.get_weights())
-        bias = bias if bias.ndim == 2 else np.stack([bias, np.zeros_like(bias)])
+        ways = _ways(layer)
         x = graph.one("Transpose", sequence, perm=[1, 0, 2])  # (step, window, feature)
         states = [graph.one("Unsqueeze", part, graph.constant([0])) for part in initial_state]
         y, *finals = graph.add(
             operator,
             x,
-            graph.constant(_gates(kernel, order).T[None]),  # (1, gate * unit, feature)
-            graph.constant(_gates(recurrent, order).T[None]),
-            graph.constant(_gates(bias, order).reshape(1, -1)),
+            *(
+                graph.constant(np.stack(parts))
+                for parts in zip(*(_weights(way, order) for way in ways), strict=True)
+            ),
             "",
             *states,
             outputs=3 if operator == "LSTM" else 2,
-            hidden_size=layer.units,
+            hidden_size=ways[0].units,
+            direction=("forward", "bidirectional")[len(ways) - 1],
             **attributes,
         )
-        finals = [graph.one("Squeeze", part, graph.constant([0])) for part in finals]
-        output = finals[0]
+        each = [
+            [graph.one("Gather", part, graph.constant(way), axis=0) for part in finals]
+            for way in range(len(ways))
+        ]  # states (window, unit)
         if layer.return_sequences:
-            steps = graph.one("Squeeze", y, graph.constant([1]))  # (step, window, unit)
-            output = graph.one("Transpose", steps, perm=[1, 0, 2])
-        return [output, *finals] if layer.return_state else [output]
+            steps = graph.one("Transpose", y, perm=[2, 0, 1, 3])  # (window, step, way, unit)
+            output = graph.one("Reshape", steps, graph.constant([0, 0, -1]))
+        else:
+            output = graph.one("Concat", *(states[0] for states in each), axis=1)
+        return [output, *itertools.chain(*each)] if layer.return_state else [output]
 
     return emit
+
+
+def _bidirectional(graph: Graph, layer: Any, *inputs: Any, **named: Any) -> list[str]:
+    return EMITTERS[type(layer.forward_layer).__name__](graph, layer, *inputs, **named)
+
+
+def _ways(layer: Any) -> list[Any]:
+    """Return the recurrent layer, or both of one that reads both ways."""
+    both = type(layer).__name__ == "Bidirectional"
+    return [layer.forward_layer, layer.backward_layer] if both else [layer]
+
+
+def _weights(layer: Any, order: Sequence[int]) -> tuple[Floats, ...]:
+    """Return kernels and biases as ONNX has them: `(gate * unit, feature)`, the same, `(2 * ...,)`."""
+    kernel, recurrent, bias = (
+        _gates(np.asarray(weight), order) for weight in layer.cell.get_weights()
+    )
+    bias = bias if bias.ndim == 2 else np.stack([bias, np.zeros_like(bias)])
+    return kernel.T, recurrent.T, bias.reshape(-1)
 
 
 def _gates(weights: Floats, order: Sequence[int]) -> Floats:
@@ -268,15 +294,47 @@ def _spread_normalisation(
     return [graph.one("Add", graph.one("Mul", values, spread), level)]
 
 
+def _permute(graph: Graph, layer: Any, x: str, **_: Any) -> list[str]:
+    return [graph.one("Transpose", x, perm=[0, *layer.dims])]
+
+
+def _layer_normalisation(graph: Graph, layer: Any, x: str, **_: Any) -> list[str]:
+    weights = (graph.constant(weight) for weight in layer.get_weights())
+    return [graph.one("LayerNormalization", x, *weights, epsilon=layer.epsilon)]
+
+
+def _attention(graph: Graph, layer: Any, query: str, value: str, **_: Any) -> list[str]:
+    def projected(x: str, dense: Any, axes: Sequence[int]) -> str:
+        kernel, bias = dense.get_weights()  # (feature, head, size), (head, size)
+        flat = graph.one("MatMul", x, graph.constant(kernel.reshape(len(kernel), -1)))
+        heads = graph.one("Reshape", flat, graph.constant([0, 0, *bias.shape]))
+        return graph.one("Transpose", graph.one("Add", heads, graph.constant(bias)), perm=axes)
+
+    q = projected(query, layer.query_dense, [0, 2, 1, 3])  # (window, head, step, size)
+    k = projected(value, layer.key_dense, [0, 2, 3, 1])  # (window, head, size, step)
+    v = projected(value, layer.value_dense, [0, 2, 1, 3])
+    scaled = graph.one("Mul", q, graph.constant(1 / math.sqrt(layer.key_dim)))
+    shares = graph.one("Softmax", graph.one("MatMul", scaled, k), axis=-1)
+    each = graph.one("Transpose", graph.one("MatMul", shares, v), perm=[0, 2, 1, 3])
+    kernel, bias = layer.output_dense.get_weights()  # (head, size, unit), (unit,)
+    flat = graph.one("Reshape", each, graph.constant([0, 0, -1]))
+    mixed = graph.one("MatMul", flat, graph.constant(kernel.reshape(-1, kernel.shape[-1])))
+    return [graph.one("Add", mixed, graph.constant(bias))]
+
+
 EMITTERS: dict[str, Callable[..., list[str]]] = {
     "Add": _add,
+    "Bidirectional": _bidirectional,
     "Concatenate": _concatenate,
     "Dense": _dense,
     "Dropout": _dropout,
     "Flatten": _flatten,
     "GlobalAveragePooling1D": _average_steps,
     "GRU": _recurrent("GRU", (0, 1, 2), linear_before_reset=1),
+    "LayerNormalization": _layer_normalisation,
     "LSTM": _recurrent("LSTM", (0, 3, 1, 2)),  # Keras i f c o, ONNX i o f c
+    "MultiHeadAttention": _attention,
+    "Permute": _permute,
     "Plus": _plus,
     "PositionInputs": _position_inputs,
     "Regroup": _regroup,

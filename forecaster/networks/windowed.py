@@ -164,9 +164,10 @@ class Windowed(KerasModel):  # type: ignore[misc]
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Average the losses of the cutoffs `x`; there is no `y`."""
-        del y, sample_weight, training
-        return ops.mean(self.losses(x, y_pred))
+        """Average the losses of the cutoffs `x`; there is no `y`. Penalties count in training only."""
+        del y, sample_weight
+        penalties = self.network.losses if training else []
+        return sum(penalties, start=ops.mean(self.losses(x, y_pred)))
 
     def losses(self, cutoffs: Any, forecast: Any) -> Any:
         """Gather the targets of cutoffs and return the loss of each window `(window,)`."""

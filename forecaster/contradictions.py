@@ -1,0 +1,75 @@
+"""Settings of the recurrent stack that contradict each other, refused before anything is built."""
+
+from __future__ import annotations
+
+from forecaster.config import NetworkSpec, TrainSpec
+from forecaster.errors import InvalidInputError
+
+
+def check_stack(network: NetworkSpec) -> None:
+    """Refuse a stack that cannot be built.
+
+    Args:
+        network: Every field set.
+
+    Raises:
+        InvalidInputError: Says which settings contradict each other, and what to change.
+    """
+    units = network.layers or ()
+    for name, values in network.each.items():
+        if len(values) not in (1, len(units)):
+            raise InvalidInputError(
+                f"{name} {_said(values, name)} is for {len(values)} layers, but layers "
+                f"{_said(units)} has {len(units)}.",
+                f"Give --{name} one value for all or one for each layer, or change --layers.",
+            )
+    steps = int(network.lookback or 0) // int(network.segment or 1)
+    for number, layer in enumerate(network.stack, 1):
+        if steps % layer.dilation:
+            raise InvalidInputError(
+                f"dilation {layer.dilation} of layer {number} does not divide the {steps} recurrent "
+                f"steps (lookback {network.lookback} / segment {network.segment}).",
+                "Choose --dilations that divide them, another --lookback, or leave --lookback out.",
+            )
+    _check_attention(network, steps)
+
+
+def _check_attention(network: NetworkSpec, steps: int) -> None:
+    if network.attention == "none":
+        if network.heads:
+            raise InvalidInputError(
+                f"heads {network.heads} is for attention, but attention is none.",
+                "Give --attention states or self, or leave --heads out.",
+            )
+        return
+    if steps < 2:
+        raise InvalidInputError(
+            f"attention {network.attention} needs at least 2 recurrent steps to attend to, but "
+            f"lookback {network.lookback} / segment {network.segment} is {steps}.",
+            "Raise --lookback, lower --segment, or give --attention none.",
+        )
+    units = network.stack[-1].units
+    if units % int(network.heads or 1):
+        raise InvalidInputError(
+            f"heads {network.heads} does not divide the {units} units of the last layer.",
+            "Choose --heads that divides them, or other --layers.",
+        )
+
+
+def check_clipping(training: TrainSpec) -> None:
+    """Refuse to clip the gradient twice, which Keras cannot.
+
+    Raises:
+        InvalidInputError: Both limits are given.
+    """
+    if training.clip_norm and training.clip_value:
+        raise InvalidInputError(
+            f"clip_norm {training.clip_norm:g} and clip_value {training.clip_value:g} both limit the "
+            "gradient.",
+            "Give one of them.",
+        )
+
+
+def _said(values: tuple[object, ...], name: str = "") -> str:
+    """Write a list as its flag takes it."""
+    return ("-" if name == "cell" else ",").join(map(str, values))
