@@ -13,7 +13,7 @@ from forecaster.weights import networks_of
 STACK = {"preset": "classic", "segment": None, "layers": (7, 5), "epochs": 2, "learning_rate": 0.05}
 
 
-@pytest.fixture(scope="module", params=["rnn", "lstm-gru", "gru-lstm"])
+@pytest.fixture(scope="module", params=["rnn-lstm", "lstm-gru"])
 def trained(request):
     """A trained model, its Keras network and contexts."""
     panel = panel_of("a")
