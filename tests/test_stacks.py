@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 from series_made import QUICK, panel_of
 
-from forecaster import presets, scaling, splits, training
+from forecaster import compiling, presets, scaling, splits, training
 from forecaster.config import Config
 from forecaster.errors import InvalidInputError
-from forecaster.networks.builder import build
-from forecaster.networks.windowed import Windowed
 from forecaster.windows import rows_after
 
 CELLS = ["rnn", "lstm", "gru"]
@@ -58,7 +56,7 @@ def test_every_stack_learns_what_the_mean_cannot(stack, cell):
 
 COMPILED = """
 from series_made import QUICK, panel_of
-from forecaster import presets, splits, training
+from forecaster import compiling, presets, splits, training
 from forecaster.config import Config
 
 asked = {
@@ -68,7 +66,7 @@ asked = {
 panel = panel_of("a", "b")
 config = presets.resolve(Config.of(**QUICK | asked), panel)
 for limit in (0, 1e12):
-    training.XLA_PAYS = limit
+    compiling.XLA_PAYS = limit
     trained = training.fit(panel, config, splits.of_config(panel, config)).trained
     print(trained.compiled, trained.members[0].history["loss"][-1])
 """
@@ -140,7 +138,7 @@ def test_penalties_count_in_training_and_not_in_validation():
     panel = panel_of("a")
     config = resolved(panel, l1=0.5, l2=0.25)
     rows = training._rows(panel, config, scaling.fit(panel, config.scaling))
-    windowed = Windowed(build(config.network, 1), rows, config)
+    windowed = compiling.compiled(rows, config, windows=32, xla=False)
     cutoffs = np.arange(20, 30)
     forecast = windowed(cutoffs)
     apart, together = (
