@@ -146,7 +146,7 @@ def _train(
                 if start is not None:
                     continue_from(network, start, number, state)
                 compiling.start_anew(windowed, network, float(spec.learning_rate or 0))
-                members.append(_run(windowed, config, plan, seed, untrained))
+                members.append(run_plan(windowed, config, plan, seed, untrained))
                 network.set_weights(windowed.network.get_weights())
                 networks.append(network)
         trained = Trained(
@@ -181,7 +181,7 @@ def _rows(panel: Panel, config: Config, state: scaling.Scaling) -> Rows:
     )
 
 
-def _run(windowed: Windowed, config: Config, plan: Plan, seed: int, untrained: Weights) -> Member:
+def run_plan(windowed: Windowed, config: Config, plan: Plan, seed: int, untrained: Weights) -> Member:
     """Train one network by a plan and return the record.
 
     Args:

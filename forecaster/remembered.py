@@ -1,0 +1,155 @@
+"""What came of a memory task: each network's answers, and what they say of the cells."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from forecaster.memory import SOLVED, Task
+from forecaster.words import counted
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """One network, trained and scored.
+
+    Attributes:
+        cell: What it is made of.
+        length: Steps of its sequences.
+        seed: Of its weights and of the order of training.
+        parameters: Its weights.
+        epochs: How long it was trained.
+        seconds: How long that took.
+        stopped_by: What ended its training.
+        accuracy: Share of right answers on test sequences.
+        error: Their mean squared error over that of the best constant.
+        gradient_untrained: Norm of d loss / d input at each step, before training.
+        gradient_trained: The same after training.
+    """
+
+    cell: str
+    length: int
+    seed: int
+    parameters: int
+    epochs: int
+    seconds: float
+    stopped_by: str
+    accuracy: float
+    error: float
+    gradient_untrained: tuple[float, ...]
+    gradient_trained: tuple[float, ...]
+
+    @property
+    def solved(self) -> bool:
+        """Whether enough answers are right."""
+        return self.accuracy >= SOLVED
+
+    @property
+    def reach_untrained(self) -> float:
+        """Gradient at the first step over that at the last, before training: 1 if none vanishes."""
+        return _reach(self.gradient_untrained)
+
+    @property
+    def reach_trained(self) -> float:
+        """The same after training."""
+        return _reach(self.gradient_trained)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for `--json`."""
+        reach = {"reach_untrained": self.reach_untrained, "reach_trained": self.reach_trained}
+        return asdict(self) | {"solved": self.solved} | reach
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What cells remember of one task.
+
+    Attributes:
+        task: What was asked for.
+        networks: Each one that was trained and scored.
+        settings: What all of them were trained with.
+    """
+
+    task: Task
+    networks: tuple[Remembered, ...]
+    settings: dict[str, Any]
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """In the order in which they came."""
+        return tuple(dict.fromkeys(each.cell for each in self.networks))
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """From short to long."""
+        return tuple(sorted({each.length for each in self.networks}))
+
+    def of(self, cell: str, length: int) -> list[Remembered]:
+        """Return the networks of a cell and a length, one a seed."""
+        return [each for each in self.networks if (each.cell, each.length) == (cell, length)]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row for each network; gradients are in `to_dict` only."""
+        left_out = {"gradient_untrained", "gradient_trained"}
+        rows = [
+            {key: value for key, value in each.to_dict().items() if key not in left_out}
+            for each in self.networks
+        ]
+        frame = pd.DataFrame(rows)
+        frame.insert(0, "task", self.task.name)
+        return frame
+
+    def verdict(self) -> list[str]:
+        """Say of each cell up to which length every network of it solved the task."""
+        return [self._verdict(cell) for cell in self.cells]
+
+    def _verdict(self, cell: str) -> str:
+        solved = [all(each.solved for each in self.of(cell, length)) for length in self.lengths]
+        first = solved.index(False) if False in solved else len(solved)
+        if first == len(solved):
+            return f"{cell} solved every length, up to {counted(self.lengths[-1], 'step')}."
+        found = self.of(cell, self.lengths[first])
+        share = f"{sum(each.solved for each in found)} of {counted(len(found), 'network')} did"
+        before = f"up to {self.lengths[first - 1]:,} steps" if first else "no length"
+        return f"{cell} solved {before}; at {self.lengths[first]:,} {share}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for `--json`."""
+        return {
+            "task": self.task.name,
+            "chance": self.task.chance,
+            "solved_from": SOLVED,
+            "settings": self.settings,
+            "summary": [
+                self._summary(cell, length) for cell in self.cells for length in self.lengths
+            ],
+            "verdict": self.verdict(),
+            "networks": [each.to_dict() for each in self.networks],
+        }
+
+    def _summary(self, cell: str, length: int) -> dict[str, Any]:
+        """Return mean and standard deviation over seeds."""
+        found = self.of(cell, length)
+        figures = {
+            name: np.array([getattr(each, name) for each in found])
+            for name in ("accuracy", "error", "reach_untrained", "reach_trained")
+        }
+        means = {name: float(values.mean()) for name, values in figures.items()}
+        spread = {f"{name}_spread": _spread(figures[name]) for name in ("accuracy", "error")}
+        solved = sum(each.solved for each in found)
+        return (
+            {"cell": cell, "length": length, "seeds": len(found), "solved": solved} | means | spread
+        )
+
+
+def _reach(gradient: tuple[float, ...]) -> float:
+    """Return the first step's share of the last step's gradient; 0 where nothing flows at all."""
+    return gradient[0] / gradient[-1] if gradient[-1] else 0.0
+
+
+def _spread(values: Any) -> float | None:
+    """Return the standard deviation over seeds; None of one."""
+    return float(values.std(ddof=1)) if len(values) > 1 else None

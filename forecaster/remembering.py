@@ -1,0 +1,250 @@
+"""What each cell remembers: networks trained on the memory tasks, scored on sequences of their own.
+
+They are the networks of `builder.build`, trained by the same compiled step and scored by the same
+ONNX graph as any other; all that differs between two of them is the cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from forecaster import backend, training
+from forecaster.arrays import Floats, Ints
+from forecaster.config import Config
+from forecaster.losses import Sizes
+from forecaster.memory import SHORTEST, Task
+from forecaster.networks.builder import build
+from forecaster.networks.gradients import gradient_by_step
+from forecaster.networks.onnx_graph import to_onnx
+from forecaster.networks.windowed import Rows
+from forecaster.planning import Progress, Search
+from forecaster.remembered import Remembered
+from forecaster.runtime import Network
+from forecaster.shrinking import linear_weights
+
+keras = backend.import_keras()
+KerasCallback: Any = keras.callbacks.Callback
+
+TRAIN, VALIDATION, TEST = 8192, 1024, 2048  # sequences
+MIXED = 8  # lengths that are trained on, up to the one that is tested
+GRADIENTS = 128  # test sequences over which gradients are averaged
+LEARNT = (
+    0.05  # mean squared error on validation, in those of the best constant, that ends a training
+)
+DEFAULTS: dict[str, Any] = {
+    "layers": (32,),
+    "dropout": 0.0,
+    "epochs": 30,
+    "batch_size": 64,
+    "learning_rate": 3e-3,
+    "schedule": "cosine",
+    "time_budget": 120.0,
+}
+OWN = (*DEFAULTS, "recurrent_dropout", "clip_norm", "seed", "deterministic", "device")  # settings
+FIXED = {  # the textbook's network: a step is a step, and the forecast comes from the last state
+    "preset": "classic",
+    "segment": 1,
+    "decoder": "direct",
+    "normalise": "none",
+    "skip": "none",
+    "skip_lag": 1,
+    "season_length": 1,
+    "series_vectors": False,
+    "quantiles": (),
+    "horizon": 1,
+    "loss": "mse",
+    "ensemble": 1,
+    "shrink": False,
+    "refit_all": False,
+}
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Sequences of one length, one after the other, each with its answer in a last row.
+
+    Attributes:
+        features: `(sequence, length + 1, channel)`.
+        train: Row of the last step of each `(sequence,)`, likewise `val` and `test`.
+    """
+
+    features: Floats
+    train: Ints
+    val: Ints
+    test: Ints
+
+    @property
+    def rows(self) -> Rows:
+        """All of them, as networks are trained on them."""
+        sequences, steps, channels = self.features.shape
+        ones = np.ones(sequences)
+        return Rows(
+            features=self.features.reshape(sequences * steps, channels),
+            known=None,
+            static=None,
+            series=np.repeat(np.arange(sequences), steps),
+            starts=np.arange(sequences) * steps,
+            sizes=Sizes(scale=ones, center=0 * ones, log=0 * ones, unit=ones),
+        )
+
+    @property
+    def tested(self) -> tuple[Floats, Floats]:
+        """Test sequences `(sequence, step, channel)` and their answers `(sequence,)`."""
+        tested = self.features[self.test // self.features.shape[1]]
+        return tested[:, :-1], tested[:, -1, 0]
+
+
+class UntilLearnt(Search):
+    """Train until the answers to validation sequences are learnt, or to the end."""
+
+    def __init__(
+        self, sequences: Sequences, config: Config, goal: float, on_epoch: Callable[..., None]
+    ) -> None:
+        super().__init__(sequences.train, sequences.val, config, on_epoch, 1.0)
+        self.learnt = _Learnt(goal)
+
+    @property
+    def callbacks(self) -> list[Any]:
+        """What Keras calls while it fits."""
+        return [*super().callbacks, self.learnt]
+
+    @property
+    def stopped_by(self) -> str:
+        """What ended the fit, in words."""
+        return "solution" if self.learnt.reached else super().stopped_by
+
+
+class _Learnt(KerasCallback):  # type: ignore[misc]
+    """Stops a training whose validation loss is low enough."""
+
+    def __init__(self, goal: float) -> None:
+        super().__init__()
+        self.goal, self.reached = goal, False
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        del epoch
+        if (logs or {})["val_loss"] <= self.goal:
+            self.reached = self.model.stop_training = True
+
+
+def sequences_of(task: Task, length: int, seed: int) -> Sequences:
+    """Make the sequences of a length: the same for every cell, other ones to train on than to test.
+
+    Those to train on are of several lengths up to the one asked for, with zeros in front, as texts
+    and series are of several lengths. Of the long ones alone gates learn nothing either, where only
+    the first item counts: half open, as they begin, they lose half of it with every step.
+
+    Args:
+        task: What they ask for.
+        length: Steps before the answer, of all that are validated and tested on.
+        seed: Of all of them.
+    """
+    random = np.random.default_rng([seed, length])
+    shorter = np.unique(np.rint(np.geomspace(SHORTEST, length, MIXED)).astype(int))
+    counts = [len(part) for part in np.array_split(np.arange(TRAIN), len(shorter))]
+    total = TRAIN + VALIDATION + TEST
+    features = np.zeros((total, length + 1, len(task.channels)), dtype=np.float32)
+    begin = 0
+    for count, steps in [*zip(counts, shorter, strict=True), (VALIDATION + TEST, length)]:
+        part = slice(begin, begin + count)
+        inputs, features[part, -1, 0] = task.generate(count, int(steps), random)
+        features[part, length - steps : -1] = inputs
+        begin += count
+    cutoffs = np.arange(total, dtype=np.int32) * (length + 1) + length - 1
+    train, val, test = np.split(cutoffs, [TRAIN, TRAIN + VALIDATION])
+    return Sequences(features, train, val, test)
+
+
+def remember(
+    task: Task,
+    cells: Sequence[str],
+    lengths: Sequence[int],
+    seeds: int,
+    config: Config,
+    on_epoch: Callable[[Progress], None] = lambda _: None,
+) -> Iterator[Remembered]:
+    """Train networks of each cell at each length and say how much they remember.
+
+    Args:
+        task: What is asked for.
+        cells: Recurrent cells.
+        lengths: Steps of the sequences.
+        seeds: Networks of each cell and length, from the seed of the settings on; their weights and
+            the order of training differ, the sequences do not.
+        config: Those of `OWN` are used, the same for all networks; where one is open, `DEFAULTS`.
+        on_epoch: Called after each epoch.
+
+    Raises:
+        MissingDependencyError: A GPU was asked for and there is none.
+        ForecasterError: Training diverged.
+    """
+    for length in lengths:
+        sequences = sequences_of(task, length, config.training.seed)
+        for cell in cells:
+            yield from _networks(task, sequences, resolved(config, cell, length), seeds, on_epoch)
+
+
+def resolved(config: Config, cell: str, length: int) -> Config:
+    """Return all settings of the network that a cell and a length ask for."""
+    asked = config.flat()
+    own = {key: DEFAULTS.get(key) if asked[key] is None else asked[key] for key in OWN}
+    sizes = {"cell": cell, "lookback": length, "min_context": length, "patience": own["epochs"]}
+    return Config.of(**FIXED, **own, **sizes)
+
+
+def _networks(
+    task: Task,
+    sequences: Sequences,
+    config: Config,
+    seeds: int,
+    on_epoch: Callable[[Progress], None],
+) -> Iterator[Remembered]:
+    """Train and score networks that differ by their seed; one is compiled and serves all."""
+    spec, rows, windowed = config.training, sequences.rows, None
+    with backend.quiet():
+        device = backend.select_device(spec.device)
+    for seed in range(spec.seed, spec.seed + seeds):
+        with backend.quiet(), backend.device_scope(device):
+            backend.seed(seed, spec.deterministic)
+            plan = UntilLearnt(sequences, config, LEARNT * task.variance, on_epoch)
+            if windowed is None:
+                xla = device.kind == "cpu" and training.xla_pays(config, len(sequences.train))
+                windowed = training.compile_network(rows, config, plan, xla)
+            network = build(config.network, len(task.channels))
+            training.start_anew(windowed, network, float(spec.learning_rate or 0))
+            untrained = _gradient(with_random_head(network), sequences)
+            member = training.run_plan(windowed, config, plan, seed, linear_weights(network))
+            network.set_weights(windowed.network.get_weights())
+            inputs, answers = sequences.tested
+            told = Network(to_onnx([network]))(inputs)[:, 0, 0]
+            trained = _gradient(network, sequences)
+        yield Remembered(
+            cell=config.network.cell,
+            length=int(config.network.lookback or 0),
+            seed=seed,
+            parameters=int(network.count_params()),
+            epochs=member.epochs,
+            seconds=member.seconds,
+            stopped_by=member.stopped_by,
+            accuracy=float(task.right(answers, told).mean()),
+            error=float(np.mean((told - answers) ** 2) / task.variance),
+            gradient_untrained=untrained,
+            gradient_trained=trained,
+        )
+
+
+def with_random_head(network: Any) -> Any:
+    """Draw the kernel of the head as Keras draws one by default."""
+    kernel = network.get_layer("head").kernel
+    kernel.assign(keras.initializers.GlorotUniform()(kernel.shape))
+    return network
+
+
+def _gradient(network: Any, sequences: Sequences) -> tuple[float, ...]:
+    """Return the norm of the gradient at each step, averaged over a few test sequences."""
+    inputs, answers = (part[:GRADIENTS] for part in sequences.tested)
+    return tuple(map(float, gradient_by_step(network, inputs, answers[:, None])))

@@ -1,0 +1,228 @@
+"""Networks on the memory tasks: what is trained, scored and drawn."""
+
+import json
+
+import numpy as np
+import pytest
+
+from forecaster import remembering
+from forecaster.backend import import_keras
+from forecaster.config import Config
+from forecaster.memory import TASKS
+from forecaster.networks.builder import build
+from forecaster.networks.gradients import gradient_by_step
+from forecaster.remembered import Memory, Remembered
+from forecaster.remembering import DEFAULTS, OWN, remember, resolved, sequences_of
+from forecaster.reports.memory import plot_memory
+
+keras = import_keras()
+CHANGES = {
+    "layers": (7, 5),
+    "dropout": 0.4,
+    "recurrent_dropout": 0.4,
+    "epochs": 1,
+    "batch_size": 32,
+    "learning_rate": 1e-4,
+    "schedule": "plateau",
+    "clip_norm": 1e-3,
+    "seed": 7,
+    "deterministic": True,
+    "device": "cpu",
+    "time_budget": 9.0,
+}  # that each is consumed once it is resolved: test_training
+
+pytestmark = pytest.mark.xdist_group("remembering")
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Few sequences: what is tested then is not what is learnt."""
+    for name, count in (("TRAIN", 256), ("VALIDATION", 64), ("TEST", 64), ("GRADIENTS", 16)):
+        monkeypatch.setattr(remembering, name, count)
+
+
+def trained(task="adding", cells=("rnn",), lengths=(5,), seeds=1, **settings):
+    settings = {"layers": (4,), "epochs": 2} | settings
+    return list(remember(TASKS[task], cells, lengths, seeds, Config.of(**settings)))
+
+
+def figures(networks):
+    return [(each.accuracy, each.error, each.gradient_trained) for each in networks]
+
+
+def test_sequences_are_not_shared_between_training_validation_and_test():
+    made = sequences_of(TASKS["adding"], 12, seed=3)
+    assert [len(part) for part in (made.train, made.val, made.test)] == [8192, 1024, 2048]
+    parts = np.concatenate([made.train, made.val, made.test])
+    np.testing.assert_array_equal(parts, np.arange(len(parts)) * 13 + 11)
+    assert len(np.unique(made.features[:, :, 0], axis=0)) == len(parts)
+    sums = (made.features[:, :-1, 0] * made.features[:, :-1, 1]).sum(axis=1)
+    np.testing.assert_allclose(made.features[:, -1, 0], sums, rtol=1e-6)
+    again, other = (sequences_of(TASKS["adding"], 12, seed) for seed in (3, 4))
+    np.testing.assert_array_equal(made.features, again.features)
+    assert (made.features != other.features).any()
+
+
+def test_short_sequences_are_trained_on_and_whole_ones_tested():
+    made = sequences_of(TASKS["checksum"], 40, seed=3)
+    begins = (made.features[:, :-1, 0] != 0).argmax(axis=1)
+    assert sorted(set(40 - begins[:8192])) == [5, 7, 9, 12, 16, 22, 30, 40]
+    assert set(np.unique(begins[:8192], return_counts=True)[1]) == {1024}
+    assert not begins[8192:].any()
+    firsts = np.take_along_axis(made.features[:, :, 0], begins[:, None], axis=1)[:, 0]
+    np.testing.assert_array_equal(firsts, made.features[:, -1, 0])
+    inputs, answers = made.tested
+    np.testing.assert_array_equal(inputs[:, 0, 0], answers)
+
+
+def test_what_a_network_sees_ends_before_the_answer(few):
+    made = sequences_of(TASKS["skip"], 6, seed=3)
+    config = resolved(Config.of(layers=(3,)), "gru", 6)
+    plan = remembering.UntilLearnt(made, config, 0.0, lambda _: None)
+    windowed = remembering.training.compile_network(made.rows, config, plan, xla=False)
+    for weight in windowed.network.weights:
+        weight.assign(keras.random.normal(weight.shape, seed=1))
+    inputs, answers = made.tested
+    seen = np.asarray(windowed(made.test))
+    np.testing.assert_allclose(seen, np.asarray(windowed.network(inputs)), atol=1e-6)
+    loss = np.asarray(windowed.losses(made.test, seen))
+    np.testing.assert_allclose(loss, (seen[:, 0, 0] - answers) ** 2, rtol=1e-5)
+
+
+def test_only_the_cell_differs_between_networks():
+    made = {cell: resolved(Config.of(layers=(9,)), cell, 20).flat() for cell in ("rnn", "lstm")}
+    assert {key for key in made["rnn"] if made["rnn"][key] != made["lstm"][key]} == {"cell"}
+    assert made["rnn"]["layers"] == (9,)
+    assert made["rnn"]["lookback"] == 20
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_setting_that_is_given_counts_and_one_that_is_open_is_chosen(name):
+    given = resolved(Config.of(**{name: CHANGES[name]}), "gru", 9).flat()
+    chosen = resolved(Config(), "gru", 9).flat()
+    assert given[name] == CHANGES[name] != chosen[name] == DEFAULTS.get(name, chosen[name])
+    assert {key for key in given if given[key] != chosen[key]} <= {name, "patience"}
+    assert given["patience"] == given["epochs"]  # no training is given up before its end
+
+
+def test_what_is_no_setting_of_the_tasks_is_as_the_tasks_need_it():
+    asked = Config.of(horizon=9, quantiles=(0.1,), skip="linear", loss="mae", lookback=99)
+    assert resolved(asked, "gru", 9) == resolved(Config(), "gru", 9)
+
+
+def test_the_time_budget_ends_a_training(few):
+    (network,) = trained(epochs=500, time_budget=1e-3)
+    assert network.stopped_by == "time budget"
+    assert network.epochs == 1
+
+
+def test_every_cell_length_and_seed_has_its_turn(monkeypatch):
+    def found(task, sequences, config, seeds, on_epoch):
+        yield config.network.lookback, config.network.cell, seeds, sequences.features.shape[1]
+
+    monkeypatch.setattr(remembering, "_networks", found)
+    turns = trained("skip", ("rnn", "gru"), (5, 8), seeds=2)
+    assert turns == [(t, cell, 2, t + 1) for t in (5, 8) for cell in ("rnn", "gru")]
+
+
+def test_networks_of_several_seeds_differ_and_the_first_is_as_if_it_were_alone(few):
+    one, other = trained(seeds=2, seed=3)
+    (alone,) = trained(seed=3)
+    assert (one.seed, other.seed, alone.seed) == (3, 4, 3)
+    assert one.error == pytest.approx(alone.error, rel=1e-4)
+    assert one.gradient_trained == pytest.approx(alone.gradient_trained, rel=1e-3)
+    assert abs(one.error - other.error) > 1e-3
+    assert one.gradient_trained != one.gradient_untrained
+
+
+def test_a_cell_solves_a_short_task_and_stops_when_it_has():
+    (network,) = trained("checksum", ("gru",), (5,), layers=(8,), epochs=20, learning_rate=0.01)
+    assert network.accuracy > 0.99
+    assert network.error < 0.1
+    assert network.stopped_by == "solution"
+    assert network.epochs < 20
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_the_gradient_is_what_a_small_change_of_an_input_does(cell):
+    config = resolved(Config.of(layers=(3,)), cell, 4)
+    network = build(config.network, 2)
+    for weight in network.weights:
+        weight.assign(keras.random.normal(weight.shape, seed=1) * 0.7)
+    random = np.random.default_rng(1)
+    inputs, answers = random.normal(size=(2, 4, 2)), random.normal(size=(2, 1))
+    found = gradient_by_step(network, inputs, answers)
+    slopes = np.zeros((2, 4, 2))
+    for place in np.ndindex(slopes.shape):
+        losses = []
+        for change in (1e-2, -1e-2):
+            moved = inputs.copy()
+            moved[place] += change
+            losses.append(np.sum((np.asarray(network(moved))[:, :, 0] - answers) ** 2))
+        slopes[place] = (losses[0] - losses[1]) / 2e-2
+    np.testing.assert_allclose(found, np.linalg.norm(slopes, axis=2).mean(axis=0), rtol=1e-2)
+
+
+def test_the_gradient_of_an_untrained_rnn_vanishes_backwards():
+    keras.utils.set_random_seed(1)
+    network = build(resolved(Config(), "rnn", 40).network, 1)
+    inputs, answers = TASKS["checksum"].generate(64, 40, np.random.default_rng(1))
+    assert not gradient_by_step(network, inputs, answers[:, None]).any()  # through a head of zeros
+    found = gradient_by_step(remembering.with_random_head(network), inputs, answers[:, None])
+    blocks = found.reshape(4, 10).mean(axis=1)
+    assert (np.diff(blocks) > 0).all()
+    assert 0 < blocks[0] < 0.1 * blocks[-1]
+
+
+def remembered(cell, length, seed, accuracy):
+    gradient = tuple(np.geomspace(1e-6, 1, length))
+    return Remembered(cell, length, seed, 9, 3, 1.0, "epochs", accuracy, 0.5, gradient, gradient)
+
+
+MEMORY = Memory(
+    TASKS["skip"],
+    tuple(
+        remembered(cell, length, seed, accuracy)
+        for cell, length, seed, accuracy in [
+            ("rnn", 10, 1, 0.95),
+            ("rnn", 10, 2, 0.99),
+            ("rnn", 50, 1, 0.6),
+            ("rnn", 50, 2, 0.9),
+            ("gru", 10, 1, 1.0),
+            ("gru", 10, 2, 1.0),
+            ("gru", 50, 1, 0.9),
+            ("gru", 50, 2, 0.97),
+        ]
+    ),
+    {"epochs": 3},
+)
+
+
+def test_the_verdict_says_up_to_where_each_cell_remembers():
+    assert MEMORY.verdict() == [
+        "rnn solved up to 10 steps; at 50 1 of 2 networks did.",
+        "gru solved every length, up to 50 steps.",
+    ]
+
+
+def test_means_and_spreads_are_over_seeds():
+    document = json.loads(json.dumps(MEMORY.to_dict()))
+    (found,) = (
+        each for each in document["summary"] if (each["cell"], each["length"]) == ("rnn", 50)
+    )
+    assert found["accuracy"] == pytest.approx(0.75)
+    assert found["accuracy_spread"] == pytest.approx(np.std([0.6, 0.9], ddof=1))
+    assert (found["seeds"], found["solved"]) == (2, 1)
+    assert found["reach_untrained"] == pytest.approx(1e-6)
+    frame = MEMORY.to_frame()
+    assert len(frame) == 8
+    assert list(frame.columns[:4]) == ["task", "cell", "length", "seed"]
+    assert frame["solved"].tolist() == [True, True, False, True, True, True, True, True]
+
+
+def test_the_plot_has_a_curve_a_cell(tmp_path):
+    path = tmp_path / "memory.svg"
+    plot_memory(MEMORY, path)
+    text = path.read_text()
+    for words in ("rnn", "gru", "length (steps)", "norm of d loss / d input", "untrained"):
+        assert f"<!-- {words}" in text or words in text
