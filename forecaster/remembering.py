@@ -39,8 +39,8 @@ DEFAULTS: dict[str, Any] = {
     "layers": (32,),
     "dropout": 0.0,
     "epochs": 30,
-    "batch_size": 64,
-    "learning_rate": 3e-3,
+    "batch_size": 128,
+    "learning_rate": 5e-3,
     "schedule": "cosine",
     "time_budget": 120.0,
 }
