@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,14 @@ from forecaster.continuing import BUILT_FOR
 from forecaster.errors import ForecasterError, InvalidInputError, NotFoundError, PartialError
 from forecaster.locking import OnWait
 from forecaster.locking import silent as quiet
+from forecaster.memory import TASKS, lengths_of, require_own
 from forecaster.model import Model, Trained
 from forecaster.predicting import export, require_folder, require_format
 from forecaster.predicting import predict as forecast
 from forecaster.refreshing import require_no_input
 from forecaster.registry import Registry
 from forecaster.reports.costs import plot_costs
+from forecaster.reports.memory import plot_memory
 from forecaster.reports.plots import plot_forecasts, require_plot
 from forecaster.statistical import OnWindow, silent
 from forecaster.store import Store
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from forecaster.comparing import Candidates, Comparison
     from forecaster.judging import Judgement
     from forecaster.planning import OnEpoch, OnRun
+    from forecaster.remembered import Memory
     from forecaster.selecting import Selection
     from forecaster.series import Panel
     from forecaster.sources.layout import Columns
@@ -133,6 +136,23 @@ class CompareResult(Result):
             "output": self.output,
             "plot": self.plot,
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryResult(Result):
+    """What cells remember, ready to print."""
+
+    memory: Memory
+    plot: Path | None
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 130 when it was interrupted."""
+        return 128 + signal.SIGINT if self.memory.interrupted else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for `--json`."""
+        return {**self.memory.to_dict(), "output": self.output, "plot": self.plot}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,6 +257,38 @@ def compare(
         output=output,
         plot=plot,
     )
+
+
+def remember(
+    workspace: Workspace,
+    task: str,
+    length: str,
+    cells: Sequence[str],
+    seeds: int,
+    flags: Mapping[str, Any],
+    *,
+    output: Path | None,
+    plot: Path | None,
+    tell: Callable[[str], None],
+    on_run: OnRun,
+) -> MemoryResult:
+    """Train cells on a memory task; write every network and draw them when asked."""
+    require_own(flags)
+    lengths = lengths_of(length)
+    from forecaster import remembering  # here: forecasts need none of it
+
+    _require_output(workspace, output)
+    require_folder(plot)
+    require_plot(plot)
+    config, _ = load_config(workspace, flags)
+    asked = TASKS[task], cells, lengths, seeds, config
+    tell(remembering.cost(*asked))
+    memory = remembering.remember(*asked, on_run)
+    if output:
+        export(memory.to_frame(), output)
+    if plot:
+        plot_memory(memory, plot)
+    return MemoryResult(memory=memory, skipped={}, notices=(), output=output, plot=plot)
 
 
 def _require_output(workspace: Workspace, output: Path | None, file: str | None = None) -> None:

@@ -9,8 +9,9 @@ exactly, and whose length is chosen; the fourth is the adding problem.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,19 @@ LONGEST = 10_000
 COUNTED = 3  # marked items of `skip`: an odd number has a majority
 TOLERANCE = 0.2  # of a sum between 0 and 2
 SOLVED = 0.9  # share of right answers; without all of its memory no forecast of a task has so many
+DEFAULTS: dict[str, Any] = {  # of settings that are open: the same for every cell
+    "layers": (32,),
+    "dropout": 0.0,
+    "epochs": 20,
+    "batch_size": 128,
+    "learning_rate": 5e-3,
+    "schedule": "cosine",
+    "time_budget": 120.0,
+}
+OWN = (  # settings that a task reads; the rest of a network is as the task needs it
+    *DEFAULTS,
+    *("recurrent_dropout", "clip_norm", "seed", "deterministic", "device"),
+)
 
 
 @dataclass(frozen=True)
@@ -169,3 +183,25 @@ def lengths_of(text: str) -> tuple[int, ...]:
         between = {digit * 10**power for digit in (1, 2, 5) for power in range(5)}
         found |= {first, last} | {step for step in between if first < step < last}
     return tuple(sorted(found))
+
+
+def require_own(flags: Mapping[str, Any]) -> None:
+    """Refuse settings that say nothing of a memory task.
+
+    Args:
+        flags: Those that were given; one that is None was not.
+
+    Raises:
+        InvalidInputError: Names the first that is not read.
+    """
+    others = [name for name, value in flags.items() if value is not None and name not in OWN]
+    if others:
+        raise InvalidInputError(
+            f"{_option(others[0])} says nothing of a --task, whose sequences are generated and whose "
+            "network has a recurrent step for each of theirs.",
+            f"Leave it out; what counts is {', '.join(map(_option, OWN))}.",
+        )
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

@@ -11,6 +11,8 @@ import pandas as pd
 from forecaster.memory import SOLVED, Task
 from forecaster.words import counted
 
+REACHES = ("reach_untrained", "reach_trained")
+
 
 @dataclass(frozen=True)
 class Remembered:
@@ -59,8 +61,7 @@ class Remembered:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for `--json`."""
-        reach = {"reach_untrained": self.reach_untrained, "reach_trained": self.reach_trained}
-        return asdict(self) | {"solved": self.solved} | reach
+        return asdict(self) | {name: getattr(self, name) for name in ("solved", *REACHES)}
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,13 @@ class Memory:
         task: What was asked for.
         networks: Each one that was trained and scored.
         settings: What all of them were trained with.
+        interrupted: Whether it was stopped before all lengths were done.
     """
 
     task: Task
     networks: tuple[Remembered, ...]
     settings: dict[str, Any]
+    interrupted: bool = False
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -123,26 +126,28 @@ class Memory:
             "chance": self.task.chance,
             "solved_from": SOLVED,
             "settings": self.settings,
-            "summary": [
-                self._summary(cell, length) for cell in self.cells for length in self.lengths
-            ],
+            "interrupted": self.interrupted,
+            "summary": self.summary(),
             "verdict": self.verdict(),
             "networks": [each.to_dict() for each in self.networks],
         }
 
+    def summary(self) -> list[dict[str, Any]]:
+        """Return the means over seeds at each length of each cell, some with their spread."""
+        return [self._summary(cell, length) for length in self.lengths for cell in self.cells]
+
     def _summary(self, cell: str, length: int) -> dict[str, Any]:
-        """Return mean and standard deviation over seeds."""
         found = self.of(cell, length)
         figures = {
             name: np.array([getattr(each, name) for each in found])
-            for name in ("accuracy", "error", "reach_untrained", "reach_trained")
+            for name in ("parameters", "epochs", "seconds", "accuracy", "error", *REACHES)
         }
-        means = {name: float(values.mean()) for name, values in figures.items()}
-        spread = {f"{name}_spread": _spread(figures[name]) for name in ("accuracy", "error")}
-        solved = sum(each.solved for each in found)
-        return (
-            {"cell": cell, "length": length, "seeds": len(found), "solved": solved} | means | spread
-        )
+        return {
+            **{"length": length, "cell": cell, "seeds": len(found)},
+            "solved": sum(each.solved for each in found),
+            **{name: float(values.mean()) for name, values in figures.items()},
+            **{f"{name}_spread": _spread(figures[name]) for name in ("accuracy", "error")},
+        }
 
 
 def _reach(gradient: tuple[float, ...]) -> float:

@@ -6,9 +6,10 @@ ONNX graph as any other; all that differs between two of them is the cell.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,15 +17,20 @@ from forecaster import backend, training
 from forecaster.arrays import Floats, Ints
 from forecaster.config import Config
 from forecaster.losses import Sizes
-from forecaster.memory import SHORTEST, Task
+from forecaster.memory import DEFAULTS, OWN, SHORTEST, Task
 from forecaster.networks.builder import build
 from forecaster.networks.gradients import gradient_by_step
 from forecaster.networks.onnx_graph import to_onnx
 from forecaster.networks.windowed import Rows
-from forecaster.planning import Progress, Search
-from forecaster.remembered import Remembered
+from forecaster.planning import Search
+from forecaster.remembered import Memory, Remembered
 from forecaster.runtime import Network
 from forecaster.shrinking import linear_weights
+from forecaster.words import counted
+
+if TYPE_CHECKING:
+    from forecaster.planning import OnEpoch
+    from forecaster.trials import OnRun
 
 keras = backend.import_keras()
 KerasCallback: Any = keras.callbacks.Callback
@@ -35,16 +41,6 @@ GRADIENTS = 128  # test sequences over which gradients are averaged
 LEARNT = (
     0.05  # mean squared error on validation, in those of the best constant, that ends a training
 )
-DEFAULTS: dict[str, Any] = {
-    "layers": (32,),
-    "dropout": 0.0,
-    "epochs": 30,
-    "batch_size": 128,
-    "learning_rate": 5e-3,
-    "schedule": "cosine",
-    "time_budget": 120.0,
-}
-OWN = (*DEFAULTS, "recurrent_dropout", "clip_norm", "seed", "deterministic", "device")  # settings
 FIXED = {  # the textbook's network: a step is a step, and the forecast comes from the last state
     "preset": "classic",
     "segment": 1,
@@ -102,7 +98,7 @@ class UntilLearnt(Search):
     """Train until the answers to validation sequences are learnt, or to the end."""
 
     def __init__(
-        self, sequences: Sequences, config: Config, goal: float, on_epoch: Callable[..., None]
+        self, sequences: Sequences, config: Config, goal: float, on_epoch: OnEpoch
     ) -> None:
         super().__init__(sequences.train, sequences.val, config, on_epoch, 1.0)
         self.learnt = _Learnt(goal)
@@ -165,9 +161,11 @@ def remember(
     lengths: Sequence[int],
     seeds: int,
     config: Config,
-    on_epoch: Callable[[Progress], None] = lambda _: None,
-) -> Iterator[Remembered]:
+    on_run: OnRun = lambda _: lambda _: None,
+) -> Memory:
     """Train networks of each cell at each length and say how much they remember.
+
+    Stopped by KeyboardInterrupt, it returns the lengths that all were trained at.
 
     Args:
         task: What is asked for.
@@ -176,16 +174,44 @@ def remember(
         seeds: Networks of each cell and length, from the seed of the settings on; their weights and
             the order of training differ, the sequences do not.
         config: Those of `OWN` are used, the same for all networks; where one is open, `DEFAULTS`.
-        on_epoch: Called after each epoch.
+        on_run: Told what is trained next.
 
     Raises:
         MissingDependencyError: A GPU was asked for and there is none.
         ForecasterError: Training diverged.
+        KeyboardInterrupt: No length is finished yet.
     """
-    for length in lengths:
-        sequences = sequences_of(task, length, config.training.seed)
-        for cell in cells:
-            yield from _networks(task, sequences, resolved(config, cell, length), seeds, on_epoch)
+    usual, *_ = [
+        resolved(config, cell, lengths[0]).flat() for cell in cells
+    ]  # or a cell is refused
+    done: list[Remembered] = []
+    interrupted = False
+    try:
+        for length in lengths:
+            sequences = sequences_of(task, length, config.training.seed)
+            found: list[Remembered] = []
+            for cell in cells:
+                own = resolved(config, cell, length)
+                found += _networks(task, sequences, own, seeds, on_run)
+            done += found
+    except KeyboardInterrupt:
+        if not done:
+            raise
+        interrupted = True
+    return Memory(task, tuple(done), {name: usual[name] for name in OWN}, interrupted)
+
+
+def cost(
+    task: Task, cells: Sequence[str], lengths: Sequence[int], seeds: int, config: Config
+) -> str:
+    """Say beforehand what `remember` will take at most."""
+    spec = resolved(config, cells[0], lengths[0]).training
+    networks, budget = len(cells) * len(lengths) * seeds, float(spec.time_budget or 0)
+    return (
+        f"{task.name}: {counted(networks, 'network')} to train, each until it has solved the task, "
+        f"for {counted(int(spec.epochs or 1), 'epoch')} of {TRAIN:,} sequences, or for {budget:g} s: "
+        f"{math.ceil(networks * budget / 60):,} min in all at most, and some seconds each to compile."
+    )
 
 
 def resolved(config: Config, cell: str, length: int) -> Config:
@@ -197,17 +223,15 @@ def resolved(config: Config, cell: str, length: int) -> Config:
 
 
 def _networks(
-    task: Task,
-    sequences: Sequences,
-    config: Config,
-    seeds: int,
-    on_epoch: Callable[[Progress], None],
+    task: Task, sequences: Sequences, config: Config, seeds: int, on_run: OnRun
 ) -> Iterator[Remembered]:
     """Train and score networks that differ by their seed; one is compiled and serves all."""
     spec, rows, windowed = config.training, sequences.rows, None
+    cell, length = config.network.cell, int(config.network.lookback or 0)
     with backend.quiet():
         device = backend.select_device(spec.device)
     for seed in range(spec.seed, spec.seed + seeds):
+        on_epoch = on_run(f"{cell}, {length:,} steps, seed {seed}")
         with backend.quiet(), backend.device_scope(device):
             backend.seed(seed, spec.deterministic)
             plan = UntilLearnt(sequences, config, LEARNT * task.variance, on_epoch)
@@ -223,8 +247,8 @@ def _networks(
             told = Network(to_onnx([network]))(inputs)[:, 0, 0]
             trained = _gradient(network, sequences)
         yield Remembered(
-            cell=config.network.cell,
-            length=int(config.network.lookback or 0),
+            cell=cell,
+            length=length,
             seed=seed,
             parameters=int(network.count_params()),
             epochs=member.epochs,
@@ -238,7 +262,10 @@ def _networks(
 
 
 def with_random_head(network: Any) -> Any:
-    """Draw the kernel of the head as Keras draws one by default."""
+    """Draw the kernel of the head as Keras draws one by default.
+
+    The builder's is zero to begin with, which lets no gradient through.
+    """
     kernel = network.get_layer("head").kernel
     kernel.assign(keras.initializers.GlorotUniform()(kernel.shape))
     return network

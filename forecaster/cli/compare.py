@@ -17,6 +17,8 @@ PRESETS = tuple(
     if preset != "auto"
 )
 
+CELLS, LENGTHS = ("rnn", "lstm", "gru"), "10,50,100"
+
 
 def _listed(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
     """Cut a list of names; an empty one is as good as none."""
@@ -54,6 +56,17 @@ def _listed(_ctx: click.Context, _parameter: click.Parameter, value: str | None)
     metavar="N",
     help="Times that each is trained, with seeds from --seed on.",
 )
+@click.option(
+    "--task",
+    type=click.Choice(["checksum", "skip", "regime", "adding"]),
+    help="Compare --cells on generated sequences instead, which test what they remember.",
+)
+@click.option(
+    "--length",
+    metavar="N,N..N",
+    help="Lengths of the sequences of --task in steps; a range goes by 1, 2, 5, 10 ...  "
+    "[default: 10,50,100]",
+)
 @click.option("--output", metavar="FILE", help="Figures of every run, as CSV or .parquet.")
 @click.option("--plot", metavar="FILE", help="Also draw accuracy against training time, as PNG.")
 @config_options(
@@ -66,6 +79,8 @@ def compare(
     presets: tuple[str, ...],
     candidates: tuple[str, ...],
     seeds: int,
+    task: str | None,
+    length: str | None,
     output: str | None,
     plot: str | None,
     **flags: Any,
@@ -84,13 +99,26 @@ def compare(
     listed with its reason, and the exit code is 7. Ctrl-C ends with the seeds that all were trained
     with (code 130).
 
+    With --task each cell is trained on generated sequences of some lengths, with the same settings
+    (of one layer of 32 units, when nothing is said), until it has solved the task or for at most 20
+    epochs or 2 minutes. The table has the share of right answers, and how much of the gradient
+    reaches the first step; --plot draws both by length and step; the tasks are explained in
+    docs/memory-tasks.md.
+
     \b
     Example:
       forecast compare --cells rnn,lstm,gru --presets classic,segment --horizon 12
       forecast compare --candidate dropout=0 --candidate dropout=0.5 --seeds 5 --plot dropout.png
+      forecast compare --task adding --length 10..200 --plot memory.png
     """
     if output == "-":
         raise click.BadParameter("name a file: stdout has the table.", param_hint="--output")
+    if task is not None:
+        if ids or presets or candidates:
+            raise click.UsageError("--task takes no IDS, --presets or --candidate: only --cells.")
+        return _remember(task, length or LENGTHS, cells or CELLS, seeds, output, plot, flags)
+    if length is not None:
+        raise click.UsageError("--length is that of the sequences of a --task; name one.")
     if odd := sorted({*presets} - {*PRESETS}):
         raise click.BadParameter(
             f"{odd[0]!r} is not one of {', '.join(PRESETS)}.", param_hint="--presets"
@@ -118,4 +146,33 @@ def compare(
     for line in result.notices:
         notice(line)
     emit(result.to_dict(), comparison_text(result))
+    return result.exit_code
+
+
+def _remember(
+    task: str,
+    length: str,
+    cells: tuple[str, ...],
+    seeds: int,
+    output: str | None,
+    plot: str | None,
+    flags: dict[str, Any],
+) -> int:
+    """Compare cells on a memory task."""
+    from forecaster.cli.memory import memory_text
+    from forecaster.cli.output import emit, notice, progress
+    from forecaster.cli.session import current
+    from forecaster.cli.tables import epochs
+    from forecaster.jobs import remember as run
+
+    workspace = current().workspace()
+    with progress("Remembering", total=None) as advance:
+        result = run(
+            *(workspace, task, length, cells, seeds, flags),
+            output=Path(output) if output else None,
+            plot=Path(plot) if plot else None,
+            tell=notice,
+            on_run=lambda whose: epochs(advance, whose),
+        )
+    emit(result.to_dict(), memory_text(result))
     return result.exit_code
