@@ -82,7 +82,7 @@ def start_anew(windowed: Windowed, network: Any, learning_rate: float) -> None:
     for variable, first in zip(windowed.network.variables, network.variables, strict=True):
         variable.assign(first)
     for variable in windowed.optimizer.variables:
-        variable.assign(keras.ops.zeros_like(variable))
+        variable.assign(keras.ops.zeros(variable.shape, dtype=variable.dtype))
     windowed.optimizer.learning_rate = learning_rate
 
 

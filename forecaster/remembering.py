@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forecaster import backend, training
+from forecaster import backend, compiling, training
 from forecaster.arrays import Floats, Ints
 from forecaster.config import Config
 from forecaster.losses import Sizes
 from forecaster.memory import DEFAULTS, OWN, SHORTEST, Task
-from forecaster.networks.builder import build
 from forecaster.networks.gradients import gradient_by_step
 from forecaster.networks.onnx_graph import to_onnx
 from forecaster.networks.windowed import Rows
@@ -29,8 +28,7 @@ from forecaster.shrinking import linear_weights
 from forecaster.words import counted
 
 if TYPE_CHECKING:
-    from forecaster.planning import OnEpoch
-    from forecaster.trials import OnRun
+    from forecaster.planning import OnEpoch, OnRun
 
 keras = backend.import_keras()
 KerasCallback: Any = keras.callbacks.Callback
@@ -226,20 +224,21 @@ def _networks(
     task: Task, sequences: Sequences, config: Config, seeds: int, on_run: OnRun
 ) -> Iterator[Remembered]:
     """Train and score networks that differ by their seed; one is compiled and serves all."""
-    spec, rows, windowed = config.training, sequences.rows, None
+    spec, rows = config.training, sequences.rows
     cell, length = config.network.cell, int(config.network.lookback or 0)
     with backend.quiet():
         device = backend.select_device(spec.device)
+        with backend.device_scope(device):
+            windows = len(sequences.train)
+            xla = device.kind == "cpu" and compiling.xla_pays(config, windows)
+            windowed = compiling.compiled(rows, config, windows, xla)
     for seed in range(spec.seed, spec.seed + seeds):
         on_epoch = on_run(f"{cell}, {length:,} steps, seed {seed}")
         with backend.quiet(), backend.device_scope(device):
             backend.seed(seed, spec.deterministic)
             plan = UntilLearnt(sequences, config, LEARNT * task.variance, on_epoch)
-            if windowed is None:
-                xla = device.kind == "cpu" and training.xla_pays(config, len(sequences.train))
-                windowed = training.compile_network(rows, config, plan, xla)
-            network = build(config.network, len(task.channels))
-            training.start_anew(windowed, network, float(spec.learning_rate or 0))
+            network = compiling.build_for(rows, config)
+            compiling.start_anew(windowed, network, float(spec.learning_rate or 0))
             untrained = _gradient(with_random_head(network), sequences)
             member = training.run_plan(windowed, config, plan, seed, linear_weights(network))
             network.set_weights(windowed.network.get_weights())

@@ -181,7 +181,9 @@ def _rows(panel: Panel, config: Config, state: scaling.Scaling) -> Rows:
     )
 
 
-def run_plan(windowed: Windowed, config: Config, plan: Plan, seed: int, untrained: Weights) -> Member:
+def run_plan(
+    windowed: Windowed, config: Config, plan: Plan, seed: int, untrained: Weights
+) -> Member:
     """Train one network by a plan and return the record.
 
     Args:

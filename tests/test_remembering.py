@@ -1,18 +1,24 @@
 """Networks on the memory tasks: what is trained, scored and drawn."""
 
+import contextlib
+import io
 import json
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from forecaster import remembering
 from forecaster.backend import import_keras
+from forecaster.cli import app
+from forecaster.compiling import compiled
 from forecaster.config import Config
-from forecaster.memory import TASKS
+from forecaster.memory import DEFAULTS, OWN, TASKS
 from forecaster.networks.builder import build
 from forecaster.networks.gradients import gradient_by_step
 from forecaster.remembered import Memory, Remembered
-from forecaster.remembering import DEFAULTS, OWN, remember, resolved, sequences_of
+from forecaster.remembering import remember, resolved, sequences_of
 from forecaster.reports.memory import plot_memory
 
 keras = import_keras()
@@ -43,11 +49,7 @@ def few(monkeypatch):
 
 def trained(task="adding", cells=("rnn",), lengths=(5,), seeds=1, **settings):
     settings = {"layers": (4,), "epochs": 2} | settings
-    return list(remember(TASKS[task], cells, lengths, seeds, Config.of(**settings)))
-
-
-def figures(networks):
-    return [(each.accuracy, each.error, each.gradient_trained) for each in networks]
+    return remember(TASKS[task], cells, lengths, seeds, Config.of(**settings)).networks
 
 
 def test_sequences_are_not_shared_between_training_validation_and_test():
@@ -78,8 +80,7 @@ def test_short_sequences_are_trained_on_and_whole_ones_tested():
 def test_what_a_network_sees_ends_before_the_answer(few):
     made = sequences_of(TASKS["skip"], 6, seed=3)
     config = resolved(Config.of(layers=(3,)), "gru", 6)
-    plan = remembering.UntilLearnt(made, config, 0.0, lambda _: None)
-    windowed = remembering.training.compile_network(made.rows, config, plan, xla=False)
+    windowed = compiled(made.rows, config, len(made.train), xla=False)
     for weight in windowed.network.weights:
         weight.assign(keras.random.normal(weight.shape, seed=1))
     inputs, answers = made.tested
@@ -117,12 +118,12 @@ def test_the_time_budget_ends_a_training(few):
 
 
 def test_every_cell_length_and_seed_has_its_turn(monkeypatch):
-    def found(task, sequences, config, seeds, on_epoch):
+    def found(task, sequences, config, seeds, on_run):
         yield config.network.lookback, config.network.cell, seeds, sequences.features.shape[1]
 
     monkeypatch.setattr(remembering, "_networks", found)
     turns = trained("skip", ("rnn", "gru"), (5, 8), seeds=2)
-    assert turns == [(t, cell, 2, t + 1) for t in (5, 8) for cell in ("rnn", "gru")]
+    assert list(turns) == [(t, cell, 2, t + 1) for t in (5, 8) for cell in ("rnn", "gru")]
 
 
 def test_networks_of_several_seeds_differ_and_the_first_is_as_if_it_were_alone(few):
@@ -135,8 +136,9 @@ def test_networks_of_several_seeds_differ_and_the_first_is_as_if_it_were_alone(f
     assert one.gradient_trained != one.gradient_untrained
 
 
-def test_a_cell_solves_a_short_task_and_stops_when_it_has():
-    (network,) = trained("checksum", ("gru",), (5,), layers=(8,), epochs=20, learning_rate=0.01)
+def test_a_cell_solves_a_short_task_and_stops_when_it_has(few, monkeypatch):
+    monkeypatch.setattr(remembering, "TRAIN", 2048)
+    (network,) = trained("checksum", layers=(8,), epochs=20, learning_rate=0.02)
     assert network.accuracy > 0.99
     assert network.error < 0.1
     assert network.stopped_by == "solution"
@@ -218,6 +220,115 @@ def test_means_and_spreads_are_over_seeds():
     assert len(frame) == 8
     assert list(frame.columns[:4]) == ["task", "cell", "length", "seed"]
     assert frame["solved"].tolist() == [True, True, False, True, True, True, True, True]
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """No network is trained: what each would have been given is kept."""
+    given = []
+
+    def found(task, sequences, config, seeds, on_run):
+        given.append((task, config, seeds, on_run("x")))
+        accuracy = 1.0 if config.network.cell == "gru" else 0.6
+        for seed in range(config.training.seed, config.training.seed + seeds):
+            yield remembered(config.network.cell, int(config.network.lookback), seed, accuracy)
+
+    monkeypatch.setattr(remembering, "_networks", found)
+    return given
+
+
+def run(folder, *words):
+    """Run the command in this process; return its code and what it printed."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        code = app.run(["compare", "--workspace", str(folder), *words])
+    return code, out.getvalue()
+
+
+def test_the_command_compares_cells_by_length(asked, tmp_path, capsys):
+    files = [str(tmp_path / name) for name in ("o.csv", "o.svg")]
+    words = ("--task", "skip", "--length", "8..20", "--cells", "rnn,gru", "--seeds", "2")
+    code, text = run(tmp_path, *words, "--output", files[0], "--plot", files[1])
+    assert code == 0
+    assert "skip: three marked items vote" in text
+    assert "the best constant is right 50% of the time" in text
+    rows = [line.split()[:5] for line in text.splitlines()[2:8]]
+    assert rows == [
+        [length, cell, share, "±0.0", solved]
+        for length in ("8", "10", "20")
+        for cell, share, solved in (("rnn", "60.0%", "0"), ("gru", "100.0%", "2"))
+    ]
+    assert "gru solved every length, up to 20 steps." in text
+    assert "rnn solved no length; at 8 0 of 2 networks did." in text
+    assert len(pd.read_csv(files[0])) == 12
+    assert "norm of d loss" in Path(files[1]).read_text()
+    assert "12 networks to train" in capsys.readouterr().err
+    assert {config.training.epochs for _, config, _, _ in asked} == {20}
+
+
+def test_the_cost_is_told_beforehand():
+    text = remembering.cost(TASKS["skip"], ("rnn", "gru"), (8, 9), 3, Config.of(time_budget="50s"))
+    assert "12 networks to train" in text
+    assert "20 epochs of 8,192 sequences, or for 50 s: 10 min in all at most" in text
+
+
+def test_json_is_one_document_with_the_gradients(asked, tmp_path):
+    code, text = run(tmp_path, "--task", "adding", "--length", "9", "--json", "--layers", "5,6")
+    document = json.loads(text)
+    assert code == 0
+    assert document["task"] == "adding"
+    assert document["settings"]["layers"] == [5, 6]
+    assert [each["cell"] for each in document["summary"]] == ["rnn", "lstm", "gru"]
+    assert {each["seed"] for each in document["networks"]} == {1, 2, 3}
+    assert len(document["networks"][0]["gradient_trained"]) == 9
+    assert [seeds for _, _, seeds, _ in asked] == [3, 3, 3]
+
+
+def test_interrupted_it_keeps_the_lengths_that_all_were_trained_at(asked, tmp_path, monkeypatch):
+    inner = remembering._networks
+
+    def stopped(task, sequences, config, seeds, on_run):
+        if (config.network.lookback, config.network.cell) == (10, "gru"):
+            raise KeyboardInterrupt
+        return inner(task, sequences, config, seeds, on_run)
+
+    monkeypatch.setattr(remembering, "_networks", stopped)
+    words = ("--task", "skip", "--cells", "rnn,gru", "--length")
+    code, text = run(tmp_path, *words, "8,10")
+    assert code == 130
+    assert "Interrupted: this is what was done before." in text
+    assert [line.split()[0] for line in text.splitlines()[2:4]] == ["8", "8"]
+    assert run(tmp_path, *words, "10")[0] == 130
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--task", "sleep"], 2, "'checksum', 'skip', 'regime', 'adding'"),
+        (["--task", "skip", "--length", "3"], 5, "A --length is a number of steps"),
+        (["--task", "skip", "--lookback", "3"], 5, "--lookback says nothing of a --task"),
+        (["--task", "skip", "--folds", "3"], 5, "--folds says nothing of a --task"),
+        (["--task", "skip", "--cells", "gru,esn"], 5, "network.cell"),
+        (["--task", "skip", "--presets", "classic"], 2, "--task takes no"),
+        (["--task", "skip", "--candidate", "cell=gru"], 2, "--task takes no"),
+        (["--task", "skip", "one"], 2, "--task takes no"),
+        (["--length", "30"], 2, "--length is that of the sequences of a --task"),
+        (["--task", "skip", "--output", "-"], 2, "name a file"),
+        (["--task", "skip", "--output", "o.xlsx"], 5, "An output is CSV"),
+        (["--task", "skip", "--plot", "o.gif"], 5, "A plot is"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_at_once(asked, words, code, said, tmp_path, capsys):
+    assert run(tmp_path, *words)[0] == code
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert asked == []
+
+
+@pytest.mark.slow  # minutes on a busy machine: two networks of 60 steps
+def test_gates_remember_what_a_simple_cell_forgets():
+    rnn, gru = trained("checksum", ("rnn", "gru"), (60,), layers=(32,), epochs=10)
+    assert gru.solved
+    assert not rnn.solved
+    assert rnn.error > 0.5
 
 
 def test_the_plot_has_a_curve_a_cell(tmp_path):
