@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
-from forecaster import backend, compiling, training
+from forecaster import backend, compiling, presets, training
 from forecaster.arrays import Floats, Ints
 from forecaster.config import Config
 from forecaster.losses import Sizes
@@ -24,6 +25,7 @@ from forecaster.networks.windowed import Rows
 from forecaster.planning import Search
 from forecaster.remembered import Memory, Remembered
 from forecaster.runtime import Network
+from forecaster.series import Panel
 from forecaster.shrinking import linear_weights
 from forecaster.words import counted
 
@@ -34,25 +36,17 @@ keras = backend.import_keras()
 KerasCallback: Any = keras.callbacks.Callback
 
 TRAIN, VALIDATION, TEST = 8192, 1024, 2048  # sequences
-MIXED = 8  # lengths that are trained on, up to the one that is tested
+MIXED = 4  # lengths that are trained on, up to the one that is tested
 GRADIENTS = 128  # test sequences over which gradients are averaged
 LEARNT = (
     0.05  # mean squared error on validation, in those of the best constant, that ends a training
 )
 FIXED = {  # the textbook's network: a step is a step, and the forecast comes from the last state
     "preset": "classic",
-    "segment": 1,
-    "decoder": "direct",
-    "normalise": "none",
-    "skip": "none",
-    "skip_lag": 1,
     "season_length": 1,
-    "series_vectors": False,
-    "quantiles": (),
     "horizon": 1,
     "loss": "mse",
     "ensemble": 1,
-    "shrink": False,
     "refit_all": False,
 }
 
@@ -213,11 +207,19 @@ def cost(
 
 
 def resolved(config: Config, cell: str, length: int) -> Config:
-    """Return all settings of the network that a cell and a length ask for."""
+    """Return all settings of the network that a cell and a length ask for.
+
+    Raises:
+        InvalidInputError: Settings that contradict each other, or no such cell.
+    """
     asked = config.flat()
-    own = {key: DEFAULTS.get(key) if asked[key] is None else asked[key] for key in OWN}
-    sizes = {"cell": cell, "lookback": length, "min_context": length, "patience": own["epochs"]}
-    return Config.of(**FIXED, **own, **sizes)
+    own = {name: DEFAULTS.get(name) if asked[name] is None else asked[name] for name in OWN}
+    sizes = {"cell": cell, "lookback": length, "patience": own["epochs"]}
+    rows = 4 * length  # room for the parts of a series that sequences do not have
+    shape = Panel(
+        ("sequence",), np.array([0, rows]), pd.RangeIndex(rows), np.zeros(rows), np.zeros((rows, 0))
+    )
+    return presets.resolve(Config.of(**FIXED, **own, **sizes), shape)
 
 
 def _networks(

@@ -100,10 +100,10 @@ def compare(
     with (code 130).
 
     With --task each cell is trained on generated sequences of some lengths, with the same settings
-    (of one layer of 32 units, when nothing is said), until it has solved the task or for at most 20
+    (of one layer of 32 units, when nothing is said), until it has solved the task or for at most 30
     epochs or 2 minutes. The table has the share of right answers, and how much of the gradient
     reaches the first step; --plot draws both by length and step; the tasks are explained in
-    docs/memory-tasks.md.
+    docs/networks.md.
 
     \b
     Example:
