@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 
-from forecaster import judging, presets, series, splits, statistical
+from forecaster import joint, judging, presets, series, splits, statistical
 from forecaster.bounds import outside_notice, unknown_notice
 from forecaster.config import Config
 from forecaster.continuing import Earlier, Judged
@@ -281,6 +281,8 @@ def evaluate(
     panel = with_notices(_long_enough(panel, resolved), config, resolved)
     start = None
     if earlier is not None:
+        if resolved.network.joint:
+            joint.require_series(earlier.model.scaling.ids, panel)
         earlier.require_unseen(panel, splits.of_config(panel, resolved))
         start = earlier.judged.start
     fit = partial(training.fit, on_epoch=on_epoch, start=start, on_window=on_window)

@@ -31,7 +31,8 @@ def build_for(rows: Rows, config: Config) -> Any:
     """Build the network that fits the rows."""
     known, static = (0 if part is None else part.shape[1] for part in (rows.known, rows.static))
     series = len(rows.sizes.scale) if config.network.series_vectors else 0
-    return build(config.network, rows.features.shape[1], known, series, static)
+    together = len(rows.starts) if config.network.joint else 1
+    return build(config.network, rows.features.shape[1], known, series, static, together=together)
 
 
 def compiled(rows: Rows, config: Config, windows: int, xla: bool) -> Windowed:

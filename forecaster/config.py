@@ -242,6 +242,10 @@ class NetworkSpec(Spec):
     series_vectors: bool | None = Field(
         None, description="Learn a vector for each series; else by preset."
     )
+    joint: bool = Field(
+        False,
+        description="All series enter every context together and are forecast together.",
+    )
     quantiles: Quantiles | None = Field(
         None, description="Forecast besides the point, as the shape of intervals; else by preset."
     )

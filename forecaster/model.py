@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from forecaster import baselines, fallback, statistical
+from forecaster import baselines, fallback, joint, statistical
 from forecaster.arrays import Floats, Ints
 from forecaster.bounds import Bounds
 from forecaster.config import Config
@@ -157,7 +157,7 @@ class Model:
     @cached_property
     def network(self) -> Network:
         """The network in ONNX Runtime."""
-        return Network(self.graph)
+        return Network(self.graph, len(self.scaling.ids) if self.config.network.joint else 1)
 
     @property
     def lookback(self) -> int:
@@ -197,25 +197,14 @@ class Model:
         self, panel: Panel, cutoffs: Ints, horizon: int | None, known: Floats | None = None
     ) -> Forecast:
         self._require_covariates(panel)
+        if self.config.network.joint:
+            joint.require_series(self.scaling.ids, panel)
         horizon = self.horizon if horizon is None else horizon
         scaling = self.scaling.align(panel, self.config.scaling)
         series = np.searchsorted(panel.offsets, cutoffs, side="right") - 1
         places = self.scaling.rows_of(panel.ids)[series]
-        features, of_rows = input_features(panel, scaling, self.config)
-        static = scaling.static_features(panel)
-        if known is None and of_rows is not None:
-            _require_rows(panel, cutoffs, series, horizon)
         quantiles = tuple(self.config.network.quantiles or ())
-        outputs = np.empty((len(cutoffs), horizon, 1 + len(quantiles)), dtype=np.float32)
-        for part in _parts(len(cutoffs)):
-            starts = panel.offsets[series[part]]
-            rows = rows_before(cutoffs[part], self.lookback, starts, self.config.context_season)
-            context = features[rows]
-            future = None if known is None else known[part]
-            if known is None and of_rows is not None:
-                future = of_rows[rows_after(cutoffs[part], horizon)]
-            fixed = None if static is None else static[series[part]]
-            outputs[part] = self._rolled(context, future, places[part], fixed, horizon)
+        outputs = self._outputs(panel, scaling, cutoffs, known, horizon)
         seen = scaling.levels(panel)
         levels = scaling.outputs_to_levels(outputs, seen[cutoffs], series)
         still = scaling.never_changed(seen, panel.offsets, cutoffs, series)
@@ -231,6 +220,42 @@ class Model:
             conformal={NETWORK: self.conformal},
             within=Bounds.of(self.config.bounds, panel.ids),
         )
+
+    def _outputs(
+        self, panel: Panel, scaling: Scaling, cutoffs: Ints, known: Floats | None, horizon: int
+    ) -> Floats:
+        """Run the network on windows; a joint one on those of all series, at each time once."""
+        if not self.config.network.joint:
+            return self._computed(panel, scaling, cutoffs, known, horizon)
+        every, place = joint.of_all(cutoffs, panel.offsets)
+        if known is not None:
+            if len(every) != len(cutoffs):
+                raise ValueError("Of a joint network, give what is known ahead of all series.")
+            known = known[np.argsort(place)]
+        return self._computed(panel, scaling, every, known, horizon)[place]
+
+    def _computed(
+        self, panel: Panel, scaling: Scaling, cutoffs: Ints, known: Floats | None, horizon: int
+    ) -> Floats:
+        """Gather contexts, a part at a time, and run the network `(window, horizon, output)`."""
+        series = np.searchsorted(panel.offsets, cutoffs, side="right") - 1
+        places = self.scaling.rows_of(panel.ids)[series]
+        features, of_rows = input_features(panel, scaling, self.config)
+        static = scaling.static_features(panel)
+        if known is None and of_rows is not None:
+            _require_rows(panel, cutoffs, series, horizon)
+        outputs = 1 + len(self.config.network.quantiles or ())
+        result = np.empty((len(cutoffs), horizon, outputs), dtype=np.float32)
+        for part in _parts(len(cutoffs), self.network.together):
+            starts = panel.offsets[series[part]]
+            rows = rows_before(cutoffs[part], self.lookback, starts, self.config.context_season)
+            context = features[rows]
+            future = None if known is None else known[part]
+            if known is None and of_rows is not None:
+                future = of_rows[rows_after(cutoffs[part], horizon)]
+            fixed = None if static is None else static[series[part]]
+            result[part] = self._rolled(context, future, places[part], fixed, horizon)
+        return result
 
     def _falling_back(
         self, chosen: Fallback, forecast: Forecast, panel: Panel, cutoffs: Ints
@@ -401,6 +426,7 @@ def _advance(context: Floats, block: Floats, future: Floats | None) -> Floats:
     return np.concatenate([context, steps], axis=1)[:, -context.shape[1] :]
 
 
-def _parts(count: int) -> Iterator[slice]:
-    for begin in range(0, count, WINDOWS_AT_ONCE):
-        yield slice(begin, begin + WINDOWS_AT_ONCE)
+def _parts(count: int, together: int) -> Iterator[slice]:
+    size = max(1, WINDOWS_AT_ONCE // together) * together
+    for begin in range(0, count, size):
+        yield slice(begin, begin + size)

@@ -15,6 +15,7 @@ from forecaster.calendars import default_horizon, default_season_length
 from forecaster.config import Config, NetworkSpec
 from forecaster.contradictions import check_clipping, check_stack
 from forecaster.errors import InvalidInputError
+from forecaster.joint import require_same_steps
 from forecaster.series import Panel
 from forecaster.splits import folds_to_rows
 
@@ -39,6 +40,8 @@ def resolve(config: Config, panel: Panel) -> Config:
     Raises:
         InvalidInputError: Settings that contradict each other or the data.
     """
+    if config.network.joint:
+        require_same_steps(panel)
     rows = _usual_length(panel)
     season = config.data.season_length or default_season_length(panel.frequency)
     horizon = config.network.horizon or max(1, min(default_horizon(panel.frequency), rows // 6))
@@ -60,7 +63,8 @@ def resolve(config: Config, panel: Panel) -> Config:
         **evaluation,
         **network,
     )
-    windows = int(np.maximum(0, panel.lengths - val_size - network["min_context"] - horizon).sum())
+    of_each = np.maximum(0, panel.lengths - val_size - network["min_context"] - horizon)
+    windows = int(of_each[0] if config.network.joint else of_each.sum())
     resolved = resolved.replace(**_training(config, windows))
     check(resolved)
     return resolved
@@ -243,6 +247,13 @@ def check(config: Config) -> None:
         raise InvalidInputError(
             f"skip_lag {lag} is longer than lookback {lookback}: the last season is not seen.",
             "Raise --lookback, lower --skip-lag, or give --skip none --normalise last.",
+        )
+    constant = "--series-vectors" if network.series_vectors else "--static"
+    if network.joint and (network.series_vectors or config.data.static):
+        raise InvalidInputError(
+            f"{constant} tells series apart, which --joint does by itself: each has its own place "
+            "in the context and in the forecast.",
+            f"Leave out {constant} or --joint.",
         )
     if config.training.loss == "smape" and config.scaling.transform == "diff":
         raise InvalidInputError(

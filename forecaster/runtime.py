@@ -29,12 +29,13 @@ class Network:
 
     Args:
         graph: A serialised ONNX model from `networks.onnx_graph.to_onnx`.
+        together: Windows that it takes as one: the series of a joint network.
 
     Raises:
         DamagedError: The bytes are no model that ONNX Runtime can run.
     """
 
-    def __init__(self, graph: bytes) -> None:
+    def __init__(self, graph: bytes, together: int = 1) -> None:
         onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # fatal only: every failure is raised as well
@@ -46,6 +47,7 @@ class Network:
         except Exception as error:  # onnxruntime raises classes of its own, by message only
             raise DamagedError(f"The network's ONNX graph cannot be read: {error}.") from error
         inputs = {value.name: value.shape for value in self._session.get_inputs()}
+        self.together = together
         self.context_shape: tuple[int, int] = tuple(inputs["context"][1:])
         self.future_features: int = inputs["future"][2] if "future" in inputs else 0
         self.knows_series = "series" in inputs
@@ -62,7 +64,8 @@ class Network:
         """Forecast windows.
 
         Args:
-            context: `(window, lookback, feature)`, float32.
+            context: `(window, lookback, feature)`, float32; of a joint network the windows of all
+                series in their order, time by time.
             future: `(window, horizon, future feature)`, float32, for a network that takes one.
             series: Place of each window's series among those trained on, -1 for a new one
                 `(window,)`, for a network that has learnt vectors of them.
@@ -80,8 +83,9 @@ class Network:
         if self.static_features:
             feeds["static"] = static
         result = np.empty((len(context), *self.output_shape), dtype=np.float32)
-        for begin in range(0, len(context), BATCH):
-            part = slice(begin, begin + BATCH)
+        size = max(1, BATCH // self.together) * self.together
+        for begin in range(0, len(context), size):
+            part = slice(begin, begin + size)
             batch = {name: values[part] for name, values in feeds.items()}
             result[part] = self._session.run(None, batch)[0]
         return result

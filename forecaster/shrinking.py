@@ -60,7 +60,7 @@ def best_share(windowed: Windowed, config: Config, start: Weights, val: Ints) ->
 
 def _forecasts(windowed: Windowed, cutoffs: Ints) -> Any:
     """Forecast windows without tracing a function for it."""
-    parts = np.array_split(cutoffs, -(-len(cutoffs) // VAL_BATCH))
+    parts = np.array_split(cutoffs, -(-len(cutoffs) // windowed.at_once))
     return np.concatenate([keras.ops.convert_to_numpy(windowed(part)) for part in parts])
 
 

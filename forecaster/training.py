@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from forecaster import backend, compiling, scaling, splits
+from forecaster import backend, compiling, joint, scaling, splits
 from forecaster.arrays import Ints
 from forecaster.config import Config
 from forecaster.continuing import Start
@@ -19,7 +19,7 @@ from forecaster.known import input_features
 from forecaster.losses import Sizes
 from forecaster.model import Member, Model, Trained
 from forecaster.networks.onnx_graph import to_onnx
-from forecaster.networks.windowed import VAL_BATCH, Rows, Shuffled, Windowed
+from forecaster.networks.windowed import Rows, Shuffled, Windowed
 from forecaster.planning import OnEpoch, Plan, Progress, Replay, Search
 from forecaster.presets import EPOCH_WINDOWS
 from forecaster.series import Panel
@@ -63,8 +63,9 @@ def fit(
     panel = panel.head(parts.val_stop)
     train = splits.train_cutoffs(panel, parts, context, horizon)
     val = splits.val_cutoffs(panel, parts, context, horizon)
+    times = partial(_times, panel=panel, config=config)
     plans = [
-        Search(train, val, config, partial(_numbered, on_epoch, number), share)
+        Search(times(train), times(val), config, partial(_numbered, on_epoch, number), share)
         for number in range(1, int(config.training.ensemble or 1) + 1)
     ]
     model = _train(panel, config, state, plans, start)
@@ -95,6 +96,7 @@ def refit(
     config = judged.config
     parts = splits.split(panel, val_size=0, test_size=0, gap=0)
     train = splits.train_cutoffs(panel, parts, config.context_rows, judged.horizon)
+    train = _times(train, panel, config)
     state = _state(panel, config, start)
     plans = [
         Replay(train, member, config, partial(_numbered, on_epoch, number), share)
@@ -107,6 +109,11 @@ def refit(
 def _numbered(on_epoch: OnEpoch, number: int, progress: Progress) -> None:
     """Say which network of the ensemble an epoch belongs to."""
     on_epoch(replace(progress, network=number))
+
+
+def _times(cutoffs: Ints, panel: Panel, config: Config) -> Ints:
+    """Return what training goes through: each cutoff, or of a joint network each time once."""
+    return joint.of_first(cutoffs, panel) if config.network.joint else cutoffs
 
 
 def _state(train: Panel, config: Config, start: Start | None) -> scaling.Scaling:
@@ -196,7 +203,7 @@ def run_plan(
     Raises:
         ForecasterError: The loss is not a number any more.
     """
-    val_batch = _val_batch(len(plan.val))
+    val_batch = _val_batch(len(plan.val), windowed.at_once)
     validation = _whole_batches(plan.val, val_batch)
     begin = time.monotonic()
     plan.watch.begin()
@@ -233,9 +240,9 @@ def run_plan(
     )
 
 
-def _val_batch(windows: int) -> int:
-    """Return the size of equal validation batches of at most `VAL_BATCH` windows."""
-    return -(-windows // -(-windows // VAL_BATCH)) if windows else 1
+def _val_batch(windows: int, most: int) -> int:
+    """Return the size of equal validation batches of at most so many windows."""
+    return -(-windows // -(-windows // most)) if windows else 1
 
 
 def _whole_batches(cutoffs: Ints, batch: int) -> Ints:

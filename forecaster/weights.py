@@ -59,6 +59,7 @@ def networks_of(model: Model) -> list[Any]:
                 runtime.future_features,
                 series,
                 runtime.static_features,
+                together=runtime.together,
             )
             network.set_weights(weights)
             networks.append(network)

@@ -21,6 +21,7 @@ SETTINGS = [
         "static": ("town",),
         "holidays": "US",
     },
+    {"transform": "log", "covariates": ("rain",), "future": ("plan",), "joint": True},
 ]
 ROWS, TEST, GAP = 160, 24, 3
 

@@ -203,6 +203,7 @@ NOT_BUILT = {
     "preset",  # only a starting point: resolved into the other fields
     "calendar_features",  # adds input columns: test_training
     "series_vectors",  # adds an input: test_training
+    "joint",  # which windows are one: test_joint
     "min_context",  # which windows there are: test_padding
 }
 

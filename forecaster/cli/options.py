@@ -168,6 +168,12 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("skip_lag", int, "Steps in the season of skip and normalise; else season_length."),
         Flag("series_vectors", bool, "Learn a vector for each series; else by preset."),
         Flag(
+            "joint",
+            bool,
+            "All series enter every context together and are forecast together.",
+            "off",
+        ),
+        Flag(
             "quantiles",
             "Q,Q,...",
             "Forecast besides the point, as the shape of intervals; else by preset.",

@@ -51,7 +51,8 @@ def training_text(result: TrainResult) -> str:
     text = (
         f"{_service_text(result)}\n"
         f"Network: {network.preset} {network.cell} {stack}, lookback {network.lookback}, horizon "
-        f"{network.horizon}, segment {network.segment}, {fit.parameters:,} weights.\n"
+        f"{network.horizon}, segment {network.segment}, "
+        f"{'all series together, ' if network.joint else ''}{fit.parameters:,} weights.\n"
         f"Data: {result.series} series, {result.rows:,} rows; {fit.windows:,} training and "
         f"{fit.val_windows:,} validation windows.\n"
         f"Training: {_fit_text(fit)} on {fit.device}{', XLA' if fit.compiled else ''}."

@@ -27,7 +27,12 @@ layers = keras.layers
 
 
 def build(
-    spec: NetworkSpec, features: int, future_features: int = 0, series: int = 0, static: int = 0
+    spec: NetworkSpec,
+    features: int,
+    future_features: int = 0,
+    series: int = 0,
+    static: int = 0,
+    together: int = 1,
 ) -> Any:
     """Build the network that a resolved spec describes.
 
@@ -40,6 +45,8 @@ def build(
         future_features: Columns known ahead for each future step.
         series: Number of series that have a learnt vector; 0 for none.
         static: Features of each series that do not change.
+        together: Series of a joint network: windows come time by time, of all series in their
+            order, and cells and head see those of a time as one.
 
     Returns:
         A `keras.Model` from `context` `(window, lookback, feature)`, `future` `(window, horizon,
@@ -68,11 +75,37 @@ def build(
     if features > 1:
         others = Slice(2, 1, None, name="others")(context)
         normalised = layers.Concatenate(axis=2, name="normalised")([normalised, others])
-    top, state = encode(spec, _embed(spec, normalised, features))
+    sequence = _together(normalised, together)
+    if future is not None:
+        future = _together(future, together)
+    top, state = encode(spec, _embed(spec, sequence))
     decode = {"direct": _decode_direct, "parallel": _decode_parallel}[str(spec.decoder)]
-    forecast = forecast_from(decode(spec, top, state, future, vectors))
+    outputs = together * (1 + len(spec.quantiles or ()))
+    decoded = decode(spec, top, state, future, vectors, outputs)
+    forecast = forecast_from(_apart(decoded, together))
     name = f"{spec.preset}_{spec.cell}"
     return keras.Model(inputs if len(inputs) > 1 else context, denormalise(forecast), name=name)
+
+
+def _together(values: Any, series: int) -> Any:
+    """Move the series of a time from the windows to the features.
+
+    `(window * series, step, feature)` becomes `(window, step, series * feature)`.
+    """
+    if series == 1:
+        return values
+    _, steps, features = values.shape
+    windows = Regroup((series, steps, features))(values)
+    return Regroup((steps, series * features))(layers.Permute((2, 1, 3))(windows))
+
+
+def _apart(values: Any, series: int) -> Any:
+    """Undo `_together`."""
+    if series == 1:
+        return values
+    _, steps, features = values.shape
+    windows = Regroup((steps, series, features // series))(values)
+    return Regroup((steps, features // series))(layers.Permute((2, 1, 3))(windows))
 
 
 def _normalise(spec: NetworkSpec, target: Any) -> tuple[Any, Any]:
@@ -119,13 +152,13 @@ def _last_season(spec: NetworkSpec) -> Floats:
     return kernel
 
 
-def _embed(spec: NetworkSpec, sequence: Any, features: int) -> Any:
+def _embed(spec: NetworkSpec, sequence: Any) -> Any:
     """Fold `segment` steps into one vector; the textbook network takes the steps as they are."""
     segment, units = int(spec.segment or 1), spec.layers[0]  # type: ignore[index]
     if segment == 1 and spec.decoder == "direct":
         return sequence
     steps = int(spec.lookback or 0) // segment
-    folded = Regroup((steps, segment * features), name="segments")(sequence)
+    folded = Regroup((steps, segment * sequence.shape[2]), name="segments")(sequence)
     return layers.Dense(units, activation="relu", name="embed")(folded)
 
 
@@ -137,12 +170,9 @@ def _decoder_units(spec: NetworkSpec) -> int:
     return sizes[-2] if len(sizes) > 1 else sizes[0]
 
 
-def _outputs(spec: NetworkSpec) -> int:
-    """Return the numbers forecast for each step."""
-    return 1 + len(spec.quantiles or ())
-
-
-def _decode_direct(spec: NetworkSpec, _: Any, state: list[Any], future: Any, vectors: Any) -> Any:
+def _decode_direct(
+    spec: NetworkSpec, _: Any, state: list[Any], future: Any, vectors: Any, outputs: int
+) -> Any:
     """All steps at once from the final state, as the textbooks do."""
     features = state[0]
     if vectors is not None:
@@ -151,17 +181,17 @@ def _decode_direct(spec: NetworkSpec, _: Any, state: list[Any], future: Any, vec
     if future is not None:
         flat = layers.Flatten(name="future_flat")(future)
         features = layers.Concatenate(name="state_and_future")([features, flat])
-    horizon, outputs = int(spec.horizon or 0), _outputs(spec)
+    horizon = int(spec.horizon or 0)
     steps = layers.Dense(horizon * outputs, kernel_initializer="zeros", name="head")(features)
     return Regroup((horizon, outputs), name="steps")(steps)
 
 
 def _decode_parallel(
-    spec: NetworkSpec, top: Any, state: list[Any], future: Any, vectors: Any
+    spec: NetworkSpec, top: Any, state: list[Any], future: Any, vectors: Any, outputs: int
 ) -> Any:
     """One more step of the top layer for each future segment, all from the same final state."""
     segment, units = int(spec.segment or 1), _decoder_units(spec)
-    positions, outputs = int(spec.horizon or 0) // segment, _outputs(spec)
+    positions = int(spec.horizon or 0) // segment
     inputs = PositionInputs(positions, units, name="positions")(state[0])
     if future is not None:
         width = segment * future.shape[-1]

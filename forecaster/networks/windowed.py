@@ -114,10 +114,11 @@ class Windowed(KerasModel):  # type: ignore[misc]
         config: Says which loss and which quantiles.
 
     Call arguments:
-        cutoffs: Row of the last observed value of each window `(window,)`.
+        cutoffs: Row of the last observed value of each window `(window,)`; of a joint network that
+            of the first series, which stands for all.
 
     Output shape:
-        `(window, horizon, 1 + quantile)`.
+        `(window, horizon, 1 + quantile)`; of a joint network `(window * series, ...)`.
     """
 
     def __init__(self, network: Any, held: Held, config: Config) -> None:
@@ -130,9 +131,11 @@ class Windowed(KerasModel):  # type: ignore[misc]
         self.season = config.context_season
         self.after = np.arange(1, horizon + 1)
         self.held = held
+        self.together = held.shape[-1] if config.network.joint else 1
+        self.at_once = max(1, VAL_BATCH // self.together)
 
     def call(self, cutoffs: Any, training: bool = False) -> Any:
-        cutoffs = ops.cast(cutoffs, INTEGER)
+        cutoffs = self._of_all(cutoffs)
         gather = {
             "context": lambda: self.held.take("features", self._rows_before(cutoffs)),
             "future": lambda: self.held.take("known", cutoffs[:, None] + self.after),
@@ -149,6 +152,14 @@ class Windowed(KerasModel):  # type: ignore[misc]
         last = np.zeros(len(starts), dtype=cutoffs.dtype)
         np.maximum.at(last, series, cutoffs)
         return (last[series] - cutoffs) // horizon
+
+    def _of_all(self, cutoffs: Any) -> Any:
+        """Do in a tensor what `joint.of_all` does: `(window * series,)`."""
+        cutoffs = ops.cast(cutoffs, INTEGER)
+        if self.together == 1:
+            return cutoffs
+        starts = self.held.take("starts", np.arange(self.together))
+        return ops.reshape(cutoffs[:, None] + (starts - starts[0]), (-1,))
 
     def _rows_before(self, cutoffs: Any) -> Any:
         """Do in a tensor what `windows.rows_before` does."""
@@ -170,16 +181,19 @@ class Windowed(KerasModel):  # type: ignore[misc]
         return sum(penalties, start=ops.mean(self.losses(x, y_pred)))
 
     def losses(self, cutoffs: Any, forecast: Any) -> Any:
-        """Gather the targets of cutoffs and return the loss of each window `(window,)`."""
-        cutoffs = ops.cast(cutoffs, INTEGER)
+        """Gather the targets of cutoffs and return the loss of each window `(window,)`.
+
+        That of a joint network is the mean over the series.
+        """
+        cutoffs = self._of_all(cutoffs)
         targets = self.held.take("targets", cutoffs[:, None] + self.after)
         series = self.held.take("row_series", cutoffs)
         sizes = Sizes(*(self.held.take(name, series)[:, None] for name in Sizes._fields))
         loss = ops.mean(self.window_loss(targets, forecast[:, :, 0], sizes), axis=1)
-        if not self.quantiles:
-            return loss
-        of_quantiles = pinball(targets, forecast[:, :, 1:], self.quantiles)
-        return loss + ops.mean(of_quantiles, axis=(1, 2))
+        if self.quantiles:
+            of_quantiles = pinball(targets, forecast[:, :, 1:], self.quantiles)
+            loss = loss + ops.mean(of_quantiles, axis=(1, 2))
+        return ops.mean(ops.reshape(loss, (-1, self.together)), axis=1)
 
 
 class Shuffled(KerasDataset):  # type: ignore[misc]
