@@ -191,6 +191,8 @@ def _golden(network: Network) -> bytes:
     if network.static_features:
         fixed = random.normal(size=(windows, network.static_features))
         arrays["static"] = fixed.astype(np.float32)
+    if network.takes_length:
+        arrays["length"] = lookback // (1 + np.arange(windows))
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, forecast=network(**arrays), **arrays)
     return buffer.getvalue()

@@ -220,6 +220,11 @@ class NetworkSpec(Spec):
         description="Past steps that a series must have; it is thought to have repeated its first "
         "season before. Else lookback, less when series are shorter.",
     )
+    padding: Literal["repeat", "mask"] = Field(
+        "repeat",
+        description="What stands before the start of a series: its first season, or nothing, which "
+        "the cells are not run on.",
+    )
     horizon: PositiveInt | None = Field(
         None, description="Future steps forecast; else by frequency."
     )

@@ -56,6 +56,61 @@ def _check_attention(network: NetworkSpec, steps: int) -> None:
         )
 
 
+def check_joint(network: NetworkSpec, static: tuple[str, ...]) -> None:
+    """Refuse what does not go with series that are forecast together.
+
+    Raises:
+        InvalidInputError: Says what, and why.
+    """
+    if network.joint and (network.series_vectors or static):
+        constant = "--series-vectors" if network.series_vectors else "--static"
+        raise InvalidInputError(
+            f"{constant} tells series apart, which --joint does by itself: each has its own place "
+            "in the context and in the forecast.",
+            f"Leave out {constant} or --joint.",
+        )
+
+
+def check_masks(network: NetworkSpec) -> None:
+    """Refuse what would read steps that are masked, before the start of a series.
+
+    Args:
+        network: Every field set.
+
+    Raises:
+        InvalidInputError: Says which setting does, and what to change.
+    """
+    if network.padding != "mask":
+        return
+    known = int(network.min_context or network.lookback or 0)
+    whole = {"normalise": ("spread", "revin"), "skip": ("linear",), "attention": ("states", "self")}
+    for option, values in whole.items():
+        if (value := getattr(network, option)) in values:
+            raise _reads_masked(f"{option} {value} reads the whole context", option)
+    if network.residual:
+        raise _reads_masked("residual reads the last step of a window", "residual")
+    if any(layer.dilation > 1 for layer in network.stack):
+        raise _reads_masked("dilations run on steps apart", "dilations")
+    if network.joint:
+        raise _reads_masked("joint gives all series the same rows", "joint")
+    lag = int(network.skip_lag or 1)
+    for option, rows in (("normalise", lag), ("skip", lag), ("segment", int(network.segment or 1))):
+        if rows > known and (option == "segment" or getattr(network, option) == "season"):
+            raise InvalidInputError(
+                f"{option} {getattr(network, option)} reads the last {rows} rows, but with padding "
+                f"mask a context may hold as few as min_context {known}.",
+                f"Raise --min-context to {rows}, or give another --{option} or --padding repeat.",
+            )
+
+
+def _reads_masked(what: str, option: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"{what}, but with padding mask the steps before the start of a series are not there, and "
+        "the known ones come first.",
+        f"Give another --{option} or leave it out, or give --padding repeat.",
+    )
+
+
 def check_clipping(training: TrainSpec) -> None:
     """Refuse to clip the gradient twice, which Keras cannot.
 

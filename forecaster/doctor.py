@@ -162,8 +162,8 @@ def cudnn_obstacles(layer: Any) -> list[str]:
 
     These are the conditions of Keras (https://keras.io/api/layers/recurrent_layers): LSTM or GRU,
     activation tanh, recurrent_activation sigmoid, recurrent_dropout 0, unroll False, use_bias
-    True, reset_after True for GRU; inputs without a mask, or padded on the right only (the
-    networks here use no mask).
+    True, reset_after True for GRU; inputs without a mask, or padded on the right only, as those
+    of `networks.layers.KnownFirst` are.
     """
     if type(layer).__name__ not in ("LSTM", "GRU"):
         return ["cuDNN in Keras runs only LSTM and GRU"]

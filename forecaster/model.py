@@ -26,7 +26,7 @@ from forecaster.scaling import Scaling
 from forecaster.series import Panel
 from forecaster.splits import Split
 from forecaster.statistical import OnWindow, silent
-from forecaster.windows import rows_after, rows_before
+from forecaster.windows import rows_after, rows_before, rows_known
 
 WINDOWS_AT_ONCE = 4096  # contexts gathered together: bounds memory, whatever the number of cutoffs
 
@@ -254,7 +254,8 @@ class Model:
             if known is None and of_rows is not None:
                 future = of_rows[rows_after(cutoffs[part], horizon)]
             fixed = None if static is None else static[series[part]]
-            result[part] = self._rolled(context, future, places[part], fixed, horizon)
+            length = rows_known(cutoffs[part], self.lookback, starts)
+            result[part] = self._rolled(context, future, places[part], fixed, length, horizon)
         return result
 
     def _falling_back(
@@ -303,16 +304,18 @@ class Model:
         known: Floats | None,
         places: Ints,
         static: Floats | None,
+        length: Ints,
         horizon: int,
     ) -> Floats:
         """Forecast in blocks of the trained horizon, each block the next one's latest context."""
         blocks = []
         for begin in range(0, horizon, self.horizon):
             future = None if known is None else known[:, begin : begin + self.horizon]
-            block = self.network(context, future, places, static)
+            block = self.network(context, future, places, static, length)
             blocks.append(block)
             if begin + self.horizon < horizon:
                 context = _advance(context, block[:, :, 0], future)
+                length = np.minimum(length + self.horizon, self.lookback)
         return np.concatenate(blocks, axis=1)[:, :horizon]
 
     def _require_covariates(self, panel: Panel) -> None:

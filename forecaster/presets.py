@@ -13,7 +13,7 @@ import numpy as np
 
 from forecaster.calendars import default_horizon, default_season_length
 from forecaster.config import Config, NetworkSpec
-from forecaster.contradictions import check_clipping, check_stack
+from forecaster.contradictions import check_clipping, check_joint, check_masks, check_stack
 from forecaster.errors import InvalidInputError
 from forecaster.joint import require_same_steps
 from forecaster.series import Panel
@@ -127,7 +127,10 @@ def _network(
     if least_rows < lookback + horizon and not (textbook or spec.lookback):
         lookback = _whole(min(wanted, train_rows - horizon), whole)
         min_context = min(lookback, max(season, segment))
-    lag = next((lag for lag in (*LONGER_SEASON.get(season, ()), season) if lag <= lookback // 2), 1)
+    masked = spec.padding == "mask"
+    most = min(lookback // 2, spec.min_context or min_context) if masked else lookback // 2
+    lag = next((lag for lag in (*LONGER_SEASON.get(season, ()), season) if lag <= most), 1)
+    start = "season" if masked else "linear"  # a linear map reads the whole context
     defaults = {
         "segment": segment,
         "lookback": lookback,
@@ -136,7 +139,7 @@ def _network(
         "attention": attention,
         "heads": None if attention == "none" else math.gcd(units[-1], MOST_HEADS),
         "normalise": "none" if textbook else "last",
-        "skip": "none" if textbook or lag == 1 else "linear",
+        "skip": "none" if textbook or lag == 1 else start,
         "skip_lag": lag,
         "series_vectors": False,
         "quantiles": () if textbook else (0.1, 0.9),
@@ -248,13 +251,8 @@ def check(config: Config) -> None:
             f"skip_lag {lag} is longer than lookback {lookback}: the last season is not seen.",
             "Raise --lookback, lower --skip-lag, or give --skip none --normalise last.",
         )
-    constant = "--series-vectors" if network.series_vectors else "--static"
-    if network.joint and (network.series_vectors or config.data.static):
-        raise InvalidInputError(
-            f"{constant} tells series apart, which --joint does by itself: each has its own place "
-            "in the context and in the forecast.",
-            f"Leave out {constant} or --joint.",
-        )
+    check_masks(network)
+    check_joint(network, config.data.static)
     if config.training.loss == "smape" and config.scaling.transform == "diff":
         raise InvalidInputError(
             "The loss smape needs levels, but --transform diff forecasts their differences.",

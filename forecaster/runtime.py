@@ -51,6 +51,7 @@ class Network:
         self.context_shape: tuple[int, int] = tuple(inputs["context"][1:])
         self.future_features: int = inputs["future"][2] if "future" in inputs else 0
         self.knows_series = "series" in inputs
+        self.takes_length = "length" in inputs
         self.static_features: int = inputs["static"][1] if "static" in inputs else 0
         self.output_shape: tuple[int, int] = tuple(self._session.get_outputs()[0].shape[1:])
 
@@ -60,6 +61,7 @@ class Network:
         future: Floats | None = None,
         series: Ints | None = None,
         static: Floats | None = None,
+        length: Ints | None = None,
     ) -> Floats:
         """Forecast windows.
 
@@ -70,6 +72,8 @@ class Network:
             series: Place of each window's series among those trained on, -1 for a new one
                 `(window,)`, for a network that has learnt vectors of them.
             static: `(window, static feature)`, float32, for a network that takes any.
+            length: Rows of each context that its series has `(window,)`, for a network that masks
+                the others.
 
         Returns:
             `(window, horizon, 1 + quantile)`, in the units of the inputs: the point, then the
@@ -82,6 +86,8 @@ class Network:
             feeds["series"] = series.astype(np.int32)[:, None]
         if self.static_features:
             feeds["static"] = static
+        if self.takes_length and length is not None:
+            feeds["length"] = length.astype(np.int32)[:, None]
         result = np.empty((len(context), *self.output_shape), dtype=np.float32)
         size = max(1, BATCH // self.together) * self.together
         for begin in range(0, len(context), size):

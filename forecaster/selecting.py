@@ -14,8 +14,9 @@ import numpy as np
 
 from forecaster import metrics, scaling, splits
 from forecaster.config import Config
-from forecaster.errors import ForecasterError
+from forecaster.errors import ForecasterError, InvalidInputError
 from forecaster.model import Fit
+from forecaster.presets import check
 from forecaster.series import Panel
 from forecaster.windows import rows_after, spread
 
@@ -80,22 +81,25 @@ class Selection:
 def candidates(asked: Config, resolved: Config) -> dict[str, dict[str, Any]]:
     """Return what is worth trying: the settings of each candidate that the user left open."""
     open_settings = {key for key, value in asked.flat().items() if value is None}
-    lag, lookback = int(resolved.network.skip_lag or 1), int(resolved.network.lookback or 0)
-    count = len(resolved.network.layers or ())
+    lag, count = int(resolved.network.skip_lag or 1), len(resolved.network.layers or ())
     tried: dict[str, dict[str, Any]] = {}
     for name, settings in (SEASONAL if lag > 1 else SEASONLESS).items():
         free = {key: value for key, value in settings.items() if key in open_settings}
         if "layers" in free:
             free["layers"] *= count
-            if free["layers"][-1] % int(resolved.network.heads or 1):
-                continue
         if "normalise" not in free:
             free.pop("learning_rate", None)  # it goes with the normalisation
-        if free.get("normalise") == "spread" and lag >= lookback:
-            continue
-        if free not in tried.values():
+        if free not in tried.values() and _can_be_built(resolved.replace(**free)):
             tried[name] = free
     return tried
+
+
+def _can_be_built(config: Config) -> bool:
+    try:
+        check(config)
+    except InvalidInputError:
+        return False
+    return True
 
 
 def select(panel: Panel, asked: Config, resolved: Config, fit: Fit) -> Selection | None:

@@ -62,6 +62,15 @@ def rows_before(cutoffs: Ints, lookback: int, starts: Ints, season: int = 1) -> 
     return np.where(rows < first, first + (rows - first) % season, rows)
 
 
+def rows_known(cutoffs: Ints, lookback: int, starts: Ints) -> Ints:
+    """Count the rows of each context that its series has `(window,)`.
+
+    >>> rows_known(np.array([2, 9]), 5, starts=np.array([1, 1])).tolist()
+    [2, 5]
+    """
+    return np.minimum(cutoffs - starts + 1, lookback)
+
+
 def rows_after(cutoffs: Ints, horizon: int) -> Ints:
     """Rows of each target `(window, horizon)`."""
     return cutoffs[:, None] + np.arange(1, horizon + 1, dtype=cutoffs.dtype)

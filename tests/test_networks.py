@@ -198,6 +198,7 @@ CHANGES = {
     "heads": 2,
     "l1": 0.1,
     "l2": 0.1,
+    "padding": "mask",
 }
 NOT_BUILT = {
     "preset",  # only a starting point: resolved into the other fields

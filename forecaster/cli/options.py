@@ -151,6 +151,13 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
             "Past steps that a series must have; it is thought to have repeated its first season "
             "before. Else lookback, less when series are shorter.",
         ),
+        Flag(
+            "padding",
+            ("repeat", "mask"),
+            "What stands before the start of a series: its first season, or nothing, which the "
+            "cells are not run on.",
+            "repeat",
+        ),
         Flag("horizon", int, "Future steps forecast; else by frequency."),
         Flag("segment", int, "Steps folded into one recurrent step; else by season."),
         Flag(

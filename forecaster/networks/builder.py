@@ -11,6 +11,7 @@ from forecaster.backend import import_keras
 from forecaster.config import NetworkSpec
 from forecaster.networks.encoder import encode
 from forecaster.networks.layers import (
+    KnownFirst,
     Plus,
     PositionInputs,
     Regroup,
@@ -51,11 +52,12 @@ def build(
     Returns:
         A `keras.Model` from `context` `(window, lookback, feature)`, `future` `(window, horizon,
         future feature)` when there are any, `series` `(window, 1)` when there are vectors (-1 for
-        a series that has none), and `static` `(window, static feature)` when there are any, to
+        a series that has none), `static` `(window, static feature)` when there are any, and with
+        `padding = "mask"` `length` `(window, 1)`, the rows of each context that are known, to
         `(window, horizon, 1 + quantile)`: the point, then each quantile.
     """
     context = keras.Input((spec.lookback, features), name="context")
-    inputs, future, vectors = [context], None, None
+    inputs, future, vectors, length = [context], None, None, None
     if future_features:
         future = keras.Input((spec.horizon, future_features), name="future")
         inputs.append(future)
@@ -69,6 +71,9 @@ def build(
         embedded = layers.Dense(_decoder_units(spec), name="static_embed")(fixed)
         both = layers.Add(name="series_and_static")
         vectors = embedded if vectors is None else both([vectors, embedded])
+    if spec.padding == "mask":
+        length = keras.Input((1,), dtype="int32", name="length")
+        inputs.append(length)
     target = Slice(2, 0, 1, name="target")(context)  # (window, lookback, 1)
     normalised, denormalise = _normalise(spec, target)
     forecast_from = _skip(spec, normalised)
@@ -78,7 +83,7 @@ def build(
     sequence = _together(normalised, together)
     if future is not None:
         future = _together(future, together)
-    top, state = encode(spec, _embed(spec, sequence))
+    top, state = encode(spec, *_embed(spec, sequence, length))
     decode = {"direct": _decode_direct, "parallel": _decode_parallel}[str(spec.decoder)]
     outputs = together * (1 + len(spec.quantiles or ()))
     decoded = decode(spec, top, state, future, vectors, outputs)
@@ -152,14 +157,22 @@ def _last_season(spec: NetworkSpec) -> Floats:
     return kernel
 
 
-def _embed(spec: NetworkSpec, sequence: Any) -> Any:
-    """Fold `segment` steps into one vector; the textbook network takes the steps as they are."""
+def _embed(spec: NetworkSpec, sequence: Any, length: Any) -> tuple[Any, Any]:
+    """Fold `segment` steps into one vector; the textbook network takes the steps as they are.
+
+    Returns the sequence and the mask of its known steps, None where all are.
+    """
     segment, units = int(spec.segment or 1), spec.layers[0]  # type: ignore[index]
-    if segment == 1 and spec.decoder == "direct":
-        return sequence
-    steps = int(spec.lookback or 0) // segment
-    folded = Regroup((steps, segment * sequence.shape[2]), name="segments")(sequence)
-    return layers.Dense(units, activation="relu", name="embed")(folded)
+    textbook = segment == 1 and spec.decoder == "direct"
+    if not textbook:
+        steps = int(spec.lookback or 0) // segment
+        sequence = Regroup((steps, segment * sequence.shape[2]), name="segments")(sequence)
+    mask = None
+    if length is not None:
+        sequence, mask = KnownFirst(segment, name="known_first")(sequence, length)
+    if not textbook:
+        sequence = layers.Dense(units, activation="relu", name="embed")(sequence)
+    return sequence, mask
 
 
 def _decoder_units(spec: NetworkSpec) -> int:

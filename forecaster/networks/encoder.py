@@ -19,12 +19,13 @@ CELLS = {"rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
 FEED_FORWARD = 4  # times the units (Vaswani et al. 2017, sec. 3.3)
 
 
-def encode(spec: NetworkSpec, sequence: Any) -> tuple[Any, list[Any]]:
+def encode(spec: NetworkSpec, sequence: Any, mask: Any = None) -> tuple[Any, list[Any]]:
     """Run the stack.
 
     Args:
         spec: Every field set.
         sequence: `(window, step, feature)`.
+        mask: Which steps the layers run on, the first ones `(window, step)`; None for all.
 
     Returns:
         A layer that goes on from the final states step by step, and these states, the output first,
@@ -34,13 +35,13 @@ def encode(spec: NetworkSpec, sequence: Any) -> tuple[Any, list[Any]]:
     *lower, last = spec.stack
     for number, each in enumerate(lower, 1):
         layer = _layer(spec, each, f"recurrent_{number}", return_sequences=True)
-        states, *_ = _run(layer, each.dilation, sequence)
+        states, *_ = _run(layer, each.dilation, sequence, mask)
         states = layers.Dropout(each.dropout, name=f"dropout_{number}")(states)
         sequence = _residual(sequence, states, layer.name) if spec.residual else states
     top = _layer(
         spec, last, f"recurrent_{len(spec.stack)}", return_sequences=attends, return_state=True
     )
-    states, *final = _run(top, last.dilation, sequence)
+    states, *final = _run(top, last.dilation, sequence, mask)
     if spec.bidirectional:
         final = _merged(final, last.units)
         states = layers.Dense(last.units, name="states")(states) if attends else states
@@ -73,14 +74,14 @@ def _layer(spec: NetworkSpec, layer: Recurrent, name: str, **options: bool) -> A
     return layers.Bidirectional(one_way, name=name) if spec.bidirectional else one_way
 
 
-def _run(layer: Any, dilation: int, sequence: Any) -> list[Any]:
+def _run(layer: Any, dilation: int, sequence: Any, mask: Any) -> list[Any]:
     """Return what a layer gives, its output first; with a dilation d, a state follows that d before.
 
     Every d-th step then is a sequence of its own (Chang et al. 2017, arXiv 1710.02224, eq. 1 and
     sec. 2.1), and all of them run side by side; the final state is that of the last step.
     """
     if dilation == 1:
-        outputs = layer(sequence)
+        outputs = layer(sequence, mask=mask)
         return list(outputs) if layer.return_state else [outputs]
     steps = sequence.shape[1] // dilation
     apart = _swapped(sequence, steps, dilation, f"{layer.name}_apart")  # (window, d, step, feature)

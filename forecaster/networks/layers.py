@@ -190,6 +190,35 @@ class Regroup(Layer):  # type: ignore[misc]
         return (None, *self.shape)
 
 
+class KnownFirst(Layer):  # type: ignore[misc]
+    """Move the steps that a series has to the front of its window, and mark them.
+
+    A context ends with what is known. Recurrent operators of ONNX, and cuDNN's, take sequences that
+    are padded at their end.
+
+    Args:
+        segment: Rows in a step; a step that is partly known counts as unknown.
+
+    Call arguments:
+        sequence: `(window, step, feature)`; the last steps are known.
+        length: Rows of each window that are known `(window, 1)`.
+
+    Output shape:
+        `(window, step, feature)`, known steps first, in their order; and their mask
+        `(window, step)`.
+    """
+
+    def __init__(self, segment: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.segment = segment
+
+    def call(self, sequence: Any, length: Any) -> tuple[Any, Any]:
+        known, steps = length // self.segment, sequence.shape[1]
+        place = ops.arange(steps, dtype="int32")
+        moved = ops.mod(place - known, steps)  # (window, step)
+        return ops.take_along_axis(sequence, moved[:, :, None], axis=1), place < known
+
+
 class Slice(Layer):  # type: ignore[misc]
     """Take steps `start:stop` of axis 1, or features of axis 2.
 

@@ -132,7 +132,12 @@ def _recurrent(operator: str, order: Sequence[int], **attributes: int) -> Callab
     """
 
     def emit(
-        graph: Graph, layer: Any, sequence: str, initial_state: Sequence[str] = (), **_: Any
+        graph: Graph,
+        layer: Any,
+        sequence: str,
+        initial_state: Sequence[str] = (),
+        mask: str | None = None,
+        **_: Any,
     ) -> list[str]:
         ways = _ways(layer)
         x = graph.one("Transpose", sequence, perm=[1, 0, 2])  # (step, window, feature)
@@ -144,7 +149,7 @@ def _recurrent(operator: str, order: Sequence[int], **attributes: int) -> Callab
                 graph.constant(np.stack(parts))
                 for parts in zip(*(_weights(way, order) for way in ways), strict=True)
             ),
-            "",
+            mask or "",  # how many steps there are
             *states,
             outputs=3 if operator == "LSTM" else 2,
             hidden_size=ways[0].units,
@@ -207,6 +212,17 @@ def _slice(graph: Graph, layer: Any, x: str, **_: Any) -> list[str]:
     stop = END if layer.stop is None else layer.stop
     bounds = [graph.constant([number]) for number in (layer.start, stop, layer.axis)]
     return [graph.one("Slice", x, *bounds)]
+
+
+def _known_first(graph: Graph, layer: Any, sequence: str, length: str, **_: Any) -> list[str]:
+    """Reverse each window whole, then only its known steps; the mask becomes their number."""
+    wide = graph.one("Cast", length, to=TensorProto.INT64)
+    flat = graph.one("Reshape", wide, graph.constant([-1]))
+    known = graph.one("Div", flat, graph.constant(layer.segment))
+    bounds = [graph.constant([number]) for number in (-1, -END, 1, -1)]
+    backwards = graph.one("Slice", sequence, *bounds)
+    moved = graph.one("ReverseSequence", backwards, known, batch_axis=0, time_axis=1)
+    return [moved, graph.one("Cast", known, to=TensorProto.INT32)]
 
 
 def _regroup(graph: Graph, layer: Any, x: str, **_: Any) -> list[str]:
@@ -331,6 +347,7 @@ EMITTERS: dict[str, Callable[..., list[str]]] = {
     "Flatten": _flatten,
     "GlobalAveragePooling1D": _average_steps,
     "GRU": _recurrent("GRU", (0, 1, 2), linear_before_reset=1),
+    "KnownFirst": _known_first,
     "LayerNormalization": _layer_normalisation,
     "LSTM": _recurrent("LSTM", (0, 3, 1, 2)),  # Keras i f c o, ONNX i o f c
     "MultiHeadAttention": _attention,

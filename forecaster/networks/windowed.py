@@ -139,6 +139,7 @@ class Windowed(KerasModel):  # type: ignore[misc]
         gather = {
             "context": lambda: self.held.take("features", self._rows_before(cutoffs)),
             "future": lambda: self.held.take("known", cutoffs[:, None] + self.after),
+            "length": lambda: ops.cast(self._length(cutoffs)[:, None], "int32"),
             "series": lambda: self.held.take("row_series", cutoffs)[:, None],
             "static": lambda: self.held.take("static", self.held.take("row_series", cutoffs)),
         }
@@ -164,8 +165,16 @@ class Windowed(KerasModel):  # type: ignore[misc]
     def _rows_before(self, cutoffs: Any) -> Any:
         """Do in a tensor what `windows.rows_before` does."""
         rows = cutoffs[:, None] + self.before
-        first = self.held.take("starts", self.held.take("row_series", cutoffs))[:, None]
+        first = self._first_row(cutoffs)[:, None]
         return ops.where(rows < first, first + ops.mod(rows - first, self.season), rows)
+
+    def _length(self, cutoffs: Any) -> Any:
+        """Do in a tensor what `windows.rows_known` does."""
+        return ops.minimum(cutoffs - self._first_row(cutoffs) + 1, len(self.before))
+
+    def _first_row(self, cutoffs: Any) -> Any:
+        """Return the row at which the series of each window begins `(window,)`."""
+        return self.held.take("starts", self.held.take("row_series", cutoffs))
 
     def compute_loss(
         self,
