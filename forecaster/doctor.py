@@ -146,7 +146,7 @@ def _fast_path(config: Config, has_gpu: bool) -> Iterator[Check]:
         layer = getattr(each, "forward_layer", each)  # of one that reads both ways
         if not hasattr(layer, "recurrent_dropout"):
             continue
-        name = f"cudnn {layer.name}"
+        name = f"cudnn {each.name}"
         kind = f"{type(layer).__name__}({layer.units})"
         reasons = cudnn_obstacles(layer)
         if reasons:

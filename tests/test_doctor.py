@@ -179,8 +179,16 @@ def test_findings_are_shown_before_the_slow_ones_are_made(
             "[network]\ncell = 'rnn'\nlayers = [4]\nsegment = 3\nlookback = 12\nhorizon = 6\n",
             {"cudnn recurrent_1": "SimpleRNN(4) cannot use the fast path: cuDNN in Keras"},
         ),
+        (
+            "[network]\ncell = 'rnn-lstm'\nbidirectional = true\ndilations = [1, 3]\n",
+            {
+                "cudnn recurrent_1": "SimpleRNN(128) cannot use the fast path: cuDNN in Keras",
+                "cudnn recurrent_2": "LSTM(128) can use the fast path",
+                "cudnn decoder": "LSTM(128) can use the fast path",
+            },
+        ),
     ],
-    ids=["default", "classic", "rnn"],
+    ids=["default", "classic", "rnn", "mixed, both ways"],
 )
 def test_examine_looks_at_the_real_network(toml: str, expected: dict[str, str], tmp_path: Path):
     (tmp_path / "forecast.toml").write_text(toml)

@@ -55,6 +55,8 @@ def test_a_series_without_a_season_is_offered_a_smaller_network():
     open_size = {"season_length": 1, "layers": None}
     tried = candidates(*resolved(panel, **open_size))
     assert [settings["layers"] for settings in tried.values()] == [(128,), (32,)]
+    tried = candidates(*resolved(panel, cell="rnn-lstm", **open_size))
+    assert [settings["layers"] for settings in tried.values()] == [(128, 128), (32, 32)]
 
 
 def test_nothing_is_tried_where_nothing_is_open_or_auto_is_not_asked():
