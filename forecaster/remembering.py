@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from forecaster import backend, compiling, presets, training
-from forecaster.arrays import Floats, Ints
 from forecaster.config import Config
-from forecaster.losses import Sizes
-from forecaster.memory import DEFAULTS, OWN, SHORTEST, Task
+from forecaster.memory import DEFAULTS, OWN, Task
 from forecaster.networks.gradients import gradient_by_step
 from forecaster.networks.onnx_graph import to_onnx
-from forecaster.networks.windowed import Rows
 from forecaster.planning import Search
 from forecaster.remembered import Memory, Remembered
 from forecaster.runtime import Network
+from forecaster.sequences import TRAIN, Sequences, sequences_of
 from forecaster.series import Panel
 from forecaster.shrinking import linear_weights
 from forecaster.words import counted
@@ -35,12 +32,8 @@ if TYPE_CHECKING:
 keras = backend.import_keras()
 KerasCallback: Any = keras.callbacks.Callback
 
-TRAIN, VALIDATION, TEST = 8192, 1024, 2048  # sequences
-MIXED = 4  # lengths that are trained on, up to the one that is tested
 GRADIENTS = 128  # test sequences over which gradients are averaged
-LEARNT = (
-    0.05  # mean squared error on validation, in those of the best constant, that ends a training
-)
+LEARNT = 0.03  # error on validation, in that of the best constant, at which a training ends
 FIXED = {  # the textbook's network: a step is a step, and the forecast comes from the last state
     "preset": "classic",
     "season_length": 1,
@@ -49,41 +42,6 @@ FIXED = {  # the textbook's network: a step is a step, and the forecast comes fr
     "ensemble": 1,
     "refit_all": False,
 }
-
-
-@dataclass(frozen=True)
-class Sequences:
-    """Sequences of one length, one after the other, each with its answer in a last row.
-
-    Attributes:
-        features: `(sequence, length + 1, channel)`.
-        train: Row of the last step of each `(sequence,)`, likewise `val` and `test`.
-    """
-
-    features: Floats
-    train: Ints
-    val: Ints
-    test: Ints
-
-    @property
-    def rows(self) -> Rows:
-        """All of them, as networks are trained on them."""
-        sequences, steps, channels = self.features.shape
-        ones = np.ones(sequences)
-        return Rows(
-            features=self.features.reshape(sequences * steps, channels),
-            known=None,
-            static=None,
-            series=np.repeat(np.arange(sequences), steps),
-            starts=np.arange(sequences) * steps,
-            sizes=Sizes(scale=ones, center=0 * ones, log=0 * ones, unit=ones),
-        )
-
-    @property
-    def tested(self) -> tuple[Floats, Floats]:
-        """Test sequences `(sequence, step, channel)` and their answers `(sequence,)`."""
-        tested = self.features[self.test // self.features.shape[1]]
-        return tested[:, :-1], tested[:, -1, 0]
 
 
 class UntilLearnt(Search):
@@ -119,34 +77,6 @@ class _Learnt(KerasCallback):  # type: ignore[misc]
             self.reached = self.model.stop_training = True
 
 
-def sequences_of(task: Task, length: int, seed: int) -> Sequences:
-    """Make the sequences of a length: the same for every cell, other ones to train on than to test.
-
-    Those to train on are of several lengths up to the one asked for, with zeros in front, as texts
-    and series are of several lengths. Of the long ones alone gates learn nothing either, where only
-    the first item counts: half open, as they begin, they lose half of it with every step.
-
-    Args:
-        task: What they ask for.
-        length: Steps before the answer, of all that are validated and tested on.
-        seed: Of all of them.
-    """
-    random = np.random.default_rng([seed, length])
-    shorter = np.unique(np.rint(np.geomspace(SHORTEST, length, MIXED)).astype(int))
-    counts = [len(part) for part in np.array_split(np.arange(TRAIN), len(shorter))]
-    total = TRAIN + VALIDATION + TEST
-    features = np.zeros((total, length + 1, len(task.channels)), dtype=np.float32)
-    begin = 0
-    for count, steps in [*zip(counts, shorter, strict=True), (VALIDATION + TEST, length)]:
-        part = slice(begin, begin + count)
-        inputs, features[part, -1, 0] = task.generate(count, int(steps), random)
-        features[part, length - steps : -1] = inputs
-        begin += count
-    cutoffs = np.arange(total, dtype=np.int32) * (length + 1) + length - 1
-    train, val, test = np.split(cutoffs, [TRAIN, TRAIN + VALIDATION])
-    return Sequences(features, train, val, test)
-
-
 def remember(
     task: Task,
     cells: Sequence[str],
@@ -173,9 +103,8 @@ def remember(
         ForecasterError: Training diverged.
         KeyboardInterrupt: No length is finished yet.
     """
-    usual, *_ = [
-        resolved(config, cell, lengths[0]).flat() for cell in cells
-    ]  # or a cell is refused
+    # for all cells, so that one that there is not is refused before any is trained
+    usual, *_ = [resolved(config, cell, lengths[0]).flat() for cell in cells]
     done: list[Remembered] = []
     interrupted = False
     try:

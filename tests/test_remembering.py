@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecaster import remembering
+from forecaster import remembering, sequences
 from forecaster.backend import import_keras
 from forecaster.cli import app
 from forecaster.compiling import compiled
@@ -18,8 +18,9 @@ from forecaster.memory import OWN, TASKS
 from forecaster.networks.builder import build
 from forecaster.networks.gradients import gradient_by_step
 from forecaster.remembered import Memory, Remembered
-from forecaster.remembering import remember, resolved, sequences_of
+from forecaster.remembering import remember, resolved
 from forecaster.reports.memory import plot_memory
+from forecaster.sequences import sequences_of
 
 keras = import_keras()
 CHANGES = {
@@ -51,8 +52,8 @@ pytestmark = pytest.mark.xdist_group("remembering")
 @pytest.fixture
 def few(monkeypatch):
     """Few sequences: what is tested then is not what is learnt."""
-    for name, count in (("TRAIN", 256), ("VALIDATION", 64), ("TEST", 64), ("GRADIENTS", 16)):
-        monkeypatch.setattr(remembering, name, count)
+    for name, count in (("TRAIN", 256), ("VALIDATION", 64), ("TEST", 64)):
+        monkeypatch.setattr(sequences, name, count)
 
 
 def trained(task="adding", cells=("rnn",), lengths=(5,), seeds=1, **settings):
@@ -157,7 +158,7 @@ def test_networks_of_several_seeds_differ_and_the_first_is_as_if_it_were_alone(f
 
 
 def test_a_cell_solves_a_short_task_and_stops_when_it_has(few, monkeypatch):
-    monkeypatch.setattr(remembering, "TRAIN", 2048)
+    monkeypatch.setattr(sequences, "TRAIN", 2048)
     (network,) = trained("checksum", layers=(8,), epochs=20, learning_rate=0.02)
     assert network.accuracy > 0.99
     assert network.error < 0.1
