@@ -3,9 +3,9 @@
     python benchmarks/cells.py --data FOLDER --json cells.json
 
 A short protocol: rows 1 to 8,640 train, the next 2,880 validate, and of the 2,880 held out 96 hours
-are forecast once a day (117 cutoffs of 7 channels, where the long protocol has 2,785). Values are
-standardised by the train rows, so that errors are on the scale of the published ones. Lookbacks are
-those of the presets. FOLDER holds `ETTh1.csv`; see `benchmarks/RESULTS.md`.
+are forecast once a day (117 cutoffs of 7 channels, where the long protocol has 2,785). Values count
+in standard deviations of the train rows, so that errors are on the scale of the published ones.
+Lookbacks are those of the presets. FOLDER holds `ETTh1.csv`; see `benchmarks/RESULTS.md`.
 """
 
 from __future__ import annotations

@@ -69,6 +69,11 @@ def compiled(rows: Rows, config: Config, windows: int, xla: bool) -> Windowed:
     return windowed
 
 
+def forget() -> None:
+    """Drop what was compiled, so that the next fit takes as long as in a process of its own."""
+    _compiled.clear()
+
+
 def _held(rows: Rows) -> Held:
     """Put rows where others of their shape were; all that is compiled for that shape reads them."""
     for windowed in _compiled.values():

@@ -126,8 +126,9 @@ class Contest:
         return self._rolled
 
     def _train_one(self, name: str, on_epoch: OnEpoch) -> None:
-        from forecaster import training  # here: it imports Keras
+        from forecaster import compiling, training  # here: they import Keras
 
+        compiling.forget()  # else a later one of the same shape would have more of the time
         config = self.configs[name].replace(seed=self.seeds[-1])
         share = 1 / len(backtesting.fits_of(config))
         fit = partial(training.fit, on_epoch=on_epoch, share=share)

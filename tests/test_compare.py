@@ -15,7 +15,7 @@ import pytest
 from series_made import QUICK, frame_of
 
 import forecaster
-from forecaster import presets, statistical, training
+from forecaster import compiling, presets, statistical, training
 from forecaster.cli import app
 from forecaster.cli.compare import PRESETS
 from forecaster.cli.comparison import with_spread
@@ -73,6 +73,7 @@ def real(workspace: Path, models: list[Model]) -> dict[str, Any]:
     words += ["--learning-rate", "0.02", "--plot", workspace / "o.png"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "fit", kept)
+        patch.setattr(compiling, "forget", lambda: None)  # compiling takes most of the time
         code, text = run(*words, "--output", workspace / "o.csv", "--json")
     assert code == 7
     return dict(json.loads(text))
@@ -236,6 +237,13 @@ def test_seeds_budget_and_folds_are_the_same_for_all(fitted):
     assert lengths == {8 * 4}
 
 
+def test_every_run_compiles_for_itself(fitted, monkeypatch):
+    forgotten = []
+    monkeypatch.setattr(compiling, "forget", lambda: forgotten.append(len(fitted)))
+    comparison(seeds=2)
+    assert forgotten == list(range(2 * len(CELLS)))
+
+
 def test_the_budget_is_the_smallest_that_any_would_take(fitted):
     named = {"few": {"preset": "segment", "batch_size": 16}, "many": {"preset": "classic"}}
     found = comparison(named, seeds=1, epochs=None, segment=None)
@@ -266,6 +274,17 @@ def test_one_that_no_series_is_long_enough_for_is_left_to_itself(fitted):
     found = comparison({"narrow": {}, "wide": {"lookback": 160}}, seeds=1)
     assert "needs at least" in found.failed["wide"]
     assert found.panel.skipped == {}
+
+
+def test_no_test_row_decides_what_is_trained(fitted):
+    settings = SMALL | {"epochs": None, "segment": None, "lookback": None}
+    frame = frame_of("a", "b")
+    dirty = frame.copy()
+    dirty.loc[dirty.groupby("unique_id").cumcount() >= 160 - 8 * 4, "y"] = 1e6
+    for rows in (frame, dirty):
+        forecaster.compare(rows, {"it": {"lookback": 16, "segment": 4}}, seeds=2, **settings)
+    configs = [config for config, _ in fitted]
+    assert configs[:2] == configs[2:]
 
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, runs: int, error: BaseException) -> None:

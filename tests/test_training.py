@@ -194,6 +194,13 @@ def test_a_fit_and_its_refit_keep_to_their_share_of_the_time_budget(monkeypatch)
     assert seconds == [pytest.approx(9), pytest.approx(6)]
 
 
+def test_what_was_compiled_can_be_forgotten():
+    fitted(epochs=1)
+    assert compiling._compiled
+    compiling.forget()
+    assert not compiling._compiled
+
+
 def test_divergence_is_an_error_that_says_what_to_do(monkeypatch, capsys):
     monkeypatch.setitem(
         __import__("forecaster.networks.windowed", fromlist=["LOSSES"]).LOSSES,
