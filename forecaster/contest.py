@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from forecaster import api, backtesting, judging, metrics, presets, series, splits
 from forecaster.arrays import Floats
 from forecaster.backtesting import Rolled
@@ -134,6 +136,8 @@ class Contest:
         fit = partial(training.fit, on_epoch=on_epoch, share=share)
         try:
             rolled = backtesting.roll(self.panel, config, fit)
+            forecast = rolled.folds.forecasts[rolled.folds.name]
+            _require_finite(forecast)
         except ForecasterError as error:  # it diverged: the others may not
             self.failed[name] = error
             return
@@ -141,7 +145,6 @@ class Contest:
             self._rolled = rolled
             said = (*self.panel.notices, *rolled.models[-1].notices(self.panel))
             self.panel = replace(self.panel, notices=said)
-        forecast = rolled.folds.forecasts[rolled.folds.name]
         figures = costs(rolled) | scores(rolled.folds, forecast, self.panel.y[rolled.cutoffs])
         losses = judging.losses_over_time(rolled.folds, forecast)
         self._runs.append(Run(name, self.seeds[-1], figures, losses))
@@ -164,6 +167,13 @@ def _long_enough(panel: Panel, config: Config) -> Panel:
     held_out = splits.rows_held_out(config)
     what = f"min_context {context} + horizon {horizon} + {held_out} held out"
     return series.without_short(panel, context + horizon + held_out, what, config.data.too_short)
+
+
+def _require_finite(forecast: Floats) -> None:
+    if not np.isfinite(forecast).all():
+        raise ForecasterError(
+            "Some of its forecasts are not finite.", "Lower --learning-rate, or --transform none."
+        )
 
 
 def costs(rolled: Rolled) -> dict[str, float]:

@@ -15,7 +15,7 @@ import pytest
 from series_made import QUICK, frame_of
 
 import forecaster
-from forecaster import compiling, presets, statistical, training
+from forecaster import backtesting, compiling, presets, runtime, statistical, training
 from forecaster.cli import app
 from forecaster.cli.compare import PRESETS
 from forecaster.cli.comparison import with_spread
@@ -339,6 +339,34 @@ def test_one_that_fails_with_a_later_seed_is_left_out(fitted, monkeypatch):
     assert {each.candidate for each in found.runs} == {"rnn", "gru"}
     assert found.seeds == (1, 2, 3)
     assert sum(config.network.cell == "lstm" for config, _ in fitted) == 1
+
+
+def test_a_forecast_that_is_not_finite_is_a_failure(fitted, monkeypatch):
+    roll = backtesting.roll
+
+    def far_off(panel: Any, config: Config, fit: Any) -> Any:
+        rolled = roll(panel, config, fit)
+        if config.network.cell == "gru":
+            rolled.folds.forecasts[rolled.folds.name][0] = math.inf
+        return rolled
+
+    monkeypatch.setattr(backtesting, "roll", far_off)
+    found = comparison(seeds=1)
+    assert found.failed == {"gru": "Some of its forecasts are not finite."}
+
+
+def test_inference_is_measured_with_every_kind_of_input():
+    shapes = []
+
+    class Made:
+        context_shape, output_shape = (16, 2), (4, 3)
+        future_features, static_features = 5, 6
+
+        def __call__(self, *inputs: Any) -> None:
+            shapes.append([array.shape for array in inputs])
+
+    assert 0 < runtime.seconds_per_window(Made()) < 1
+    assert shapes == [[(256, 16, 2), (256, 4, 5), (256,), (256, 6)]] * runtime.ROUNDS
 
 
 def test_when_all_fail_the_first_reason_is_the_error(fitted, monkeypatch):
