@@ -18,7 +18,7 @@ import pandas as pd
 
 from forecaster import backtesting, judging, series, statistical
 from forecaster.baselines import BASELINES
-from forecaster.config import SECTION_OF, Config
+from forecaster.config import CELLS, SECTION_OF, Config
 from forecaster.contest import COSTS, SCORES, Contest, Run, scores
 from forecaster.differences import Difference, Entry, differences, sentences
 from forecaster.errors import InvalidInputError
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from forecaster.backtesting import Rolled
     from forecaster.planning import OnEpoch, OnRun, Progress
 
-CELLS = ("rnn", "lstm", "gru")
 Candidates = Mapping[str, Mapping[str, Any]]
 Figures = dict[str, dict[str, float]]  # by candidate
 

@@ -23,8 +23,9 @@ HEADERS = (
 def comparison_text(result: CompareResult) -> str:
     """Put costs and scores into a table; below, what failed and what the differences mean."""
     found = result.comparison
+    seeds = len(found.seeds)
     lines = [
-        f"Mean ±standard deviation over {counted(len(found.seeds), 'seed')}, on "
+        f"{f'Mean ±standard deviation over {seeds} seeds' if seeds > 1 else 'One seed'}, on "
         f"{counted(found.folds, 'held-out fold')}; {_budget(found)}:",
         table([*_networks(found), *_baselines(found)], HEADERS),
         "",
@@ -33,7 +34,7 @@ def comparison_text(result: CompareResult) -> str:
     ]
     if found.interrupted:
         lines.append("Interrupted: this is what was done before.")
-    if len(found.seeds) == 1:
+    if seeds == 1:
         lines.append("One seed says nothing about luck: more of them do (--seeds).")
     tests = counted(sum(not math.isnan(each.p_value) for each in found.differences), "pair")
     lines += [
