@@ -99,6 +99,34 @@ def future(
     return advance(lasts.repeat(periods), _ahead(periods, len(lasts)), frequency, calendar)
 
 
+def moment(text: str, ds: pd.Index[Any]) -> pd.Timestamp | int:
+    """Read a time so that it can be compared with others; without a zone it is in theirs.
+
+    Args:
+        text: ISO 8601, or an integer.
+        ds: The others: timestamps, or integers.
+
+    Raises:
+        InvalidInputError: It is no such time.
+
+    >>> moment("2024-07-03", pd.DatetimeIndex([], tz="UTC"))
+    Timestamp('2024-07-03 00:00:00+0000', tz='UTC')
+    """
+    try:
+        if not isinstance(ds, pd.DatetimeIndex):
+            return int(text)
+        time = pd.Timestamp(text)
+        if pd.isna(time):
+            raise ValueError("not a time")
+        return time if (time.tzinfo is None) == (ds.tz is None) else time.tz_localize(ds.tz)
+    except ValueError as error:
+        dates = isinstance(ds, pd.DatetimeIndex)
+        kind = "a time such as 2024-07-03 or 2024-07-03T12:00" if dates else "a whole number"
+        raise InvalidInputError(
+            f"{text!r} is not {kind}, as the times of the series are.", "Write one."
+        ) from error
+
+
 def _ahead(periods: int, series: int) -> np.ndarray:
     return np.tile(np.arange(1, periods + 1), series)  # (series * periods,)
 

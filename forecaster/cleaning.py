@@ -129,6 +129,7 @@ def _unseen(*columns: np.ndarray, first: np.ndarray) -> np.ndarray:
 def _carry_forward(rows: Rows) -> np.ndarray:
     """Fill what is not finite from the row before; return the rows that have none, (row,) bool."""
     first = rows.first
+    rows.inserted |= ~np.isfinite(rows.y)
     unseen = _unseen(rows.y, *rows.covariates.T, first=first)
     for column in (rows.y, *rows.covariates.T):
         if not np.isfinite(column).all():

@@ -109,7 +109,8 @@ class Conformal:
 
     Attributes:
         windows: Number of calibration windows n; 0 when none was left.
-        scores: Order statistics, ascending `(rank, horizon)`; all of them when n is at most `KEPT`.
+        scores: Order statistics, ascending `(rank, horizon)`; all of them when n is at most those
+            that are kept.
         stretch: What the scores of each series trained on are multiplied by `(series,)`.
     """
 
@@ -149,20 +150,21 @@ def uncalibrated(series: int, horizon: int) -> Conformal:
     return Conformal(0, np.empty((0, horizon)), np.ones(series))
 
 
-def calibrate(deviates: Floats, places: Ints, series: int) -> Conformal:
+def calibrate(deviates: Floats, places: Ints, series: int, kept: int = KEPT) -> Conformal:
     """Rank the scores of calibration windows.
 
     Args:
         deviates: What reaches the truth `(window, horizon)`.
         places: Place of each window's series among those trained on `(window,)`.
         series: Number of series trained on.
+        kept: Order statistics that are kept at most.
     """
     windows, horizon = deviates.shape
     scores = np.abs(deviates)
     stretch = _stretches(scores.mean(axis=1), places, series, horizon)
     scores = np.sort(scores / stretch[places, None], axis=0)
-    if windows > KEPT:
-        ranks = np.ceil(np.arange(1, KEPT + 1) * windows / KEPT).astype(int) - 1
+    if windows > kept:
+        ranks = np.ceil(np.arange(1, kept + 1) * windows / kept).astype(int) - 1
         scores = scores[ranks]
     return Conformal(windows, scores, stretch)
 

@@ -213,7 +213,7 @@ def backtest(
     on_window: OnWindow = silent,
 ) -> BacktestResult:
     """Judge settings on stored series; write every forecast when asked, skill or not."""
-    _require_output(workspace, output)
+    require_output(workspace, output)
     config, _ = load_config(workspace, {**flags, "refit_all": False})
     frame = Store(workspace.data).read(list(ids) or None)
     evaluated = api.evaluate(frame, config, on_epoch, on_window)
@@ -239,7 +239,7 @@ def compare(
     """Compare candidates on stored series; write every run and draw them when asked."""
     from forecaster.comparing import compared  # here: forecasts need none of it
 
-    _require_output(workspace, output)
+    require_output(workspace, output)
     require_folder(plot)
     require_plot(plot)
     config, _ = load_config(workspace, flags)
@@ -253,7 +253,7 @@ def compare(
     return CompareResult(
         comparison=found,
         skipped=found.panel.skipped,
-        notices=(*found.panel.notices, *_skips(found.panel.skipped)),
+        notices=(*found.panel.notices, *skips(found.panel.skipped)),
         output=output,
         plot=plot,
     )
@@ -277,7 +277,7 @@ def remember(
     lengths = lengths_of(length)
     from forecaster import remembering  # here: forecasts need none of it
 
-    _require_output(workspace, output)
+    require_output(workspace, output)
     require_folder(plot)
     require_plot(plot)
     config, _ = load_config(workspace, flags)
@@ -291,7 +291,7 @@ def remember(
     return MemoryResult(memory=memory, skipped={}, notices=(), output=output, plot=plot)
 
 
-def _require_output(workspace: Workspace, output: Path | None, file: str | None = None) -> None:
+def require_output(workspace: Workspace, output: Path | None, file: str | None = None) -> None:
     """Refuse, before the work, a table that cannot be written or would replace what is read."""
     require_folder(output)
     require_format(output)
@@ -314,11 +314,12 @@ def _outcome(evaluated: api.Evaluated) -> dict[str, Any]:
         "rows": len(evaluated.panel.y),
         "fallback": model.fallback and model.fallback.by_series(model.scaling.ids),
         "skipped": evaluated.panel.skipped,
-        "notices": (*evaluated.panel.notices, *_skips(evaluated.panel.skipped)),
+        "notices": (*evaluated.panel.notices, *skips(evaluated.panel.skipped)),
     }
 
 
-def _skips(skipped: Mapping[str, str]) -> list[str]:
+def skips(skipped: Mapping[str, str]) -> list[str]:
+    """Say which series were left out, and why, a line each."""
     return [f"Skipped {name!r}: {reason}." for name, reason in skipped.items()]
 
 
@@ -335,12 +336,12 @@ def predict(
     plot: Path | None,
 ) -> PredictResult:
     """Forecast with the version in service; keep the table, write it and a plot when asked."""
-    _require_output(workspace, output, file)
+    require_output(workspace, output, file)
     require_folder(plot)
     require_plot(plot)
     model, version = Registry(workspace.models).load(name)
-    config = _at_predict(model, workspace, flags)
-    frame, notices, missing = _rows(workspace, model, ids, name, file, columns)
+    config = settings_today(model, workspace, flags)
+    frame, notices, missing = rows_for(workspace, model, ids, name, file, columns)
     panel = series.prepare(frame, config.data)
     prediction = forecast(
         model,
@@ -362,7 +363,7 @@ def predict(
         frame=prediction.frame,
         name=name,
         version=version,
-        notices=(*notices, *panel.notices, *prediction.notices, *unkept, *_skips(skipped)),
+        notices=(*notices, *panel.notices, *prediction.notices, *unkept, *skips(skipped)),
         skipped=skipped,
         output=output,
         plot=plot,
@@ -392,7 +393,7 @@ def _keep(
     return ()
 
 
-def _at_predict(model: Model, workspace: Workspace, flags: Mapping[str, Any]) -> Config:
+def settings_today(model: Model, workspace: Workspace, flags: Mapping[str, Any]) -> Config:
     """Return the model's settings, with what is asked for today in place of its policies and bounds."""
     asked, origins = load_config(workspace, flags)
     fixed = BUILT_FOR - {"calendar"}  # the network was built for these
@@ -406,7 +407,7 @@ def _at_predict(model: Model, workspace: Workspace, flags: Mapping[str, Any]) ->
     return model.config.replace(**today)
 
 
-def _rows(
+def rows_for(
     workspace: Workspace,
     model: Model,
     ids: Sequence[str],

@@ -6,19 +6,21 @@ and of the steps to forecast.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from forecaster.ahead import values_ahead
-from forecaster.arrays import Floats
+from forecaster.arrays import Floats, Ints
 from forecaster.calendars import calendar_features, future
 from forecaster.config import Config
 from forecaster.errors import InvalidInputError
 from forecaster.frequencies import DAY, parse, wall_clock
 from forecaster.public_holidays import holiday_days
 from forecaster.series import Panel
+from forecaster.windows import rows_after
 
 if TYPE_CHECKING:
     from forecaster.scaling import Scaling
@@ -72,6 +74,43 @@ def past_the_end(
         parts.insert(0, scaling.covariates(values, np.repeat(np.arange(series), steps)))
     known = np.hstack(parts)
     return known.reshape(series, steps, -1) if known.shape[1] else None, notices
+
+
+def known_after(panel: Panel, scaling: Scaling, config: Config, cutoffs: Ints) -> Floats | None:
+    """Return what is known of the steps after any rows of a panel but the last ones.
+
+    Past the end of a series it is what `ahead` knows; a column that is not known there keeps its
+    last value, which no forecast of an observed row is asked for.
+
+    Args:
+        panel: Regular series of at least two rows.
+        scaling: State aligned with the panel.
+        config: Resolved settings.
+        cutoffs: Rows before the last one of their series `(window,)`.
+
+    Returns:
+        `(window, horizon, known feature)`, or None when nothing is known.
+    """
+    rows = input_features(panel, scaling, config)[1]
+    if rows is None:
+        return None
+    horizon, lasts = int(config.network.horizon or 1), panel.offsets[1:] - 1
+    ahead = panel.ahead
+    if config.data.future:
+        names = list(config.data.future)
+        ends = pd.DataFrame({"unique_id": np.array(panel.ids, dtype=object), "ds": panel.ds[lasts]})
+        ends[names] = panel.covariates[lasts, -len(names) :]
+        ahead = pd.concat([ends, ahead[[*ends]]]) if len(ahead) else ends
+    shorter = replace(panel.head(panel.lengths - 1), ahead=ahead)
+    beyond = past_the_end(shorter, scaling, config, 1)[0]  # from the last row on
+    assert beyond is not None  # noqa: S101 - as there are rows
+    series = np.searchsorted(panel.offsets, cutoffs, side="right") - 1
+    steps, end = rows_after(cutoffs, horizon), lasts[series][:, None]
+    over = np.clip(steps - end, 0, horizon - 1)
+    found = np.where(
+        (steps < end)[:, :, None], rows[np.minimum(steps, end)], beyond[series[:, None], over]
+    )
+    return np.asarray(found)
 
 
 def _time_features(ds: pd.Index[Any], frequency: str | None, config: Config) -> Floats:

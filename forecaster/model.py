@@ -159,6 +159,12 @@ class Model:
         """The network in ONNX Runtime."""
         return Network(self.graph, len(self.scaling.ids) if self.config.network.joint else 1)
 
+    def with_network(self, network: Network) -> Model:
+        """Return the model with another network in place of the one of its graph."""
+        model = replace(self)
+        vars(model)["network"] = network
+        return model
+
     @property
     def lookback(self) -> int:
         """Rows of a context."""

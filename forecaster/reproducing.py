@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from forecaster import api, artifacts
+from forecaster.calendars import moment
 from forecaster.errors import ForecasterError, QualityGateError
 from forecaster.manifest import read_manifest
 from forecaster.predicting import predict
@@ -119,21 +120,8 @@ def until(frame: pd.DataFrame, last: str, ahead: bool = False) -> pd.DataFrame:
     ([1, 2], [1.0, 2.0, nan])
     """
     ds = frame["ds"]
-    known = ds <= _end(ds, last)
+    known = ds <= moment(last, pd.Index(ds))
     return frame.assign(y=frame["y"].where(known)) if ahead else frame[known]
-
-
-def _end(ds: pd.Series, last: str) -> int | pd.Timestamp:
-    """Read a time as the column that it ends counts."""
-    if not pd.api.types.is_datetime64_any_dtype(ds.dtype):
-        return int(last)
-    end = pd.Timestamp(last)
-    zone = ds.dt.tz
-    if zone is not None and end.tzinfo is None:
-        end = end.tz_localize(zone)
-    elif zone is None and end.tzinfo is not None:
-        end = end.tz_localize(None)
-    return end
 
 
 def _difference(first: Model, second: Model, panel: Panel) -> float:

@@ -27,7 +27,8 @@ class Rows:
         names: One a covariate.
         future: Names of those known ahead.
         statics: Constant columns, one value a series.
-        inserted: (row,) bool, rows that fill a gap.
+        inserted: (row,) bool, rows that fill a gap; once values are mended, also those whose `y` was
+            filled in.
         notices: What was found and mended.
         skipped: Name of a series left out, and why.
     """

@@ -32,6 +32,7 @@ class Panel:
         offsets: (series + 1,) int64; rows `offsets[i]:offsets[i + 1]` belong to `ids[i]`.
         ds: (row,) timestamps of one zone or none, or integers.
         y: (row,) float64, finite.
+        filled: (row,) bool, where `y` was not observed but filled in from the row before.
         covariates: (row, covariate) float64, finite: past ones, then those known ahead.
         covariate_names: One a covariate.
         ahead: Rows past the end of series: `unique_id`, `ds` and the columns known ahead.
@@ -46,6 +47,7 @@ class Panel:
     offsets: np.ndarray
     ds: pd.Index[Any]
     y: np.ndarray
+    filled: np.ndarray
     covariates: np.ndarray
     covariate_names: tuple[str, ...] = ()
     ahead: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=["unique_id", "ds"]))
@@ -97,6 +99,7 @@ class Panel:
             offsets=offsets,
             ds=self.ds[rows],
             y=self.y[rows],
+            filled=self.filled[rows],
             covariates=self.covariates[rows],
             statics={name: values[series] for name, values in self.statics.items()},
         )
@@ -194,6 +197,7 @@ def prepare(frame: pd.DataFrame, spec: DataSpec, *, min_rows: int = 1) -> Panel:
         offsets=np.concatenate([[0], np.cumsum(lengths[lengths > 0])]).astype(np.int64),
         ds=rows.ds.rename(None),
         y=rows.y,
+        filled=rows.inserted,
         covariates=rows.covariates,
         covariate_names=rows.names,
         ahead=ahead,

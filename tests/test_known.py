@@ -1,5 +1,6 @@
 """Columns known ahead, static ones, late ones and holidays: from the rows to the forecast."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -10,7 +11,7 @@ from series_made import QUICK, frame_of
 from forecaster import Forecaster, scaling
 from forecaster.config import Config, DataSpec
 from forecaster.errors import InvalidInputError
-from forecaster.known import input_features, past_the_end
+from forecaster.known import input_features, known_after, past_the_end
 from forecaster.public_holidays import holiday_days
 from forecaster.series import prepare
 
@@ -347,3 +348,24 @@ def test_a_saved_model_forecasts_the_same_with_all_of_it(tmp_path):
     expected = np.asarray(network(arrays))
     found = loaded.model.network(arrays[0], arrays[1], static=arrays[2])
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_one_step_forecasts_know_what_whole_ones_know_up_to_the_last_row():
+    """Inside the series the steps ahead are rows; at its end they are rows ahead, or held."""
+    model = fitted().model
+    panel = prepare(made(), model.config.data)
+    state = model.scaling.align(panel, model.config.scaling)
+    inner = np.array([60, 90, int(panel.offsets[1]) + 70])
+    known = known_after(panel, state, model.config, inner)
+    one, whole = model.forecast(panel, inner, 1, known), model.forecast(panel, inner)
+    np.testing.assert_allclose(one.levels[:, 0], whole.levels[:, 0], rtol=1e-6)
+    last = panel.offsets[1:] - 2
+    at_end = known_after(panel, state, model.config, last)
+    ahead = past_the_end(panel, state, model.config, 4)[0]
+    np.testing.assert_array_equal(at_end[:, 1:], ahead[:, :3])
+    np.testing.assert_array_equal(
+        at_end[:, 0], input_features(panel, state, model.config)[1][last + 1]
+    )
+    bare = replace(panel, ahead=panel.ahead.head(0))
+    held = known_after(bare, state, model.config, last)
+    np.testing.assert_array_equal(held[:, 3, :2], held[:, 0, :2])  # promo and heat

@@ -28,6 +28,11 @@ COMMANDS = {
         "Fetch, train, promote what is better, forecast: for cron.",
     ),
     "predict": ("forecaster.cli.predict:predict", "Forecast with a trained model, as CSV."),
+    "anomalies": (
+        "forecaster.cli.anomalies:anomalies",
+        "Find values that the forecast did not expect.",
+    ),
+    "explain": ("forecaster.cli.explain:explain", "Say which lags and columns a network looks at."),
     "score": ("forecaster.cli.score:score", "Score published forecasts by what has arrived."),
     "archive": ("forecaster.cli.archive:archive", "List and delete published forecasts."),
     "status": ("forecaster.cli.status:status", "Say how fresh and whole everything is: a probe."),

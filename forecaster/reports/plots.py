@@ -13,6 +13,7 @@ from forecaster.errors import ForecasterError, InvalidInputError
 from forecaster.series import Panel
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FORMATS = (".png", ".svg", ".pdf")
@@ -56,14 +57,18 @@ def plot_forecasts(panel: Panel, frame: pd.DataFrame, path: Path) -> None:
         joined = [panel.ds[end - 1], *ahead["ds"]], [panel.y[end - 1], *ahead[name]]
         mixed = "model" in ahead  # a baseline may stand in for the network
         axes.plot(*joined, color="#1f77b4", lw=1.6, label="forecast" if mixed else name)
-        title = uid if len(uid) <= TITLE_LENGTH else f"{uid[: TITLE_LENGTH - 3]}..."
-        title += f" ({ahead['model'].iloc[0]})" if mixed else ""
-        axes.set_title(title, loc="left", fontsize=10, parse_math=False)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-        if not place:
-            axes.legend(loc="upper left", frameon=False, fontsize=8, ncols=4)
+        finish_axes(axes, uid, f" ({ahead['model'].iloc[0]})" if mixed else "", legend=not place)
     save_figure(figure, path)
+
+
+def finish_axes(axes: Axes, name: str, more: str = "", *, legend: bool = False) -> None:
+    """Write a name above axes, a long one cut short, and take away what is not needed."""
+    title = name if len(name) <= TITLE_LENGTH else f"{name[: TITLE_LENGTH - 3]}..."
+    axes.set_title(title + more, loc="left", fontsize=10, parse_math=False)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    if legend:
+        axes.legend(loc="upper left", frameon=False, fontsize=8, ncols=5)
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -1,0 +1,313 @@
+"""Values that the forecast from the row before did not expect.
+
+Each row is forecast one step ahead by the judged network of a version, which has not been trained
+on the rows held out. The score of a row is the deviate that reaches its value (see `intervals`); the
+scores of held-out rows calibrate. The p-value of a row is the share of them, itself counted in, that
+are as large, and a row is an anomaly when that is at most the rate of false alarms asked for: of rows
+like those that calibrate, no larger share is flagged on average (conformal p-values: Vovk, Gammerman
+and Shafer 2005, *Algorithmic Learning in a Random World*, prop. 2.4; of outliers: Bates et al. 2023,
+Annals of Statistics 51(1), sec. 2).
+
+What follows an anomaly is forecast twice: from the values as they are, and from values in which
+anomalies are replaced by what was expected. It is one only when both did not expect it: a spike does
+not make its neighbours anomalies, nor a new level all that comes after, and as the first test alone
+keeps the rate, both together do.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from scipy.special import betaln, gammaln
+
+from forecaster.arrays import Flags, Floats, Ints
+from forecaster.bounds import Bounds
+from forecaster.calendars import moment
+from forecaster.config import BoundsSpec
+from forecaster.continuing import Judged, times_of
+from forecaster.errors import InvalidInputError
+from forecaster.fallback import NETWORK
+from forecaster.intervals import calibrate, uncalibrated
+from forecaster.known import known_after
+from forecaster.model import Forecast, Model
+from forecaster.series import Panel
+from forecaster.windows import spread
+
+MOST_CALIBRATED = 20_000  # rows: no more are forecast to calibrate, spread evenly
+SEVERITIES = {1.0: "minor", 1.5: "major", 3.0: "critical"}  # by least score
+TRAINED, VALIDATED = "trained", "validated"
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A version's judged model, calibrated one step ahead.
+
+    Attributes:
+        model: Its scores are those of one step.
+        judged: How far into each series it has looked.
+        asked: Share of normal rows that may be flagged.
+        calibrated: Rows that calibrated, of what was calibrated on the fewest.
+        since: Rows from here on are judged; None for those that the model has not seen.
+    """
+
+    model: Model
+    judged: Judged
+    asked: float
+    calibrated: int
+    since: str | None
+
+    @property
+    def rate(self) -> float:
+        """Share of normal rows that are flagged: more than asked where too few rows calibrate."""
+        return max(self.asked, 1 / (self.calibrated + 1))
+
+    @property
+    def needed(self) -> int:
+        """Rows that have to calibrate for the share asked for."""
+        return math.ceil(round(1 / self.asked, 9)) - 1
+
+
+@dataclass(frozen=True)
+class Anomalies:
+    """Judged rows.
+
+    Attributes:
+        rows: One a row: `unique_id, ds, y, <model>, <model>-lo-99, <model>-hi-99, p_value, score,
+            anomaly, direction, severity, seen`. The level is 100 less the share of false alarms in
+            percent. `score` is how far out a value is, the bound of the interval being 1; `seen` says
+            what the model knows of the row, nothing unless older rows were asked for.
+        missing: `unique_id, ds` of rows without a value of their own, which are not judged.
+        by_chance: How many of the unseen rows are flagged if all are normal: mean, and the bounds of
+            95 cases in 100.
+    """
+
+    rows: pd.DataFrame
+    missing: pd.DataFrame
+    by_chance: tuple[float, int, int]
+
+    @property
+    def found(self) -> pd.DataFrame:
+        """The anomalies alone."""
+        return self.rows[self.rows["anomaly"]]
+
+
+def calibrated(
+    model: Model, judged: Judged, panel: Panel, rate: float, since: str | None = None
+) -> Detector:
+    """Calibrate a judged model one step ahead, on rows that were held out and are not judged.
+
+    These are the rows that validated it, and with `since` all later ones before that time.
+
+    Args:
+        model: With the judged weights.
+        judged: How far it has looked.
+        panel: Series that it knows.
+        rate: Share of normal rows that may be flagged.
+        since: Time from which on rows are judged.
+
+    Raises:
+        InvalidInputError: No row is left that calibrates.
+    """
+    trained, validated = _seen(panel, judged)
+    known = np.array([uid in judged.seen for uid in panel.ids], dtype=np.bool_)
+    wanted = validated if since is None else validated | ~(trained | _from(panel, since))
+    wanted = wanted & _possible(panel, model) & np.repeat(known, panel.lengths)
+    rows = spread(np.flatnonzero(wanted), MOST_CALIBRATED)
+    if not len(rows):
+        raise InvalidInputError(
+            "No row is left to calibrate on: those held out when the model was judged are not "
+            "stored, or have no values.",
+            "Fetch them again, train again, or judge later rows only (--since).",
+        )
+    forecast = _one_step(model, panel, rows)
+    series, deviates = len(model.scaling.ids), _deviates(forecast, panel, rows)
+    scores = {
+        source: calibrate(deviates[of, None], forecast.places[of], series, kept=len(rows))
+        for source in dict.fromkeys(forecast.sources.tolist())
+        for of in [forecast.sources == source]
+    }
+    network = scores.pop(NETWORK, uncalibrated(series, 1))
+    fallback = model.fallback and replace(model.fallback, conformal=scores)
+    counts = [each.windows for each in (network, *scores.values()) if each.windows]
+    model = replace(model, conformal=network, fallback=fallback)
+    return Detector(model, judged, rate, min(counts), since)
+
+
+def detect(detector: Detector, panel: Panel, bounds: BoundsSpec | None = None) -> Anomalies:
+    """Judge the rows of a panel.
+
+    Args:
+        detector: See `calibrated`.
+        panel: Series with the covariates that the model was trained with.
+        bounds: What is possible at all; the model's own bounds when None.
+    """
+    model = detector.model
+    trained, validated = _seen(panel, detector.judged)
+    since = detector.since
+    wanted = ~(trained | validated) if since is None else _from(panel, since)
+    rows = np.flatnonzero(wanted & _possible(panel, model))
+    within = Bounds.of(model.config.bounds if bounds is None else bounds, panel.ids)
+    found = _twice(detector, panel, rows, within)
+    missing = np.flatnonzero(wanted & panel.filled)
+    ids = np.repeat(np.array(panel.ids, dtype=object), panel.lengths)
+    level, name = f"{100 * (1 - detector.rate):.6g}", model.config.network.cell
+    outside = found.outside
+    table = pd.DataFrame(
+        {
+            "unique_id": ids[rows],
+            "ds": panel.ds[rows],
+            "y": found.y,
+            name: found.point,
+            f"{name}-lo-{level}": found.low,
+            f"{name}-hi-{level}": found.high,
+            "p_value": found.p_value,
+            "score": found.score,
+            "anomaly": outside,
+            "direction": np.where(found.y > found.high, "above", np.where(outside, "below", "")),
+            "severity": _severity(found.score, outside),
+            "seen": np.where(trained[rows], TRAINED, np.where(validated[rows], VALIDATED, "")),
+        }
+    )
+    unseen = int((table["seen"] == "").sum())
+    chance = by_chance(detector.rate, detector.calibrated, unseen)
+    return Anomalies(
+        table, pd.DataFrame({"unique_id": ids[missing], "ds": panel.ds[missing]}), chance
+    )
+
+
+def by_chance(rate: float, calibrated: int, judged: int) -> tuple[float, int, int]:
+    """Return how many of some normal rows are flagged: mean, and the bounds of 95 cases in 100.
+
+    Over calibrations the share flagged has a beta distribution (Vovk 2012, Conditional validity of
+    inductive conformal predictors, sec. 3), so that the number is beta-binomial.
+
+    >>> by_chance(0.01, 999, 1000)
+    (10.0, 3, 20)
+    """
+    above = max(
+        1, math.floor(round(rate * (calibrated + 1), 9))
+    )  # scores beyond the bound, and one
+    below = calibrated + 1 - above
+    number = np.arange(judged + 1)
+    choices = gammaln(judged + 1) - gammaln(number + 1) - gammaln(judged - number + 1)
+    logs = choices + betaln(number + above, judged - number + below) - betaln(above, below)
+    up_to = np.cumsum(np.exp(logs))
+    low, high = (int(np.searchsorted(up_to, share)) for share in (0.025, 0.975))
+    return judged * above / (calibrated + 1), low, min(high, judged)
+
+
+@dataclass
+class _Found:
+    """What was expected of rows, each `(row,)`."""
+
+    y: Floats
+    point: Floats
+    low: Floats
+    high: Floats
+    p_value: Floats
+    score: Floats
+
+    @property
+    def outside(self) -> Flags:
+        """Which values are outside their intervals."""
+        return np.asarray((self.y < self.low) | (self.y > self.high))
+
+    def put(self, places: Ints, other: _Found) -> None:
+        """Take the better expectation of some rows."""
+        for name in ("point", "low", "high", "p_value", "score"):
+            getattr(self, name)[places] = getattr(other, name)
+
+
+def _twice(detector: Detector, panel: Panel, rows: Ints, within: Bounds) -> _Found:
+    """Judge rows from the values as they are; what is outside, from expected values too.
+
+    The second look goes from anomaly to anomaly in each series, in order of time, as each takes the
+    place of a value in the contexts of later ones.
+    """
+    found = _look(detector, panel, rows, panel.y[rows], within)
+    suspects = np.flatnonzero(found.outside)
+    series = np.searchsorted(panel.offsets, rows[suspects], side="right") - 1
+    first = np.searchsorted(series, series)  # rows stand series by series
+    numbers = np.arange(len(series)) - first
+    last = np.full(len(panel.ids), -detector.model.lookback - 1)  # anomaly of each series
+    replaced = panel.y.copy()
+    for number in range(int(numbers.max(initial=-1)) + 1):
+        now = numbers == number
+        places, owner = suspects[now], series[now]
+        near = rows[places] - last[owner] <= detector.model.lookback
+        if near.any():
+            again = places[near]
+            other = replace(panel, y=replaced)
+            found.put(again, _look(detector, other, rows[again], found.y[again], within))
+        flagged = found.outside[places]
+        last[owner[flagged]] = rows[places[flagged]]
+        replaced[rows[places[flagged]]] = found.point[places[flagged]]
+    return found
+
+
+def _look(detector: Detector, panel: Panel, rows: Ints, y: Floats, within: Bounds) -> _Found:
+    """Say what was expected of rows whose values are `y`."""
+    forecast = replace(_one_step(detector.model, panel, rows), within=within)
+    low, high = forecast.bounds(100 * (1 - detector.rate))
+    deviates = _deviates(forecast, replace(panel, y=_with(panel.y, rows, y)), rows)
+    p_value, score = np.ones(len(rows)), np.zeros(len(rows))
+    for source, conformal in forecast.used.items():
+        of = forecast.sources == source
+        own = deviates[of] / conformal.stretches(forecast.places[of])
+        ranked = conformal.scores[:, 0]
+        larger = len(ranked) - np.searchsorted(ranked, own)
+        p_value[of] = (1 + larger) / (len(ranked) + 1)
+        bound = conformal.deviates(100 * (1 - detector.rate), 1)[0]
+        score[of] = own / bound if bound > 0 else np.where(own > 0, np.inf, 0.0)
+    return _Found(y, forecast.values[:, 0], low[:, 0], high[:, 0], p_value, score)
+
+
+def _with(y: Floats, rows: Ints, values: Floats) -> Floats:
+    changed = y.copy()
+    changed[rows] = values
+    return changed
+
+
+def _one_step(model: Model, panel: Panel, rows: Ints) -> Forecast:
+    """Forecast each row from the row before."""
+    scaling = model.scaling.align(panel, model.config.scaling)
+    cutoffs = rows - 1
+    return model.forecast(panel, cutoffs, 1, known_after(panel, scaling, model.config, cutoffs))
+
+
+def _deviates(forecast: Forecast, panel: Panel, rows: Ints) -> Floats:
+    """Return the size of the deviate that reaches each row's value `(row,)`."""
+    levels = forecast.scaling.levels(panel)[rows, None]
+    return np.asarray(np.abs(forecast.distribution.deviate_of(levels)[:, 0]))
+
+
+def _possible(panel: Panel, model: Model) -> Flags:
+    """Tell which rows have a value of their own, and a context `(row,)`."""
+    place = np.arange(len(panel.y)) - np.repeat(panel.offsets[:-1], panel.lengths)
+    return np.asarray((place >= model.config.context_rows) & ~panel.filled)
+
+
+def _seen(panel: Panel, judged: Judged) -> tuple[Flags, Flags]:
+    """Tell which rows trained the judged model, and which validated it, each `(row,)`."""
+    times = np.asarray(times_of(panel, np.arange(len(panel.y))))
+    earliest = np.iinfo(np.int64).min
+    fitted, seen = (
+        np.repeat([known.get(uid, earliest) for uid in panel.ids], panel.lengths)
+        for known in (judged.fitted, judged.seen)
+    )
+    trained = times <= fitted
+    return trained, ~trained & (times <= seen)
+
+
+def _from(panel: Panel, since: str) -> Flags:
+    """Tell which rows are of a time or later `(row,)`."""
+    return np.asarray(panel.ds >= moment(since, panel.ds))
+
+
+def _severity(score: Floats, outside: Flags) -> np.ndarray:
+    place = np.searchsorted(list(SEVERITIES), score, side="right") - 1
+    names = np.array(list(SEVERITIES.values()), dtype=object)[np.maximum(place, 0)]
+    return np.where(outside, names, "")

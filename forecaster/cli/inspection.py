@@ -1,0 +1,70 @@
+"""Anomalies, and the importance of inputs, as text."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+from forecaster.cli.output import table
+from forecaster.words import counted
+
+if TYPE_CHECKING:
+    from forecaster.inspecting import AnomalyResult, ExplainResult
+
+SHOWN_ROWS = 10
+
+
+def chance_text(result: AnomalyResult) -> str:
+    """Say how many anomalies there are, and how many there would be among normal rows."""
+    if not result.judged:
+        return "No row was judged: the network has seen all of them. Judge older ones with --since."
+    mean, low, high = result.by_chance
+    return (
+        f"{result.anomalies:,} {'anomaly' if result.anomalies == 1 else 'anomalies'} among "
+        f"{counted(result.judged, 'row')} judged; of normal rows that the network has not seen, "
+        f"{mean:.3g} would be flagged ({low} to {high} in 95 of 100 cases)."
+    )
+
+
+def anomalies_text(result: AnomalyResult) -> str:
+    """Return the table itself for stdout, or where it was written and the farthest rows."""
+    from forecaster.predicting import to_csv
+
+    if result.output is None:
+        return to_csv(result.frame).rstrip("\n")
+    written = f"Wrote {counted(len(result.frame), 'row')} to {result.output} (model version {result.version})"
+    lines = [f"{written}."]
+    found = result.frame[result.frame["anomaly"]]
+    if len(found):
+        first = found.nlargest(SHOWN_ROWS, "score").drop(
+            columns=["anomaly", "seen", "model_version"]
+        )
+        rows = list(csv.reader(io.StringIO(to_csv(first, digits=4))))
+        lines = [f"{written}. The farthest:", table(rows[1:], rows[0])]
+    if result.plot:
+        lines.append(f"Plot: {result.plot}")
+    return "\n".join(lines)
+
+
+def importance_text(result: ExplainResult) -> str:
+    """Return the parts of the input as a table, the most important first."""
+    figures = result.frame[["mae_rise", "mase_rise", "mase_spread"]].to_numpy()
+    rows = [
+        [part, kind, *(f"{figure:.3g}" for figure in each), f"{share:.1%}"]
+        for part, kind, each, share in zip(
+            result.frame["part"], result.frame["kind"], figures, result.frame["share"], strict=True
+        )
+    ]
+    lines = [
+        f"Version {result.version} on {counted(result.windows, 'window')} that it was not trained on: "
+        f"MAE {result.mae:.4g}, MASE {result.mase:.4g}.",
+        f"What they rise by when a part of the input is shuffled (mean of {result.repeats}):",
+        table(rows, ["part", "kind", "MAE", "MASE", "spread", "of MASE"]),
+        "Inputs that say the same share their importance: with one shuffled, the other is still read.",
+    ]
+    if result.output:
+        lines.append(f"Table: {result.output}")
+    if result.plot:
+        lines.append(f"Plot: {result.plot}")
+    return "\n".join(lines)
