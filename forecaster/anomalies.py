@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import betaln, gammaln
 
+from forecaster import joint
 from forecaster.arrays import Flags, Floats, Ints
 from forecaster.bounds import Bounds
 from forecaster.calendars import moment
@@ -273,9 +274,16 @@ def _with(y: Floats, rows: Ints, values: Floats) -> Floats:
 
 def _one_step(model: Model, panel: Panel, rows: Ints) -> Forecast:
     """Forecast each row from the row before."""
-    scaling = model.scaling.align(panel, model.config.scaling)
-    cutoffs = rows - 1
-    return model.forecast(panel, cutoffs, 1, known_after(panel, scaling, model.config, cutoffs))
+    scaling, cutoffs = model.scaling.align(panel, model.config.scaling), rows - 1
+    asked: Ints | slice = slice(None)
+    if model.config.network.joint:
+        cutoffs, asked = joint.of_all(cutoffs, panel.offsets)
+    known = known_after(panel, scaling, model.config, cutoffs)
+    forecast = model.forecast(panel, cutoffs, 1, known)
+    each = {
+        name: getattr(forecast, name)[asked] for name in ("series", "levels", "places", "sources")
+    }
+    return replace(forecast, **each)
 
 
 def _deviates(forecast: Forecast, panel: Panel, rows: Ints) -> Floats:

@@ -379,21 +379,26 @@ def _fallback_notice(panel: Panel, config: Config, season: int) -> list[str]:
 
 
 def _refitted(evaluated: Evaluated, judged: Model, on_epoch: OnEpoch) -> Model:
-    """Train again on all rows; calibrate on every window that the judged model has not seen.
+    """Train again on all rows; calibrate on every window that the judged model has not seen."""
+    from forecaster import training
+
+    start = None if evaluated.earlier is None else evaluated.earlier.published
+    left = 1.0 if evaluated.selection is None else evaluated.selection.budget_left
+    published = training.refit(evaluated.panel, judged, on_epoch, start, left)
+    return with_intervals(published, judged, evaluated.panel)
+
+
+def with_intervals(published: Model, judged: Model, panel: Panel) -> Model:
+    """Return a model that has seen all rows, with intervals calibrated on what its judged one has not.
 
     What is calibrated are the widths that the judged network gives: the published one's are compared
     with them. It has seen these windows, which makes its errors there too small, but a width is
     forecast from the context alone.
     """
-    from forecaster import training
-
-    panel, config = evaluated.panel, evaluated.config
-    parts = splits.of_config(panel, config)
-    unseen = splits.held_out_cutoffs(panel, parts, config.context_rows, judged.horizon)
-    start = None if evaluated.earlier is None else evaluated.earlier.published
-    left = 1.0 if evaluated.selection is None else evaluated.selection.budget_left
+    parts = splits.of_config(panel, judged.config)
+    unseen = splits.held_out_cutoffs(panel, parts, judged.config.context_rows, judged.horizon)
     judged = judged.calibrated(panel, unseen)
-    published = training.refit(panel, judged, on_epoch, start, left)
+    published = replace(published, conformal=judged.conformal, fallback=judged.fallback)
     return published.as_wide_as(judged, panel, spread(unseen, COMPARED_WINDOWS))
 
 
@@ -408,6 +413,18 @@ def digest(panel: Panel) -> str:
     return found.hexdigest()
 
 
+def data_of(panel: Panel) -> dict[str, Any]:
+    """Return what a manifest says of the rows."""
+    return {
+        "series": len(panel.ids),
+        "rows": len(panel.y),
+        "hash": digest(panel),
+        "first": str(panel.ds.min()),
+        "last": str(panel.ds.max()),
+        "frequency": panel.frequency,
+    }
+
+
 def _about(evaluated: Evaluated) -> dict[str, Any]:
     panel, config = evaluated.panel, evaluated.config
     fitted = panel
@@ -417,14 +434,7 @@ def _about(evaluated: Evaluated) -> dict[str, Any]:
     return {
         "selection": None if selection is None else selection.to_dict(),
         "warm_start": None if earlier is None else earlier.to_dict(panel),
-        "data": {
-            "series": len(panel.ids),
-            "rows": len(panel.y),
-            "hash": digest(panel),
-            "first": str(panel.ds.min()),
-            "last": str(panel.ds.max()),
-            "frequency": panel.frequency,
-        },
+        "data": data_of(panel),
         "fitted": {"first": str(fitted.ds.min()), "last": str(fitted.ds.max())},
         "judged": evaluated.backtest.models[-1].record(),
         "judgement": evaluated.backtest.judgement.to_dict(),

@@ -177,22 +177,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 def _golden(network: Network) -> bytes:
     """Forecast from fixed random windows and keep both."""
-    random = np.random.default_rng(0)
-    lookback, features = network.context_shape
-    windows = GOLDEN_WINDOWS * network.together
-    arrays: dict[str, Any] = {
-        "context": random.normal(size=(windows, lookback, features)).astype(np.float32)
-    }
-    if network.future_features:
-        size = (windows, network.output_shape[0], network.future_features)
-        arrays["future"] = random.normal(size=size).astype(np.float32)
-    if network.knows_series:
-        arrays["series"] = np.arange(windows) - 1
-    if network.static_features:
-        fixed = random.normal(size=(windows, network.static_features))
-        arrays["static"] = fixed.astype(np.float32)
-    if network.takes_length:
-        arrays["length"] = lookback // (1 + np.arange(windows))
+    arrays = network.random_inputs(GOLDEN_WINDOWS * network.together)
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, forecast=network(**arrays), **arrays)
     return buffer.getvalue()

@@ -14,6 +14,7 @@ from forecaster import backend
 from forecaster.config import Config
 from forecaster.networks.builder import build
 from forecaster.networks.windowed import Held, Rows, Windowed
+from forecaster.pruning import KeepZeros
 
 keras = backend.import_keras()
 
@@ -35,7 +36,9 @@ def build_for(rows: Rows, config: Config) -> Any:
     return build(config.network, rows.features.shape[1], known, series, static, together=together)
 
 
-def compiled(rows: Rows, config: Config, windows: int, xla: bool) -> Windowed:
+def compiled(
+    rows: Rows, config: Config, windows: int, xla: bool, keep_zeros: bool = False
+) -> Windowed:
     """Return a compiled network that holds the rows; its weights are whatever they are.
 
     Args:
@@ -43,12 +46,13 @@ def compiled(rows: Rows, config: Config, windows: int, xla: bool) -> Windowed:
         config: Resolved settings.
         windows: Number of training windows.
         xla: Whether to compile with XLA; on a GPU cuDNN's kernels beat what XLA compiles.
+        keep_zeros: Whether weights that are zero stay so.
     """
     spec = config.training
     steps = _steps_at_once(windows // int(spec.batch_size or 32))
     clipping = {"global_clipnorm": spec.clip_norm, "clipvalue": spec.clip_value}
     shape: tuple[Any, ...] = (config.network, config.context_season, rows.shape)
-    key = (*shape, spec.loss, *clipping.items(), steps, xla, spec.device)
+    key = (*shape, spec.loss, *clipping.items(), steps, xla, spec.device, keep_zeros)
     if keras.backend.backend() == "jax":  # compiles the rows in as constants
         _compiled.clear()
     held = _held(rows)
@@ -56,8 +60,9 @@ def compiled(rows: Rows, config: Config, windows: int, xla: bool) -> Windowed:
         _compiled.move_to_end(key)
         return _compiled[key]
     windowed = Windowed(build_for(rows, config), held, config)
+    optimizer = KeepZeros if keep_zeros else keras.optimizers.Adam
     windowed.compile(
-        optimizer=keras.optimizers.Adam(float(spec.learning_rate or 0), **clipping),
+        optimizer=optimizer(float(spec.learning_rate or 0), **clipping),
         jit_compile=xla,
         steps_per_execution=steps,
     )

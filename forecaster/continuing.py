@@ -38,7 +38,7 @@ class Start:
     """What a fit begins from.
 
     Attributes:
-        weights: Of every network of the ensemble, as an HDF5 file.
+        weights: Of every network of the ensemble, as an HDF5 file; nothing for random ones.
         scaling: State to keep; series that it does not know are fitted on their own train rows.
     """
 

@@ -39,12 +39,14 @@ class Inputs(NamedTuple):
         future: `(window, horizon, future feature)`, or None.
         series: Place of each window's series among those trained on `(window,)`.
         static: `(window, static feature)`, or None.
+        length: Rows of each context that its series has `(window,)`.
     """
 
     context: Floats
     future: Floats | None
     series: Ints
     static: Floats | None
+    length: Ints
 
 
 class Part(NamedTuple):
@@ -71,7 +73,7 @@ class Part(NamedTuple):
 
     def taken_from(self, inputs: Inputs, donors: Ints) -> Inputs:
         """Return inputs in which this part is that of other windows `(window,)`."""
-        context, future, series, static = inputs
+        context, future, series, static, _ = inputs
         if self.kind == "series":
             return inputs._replace(series=series[donors])
         if self.kind == "static" and static is not None:
@@ -261,13 +263,11 @@ class _Recorded(Network):
 
     def __init__(self, network: Network) -> None:
         vars(self).update(vars(network))
-        self.seen: list[Inputs] = []
+        self.shown: list[Inputs] = []
 
-    def __call__(
-        self, context: Any, future: Any = None, series: Any = None, static: Any = None
-    ) -> Floats:
-        self.seen.append(Inputs(context, future, series, static))
-        return super().__call__(context, future, series, static)
+    def __call__(self, *inputs: Any) -> Floats:
+        self.shown.append(Inputs(*inputs))
+        return super().__call__(*inputs)
 
 
 class _Replayed(Network):
@@ -288,6 +288,6 @@ def _recorded(model: Model, panel: Panel, cutoffs: Ints) -> Inputs:
     model.with_network(recorded).forecast(panel, cutoffs)
     together: list[Any] = [
         None if column[0] is None else np.concatenate(column)
-        for column in zip(*recorded.seen, strict=True)
+        for column in zip(*recorded.shown, strict=True)
     ]
     return Inputs(*together)

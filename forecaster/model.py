@@ -199,6 +199,16 @@ class Model:
             return forecast
         return self._falling_back(self.fallback, forecast, panel, cutoffs)
 
+    def outputs(self, panel: Panel, cutoffs: Ints) -> Floats:
+        """Return what the network itself says of windows `(window, horizon, 1 + quantile)`.
+
+        Args:
+            panel: Regular series.
+            cutoffs: Row of the last observed value of each window `(window,)`.
+        """
+        scaling = self.scaling.align(panel, self.config.scaling)
+        return self._outputs(panel, scaling, cutoffs, None, self.horizon)
+
     def _by_network(
         self, panel: Panel, cutoffs: Ints, horizon: int | None, known: Floats | None = None
     ) -> Forecast:

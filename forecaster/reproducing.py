@@ -78,6 +78,12 @@ def reproduce(
     version = registry.resolve(name, said)
     folder = registry.version_folder(name, version)
     model, manifest = artifacts.load(folder), read_manifest(folder)
+    if made := manifest.get("compressed"):
+        raise ForecasterError(
+            f"Version {version!r} was not trained anew but made from {made['from']!r}.",
+            f"Reproduce that one, or make it again: forecast compress --version {made['from']} "
+            f"--name {name} {made['option']}.",
+        )
     try:
         then, last = str(manifest["data"]["hash"]), str(manifest["data"]["last"])
     except (KeyError, TypeError) as error:

@@ -55,6 +55,29 @@ class Network:
         self.static_features: int = inputs["static"][1] if "static" in inputs else 0
         self.output_shape: tuple[int, int] = tuple(self._session.get_outputs()[0].shape[1:])
 
+    def random_inputs(self, windows: int) -> dict[str, Any]:
+        """Return the inputs of some windows of noise, or of a few more that it takes as one.
+
+        They are always the same.
+        """
+        windows += -windows % self.together
+        random = np.random.default_rng(0)
+        shapes = {"context": self.context_shape}
+        if self.future_features:
+            shapes["future"] = (self.output_shape[0], self.future_features)
+        arrays: dict[str, Any] = {
+            name: random.normal(size=(windows, *shape)).astype(np.float32)
+            for name, shape in shapes.items()
+        }
+        if self.knows_series:
+            arrays["series"] = np.minimum(np.arange(windows) - 1, 0)
+        if self.static_features:
+            noise = random.normal(size=(windows, self.static_features))
+            arrays["static"] = noise.astype(np.float32)
+        if self.takes_length:
+            arrays["length"] = np.maximum(1, self.context_shape[0] // (1 + np.arange(windows)))
+        return arrays
+
     def __call__(
         self,
         context: Floats,
@@ -102,18 +125,13 @@ def seconds_per_window(network: Network) -> float:
 
     The quickest of a few rounds counts: whatever else the machine does only makes one slower.
     """
-    known = (network.output_shape[0], network.future_features)
-    context, future, static = (
-        np.zeros((BATCH, *shape), dtype=np.float32)
-        for shape in (network.context_shape, known, (network.static_features,))
-    )
-    series = np.zeros(BATCH, dtype=np.int64)
+    inputs = network.random_inputs(BATCH)
     taken = []
     for _ in range(ROUNDS):
         begin = time.perf_counter()
-        network(context, future, series, static)
+        network(**inputs)
         taken.append(time.perf_counter() - begin)
-    return min(taken) / BATCH
+    return min(taken) / len(inputs["context"])
 
 
 def _cores() -> int:

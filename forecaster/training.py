@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -32,6 +32,22 @@ keras = backend.import_keras()
 SMALLEST_UNIT = 0.1  # of the usual unit: no series counts more than ten times in a scaled loss
 
 
+@dataclass(frozen=True)
+class Method:
+    """What a fit keeps to besides the data.
+
+    Attributes:
+        teacher: A model whose forecasts of the train windows count as much as the truth.
+        keep_zeros: Whether weights that are zero stay so.
+    """
+
+    teacher: Model | None = None
+    keep_zeros: bool = False
+
+
+PLAIN = Method()
+
+
 def fit(
     panel: Panel,
     config: Config,
@@ -40,6 +56,7 @@ def fit(
     start: Start | None = None,
     on_window: OnWindow = silent,
     share: float = 1.0,
+    method: Method = PLAIN,
 ) -> Model:
     """Train one network on the train rows of a panel.
 
@@ -51,6 +68,7 @@ def fit(
         start: What to continue from; random weights and fresh scalers when None.
         on_window: Called after each window that Theta or ETS is fitted to, to be a fallback.
         share: Of the time budget, that is left for this fit and its refit.
+        method: What else is kept to while training.
 
     Raises:
         InvalidInputError: No training window fits.
@@ -68,7 +86,7 @@ def fit(
         Search(times(train), times(val), config, partial(_numbered, on_epoch, number), share)
         for number in range(1, int(config.training.ensemble or 1) + 1)
     ]
-    model = _train(panel, config, state, plans, start)
+    model = _train(panel, config, state, plans, start, method)
     if config.evaluation.fallback == "baseline":
         model = model.with_fallback(panel, val, on_window)
     return model.calibrated(panel, val)
@@ -80,6 +98,7 @@ def refit(
     on_epoch: OnEpoch = lambda _: None,
     start: Start | None = None,
     share: float = 1.0,
+    method: Method = PLAIN,
 ) -> Model:
     """Train again on every row, for the epochs that early stopping found best on fewer rows.
 
@@ -92,6 +111,7 @@ def refit(
         on_epoch: Called after each epoch.
         start: What to continue from; random weights and fresh scalers when None.
         share: Of the time budget, as the fit had it.
+        method: What else is kept to while training.
     """
     config = judged.config
     parts = splits.split(panel, val_size=0, test_size=0, gap=0)
@@ -102,7 +122,7 @@ def refit(
         Replay(train, member, config, partial(_numbered, on_epoch, number), share)
         for number, member in enumerate(judged.trained.members, 1)
     ]
-    model = _train(panel, config, state, plans, start)
+    model = _train(panel, config, state, plans, start, method)
     return replace(model, conformal=judged.conformal, fallback=judged.fallback)
 
 
@@ -129,6 +149,7 @@ def _train(
     state: scaling.Scaling,
     plans: Sequence[Plan],
     start: Start | None,
+    method: Method = PLAIN,
 ) -> Model:
     """Train a network by each plan and put them into a model without intervals.
 
@@ -140,17 +161,19 @@ def _train(
         device = backend.select_device(spec.device)
         with backend.device_scope(device):
             rows = _rows(panel, config, state)
+            if method.teacher is not None:
+                rows = _taught(rows, method.teacher, panel, plans[0].train)
             backend.seed(spec.seed, spec.deterministic)
             windows = len(plans[0].train)
             xla = device.kind == "cpu" and compiling.xla_pays(config, windows)
-            windowed = compiling.compiled(rows, config, windows, xla)
+            windowed = compiling.compiled(rows, config, windows, xla, method.keep_zeros)
             members, networks = [], []
             for number, plan in enumerate(plans):
                 seed = spec.seed + number
                 backend.seed(seed, spec.deterministic)
                 network = compiling.build_for(rows, config)
                 untrained = linear_weights(network)
-                if start is not None:
+                if start is not None and start.weights:
                     continue_from(network, start, number, state)
                 compiling.start_anew(windowed, network, float(spec.learning_rate or 0))
                 members.append(run_plan(windowed, config, plan, seed, untrained))
@@ -186,6 +209,15 @@ def _rows(panel: Panel, config: Config, state: scaling.Scaling) -> Rows:
             unit=np.maximum(unit, SMALLEST_UNIT * np.median(unit)),
         ),
     )
+
+
+def _taught(rows: Rows, teacher: Model, panel: Panel, cutoffs: Ints) -> Rows:
+    """Put a teacher's outputs of windows beside the rows; of a joint one, those of all series."""
+    if teacher.config.network.joint:
+        cutoffs, _ = joint.of_all(cutoffs, panel.offsets)
+    lessons = np.zeros(len(panel.y), dtype=np.int32)
+    lessons[cutoffs] = np.arange(len(cutoffs))
+    return replace(rows, taught=teacher.outputs(panel, cutoffs), lessons=lessons)
 
 
 def run_plan(

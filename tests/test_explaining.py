@@ -109,7 +109,7 @@ def test_what_is_the_same_in_all_windows_is_not_shuffled():
 def test_lags_are_cut_by_segments_or_seasons_into_a_dozen_blocks_at_most():
     def blocks(lookback, **settings):
         config, shape = Config.of(**settings), (1, lookback, 1)
-        inputs = Inputs(np.zeros(shape), None, np.zeros(1), None)
+        inputs = Inputs(np.zeros(shape), None, np.zeros(1), None, np.ones(1))
         return [part.name for part in parts_of(config, fitted().model.scaling, inputs, None)][:-1]
 
     assert blocks(6, segment=3) == ["lags 1-3", "lags 4-6"]

@@ -38,6 +38,7 @@ COMMANDS = {
     "status": ("forecaster.cli.status:status", "Say how fresh and whole everything is: a probe."),
     "schedule": ("forecaster.cli.schedule:schedule", "Have cron or systemd run it by itself."),
     "models": ("forecaster.cli.models:models", "List, promote, roll back and verify versions."),
+    "compress": ("forecaster.cli.compress:compress", "Make a smaller or faster version of one."),
     "backtest": ("forecaster.cli.backtest:backtest", "Judge a model on past cutoffs."),
     "compare": ("forecaster.cli.compare:compare", "Compare networks: accuracy, cost, noise."),
     "config": ("forecaster.cli.config:config", "Show every setting and where it comes from."),

@@ -1,4 +1,4 @@
-"""Anomalies, and the importance of inputs, as text."""
+"""Anomalies, the importance of inputs, and compressed versions as text."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import io
 from typing import TYPE_CHECKING
 
 from forecaster.cli.output import table
+from forecaster.versions import promote_command
 from forecaster.words import counted
 
 if TYPE_CHECKING:
+    from forecaster.compressing import Compressed
     from forecaster.inspecting import AnomalyResult, ExplainResult
 
 SHOWN_ROWS = 10
@@ -67,4 +69,33 @@ def importance_text(result: ExplainResult) -> str:
         lines.append(f"Table: {result.output}")
     if result.plot:
         lines.append(f"Plot: {result.plot}")
+    return "\n".join(lines)
+
+
+def compressed_text(result: Compressed) -> str:
+    """Say what was made from what, and what it is before and after."""
+    before, after = result.before, result.after
+    place = "in service" if result.promoted else "saved but not in service"
+    rows = [
+        ("graph, KB", f"{before.graph / 1000:,.1f}", f"{after.graph / 1000:,.1f}"),
+        ("graph, compressed, KB", f"{before.packed / 1000:,.1f}", f"{after.packed / 1000:,.1f}"),
+        (
+            "weights kept for warm starts, KB",
+            *(f"{each.weights / 1000:,.1f}" for each in (before, after)),
+        ),
+        ("number of weights", f"{before.parameters:,}", f"{after.parameters:,}"),
+        ("of kernels, zero", f"{before.zeros:.1%}", f"{after.zeros:.1%}"),
+        ("one window, ms", f"{before.window_ms:.3g}", f"{after.window_ms:.3g}"),
+        ("256 windows, ms", f"{before.batch_ms:.3g}", f"{after.batch_ms:.3g}"),
+        ("MAE on the test folds", f"{before.mae:.4g}", f"{after.mae:.4g}"),
+        ("MASE on the test folds", f"{before.mase:.4g}", f"{after.mase:.4g}"),
+    ]
+    lines = [
+        f"Version {result.version}, made from {result.origin}, is {place}.",
+        result.done,
+        table(rows, ["", "before", "after"]),
+        result.verdict,
+    ]
+    if not result.promoted:
+        lines.append(f"To use it: {promote_command(result.name, result.version)}")
     return "\n".join(lines)

@@ -54,6 +54,8 @@ def description_text(described: dict[str, Any]) -> str:
         f"{network.get('horizon')}, {trained.get('parameters')} weights, trained in "
         f"{trained.get('seconds')} s"
     )
+    if made := described.get("compressed"):
+        lines.append(f"Compressed: from version {made['from']} ({made['option']})")
     scores = described.get("judgement", {}).get("scores", {})
     if scores:
         rows = [

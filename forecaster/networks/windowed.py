@@ -39,6 +39,8 @@ class Rows:
         series: Place of each row's series `(row,)`.
         starts: Row at which each series begins `(series,)`.
         sizes: What the inputs of each series were made from, each `(series,)`.
+        taught: A teacher's outputs of windows `(window, horizon, 1 + quantile)`, or None.
+        lessons: Place of each row's window among those, as a cutoff `(row,)`, or None.
     """
 
     features: Floats
@@ -47,16 +49,19 @@ class Rows:
     series: Ints
     starts: Ints
     sizes: Sizes
+    taught: Floats | None = None
+    lessons: Ints | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Room for rows, a power of two; features, known, static; series.
+        """Room for rows, a power of two; features, known, static; windows taught; series.
 
         Two panels of one shape can be held in each other's place.
         """
         widths = (0 if part is None else part.shape[1] for part in (self.known, self.static))
         room = max(LEAST_ROOM, 1 << (len(self.features) - 1).bit_length())
-        return room, self.features.shape[1], *widths, len(self.starts)
+        taught = 0 if self.taught is None else len(self.taught)
+        return room, self.features.shape[1], *widths, taught, len(self.starts)
 
 
 class Held:
@@ -82,6 +87,10 @@ class Held:
         """Gather what lies at some places, whole numbers of any shape."""
         return ops.take(self._variables[name], places, axis=0)
 
+    def holds(self, name: str) -> bool:
+        """Tell whether the rows have something."""
+        return name in self._variables
+
     @property
     def starts(self) -> Ints:
         """Row at which each series begins `(series,)`."""
@@ -94,8 +103,10 @@ class Held:
             "targets": rows.features[:, 0],
             "known": rows.known,
             "row_series": rows.series,
+            "lessons": rows.lessons,
         }
         by_series = {"static": rows.static, "starts": rows.starts, **rows.sizes._asdict()}
+        by_series["taught"] = rows.taught
         empty = self.shape[0] - len(rows.features)
         arrays = {
             name: np.concatenate([part, np.full((empty, *part.shape[1:]), EMPTY[part.dtype.kind])])
@@ -184,10 +195,19 @@ class Windowed(KerasModel):  # type: ignore[misc]
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Average the losses of the cutoffs `x`; there is no `y`. Penalties count in training only."""
+        """Average the losses of the cutoffs `x`; there is no `y`. Penalties count in training only.
+
+        There a teacher's outputs count as much as the truth (distillation: Hinton et al. 2015, arXiv
+        1503.02531, sec. 2, whose soft targets are here point and quantiles).
+        """
         del y, sample_weight
-        penalties = self.network.losses if training else []
-        return sum(penalties, start=ops.mean(self.losses(x, y_pred)))
+        loss = ops.mean(self.losses(x, y_pred))
+        if not training:
+            return loss
+        if self.held.holds("taught"):
+            taught = self.held.take("taught", self.held.take("lessons", self._of_all(x)))
+            loss = (loss + ops.mean(ops.abs(y_pred - taught))) / 2
+        return sum(self.network.losses, start=loss)
 
     def losses(self, cutoffs: Any, forecast: Any) -> Any:
         """Gather the targets of cutoffs and return the loss of each window `(window,)`.

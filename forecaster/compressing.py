@@ -1,0 +1,360 @@
+"""A version made smaller or faster: quantised, pruned or distilled, judged on the same folds again.
+
+The judged and the published networks are compressed alike, each from its own: what is fine-tuned or
+distilled to be judged has seen the train rows only, its teacher too.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from forecaster import api, artifacts, backtesting, metrics, splits
+from forecaster.config import Config
+from forecaster.continuing import Judged, Start
+from forecaster.errors import InvalidInputError, QualityGateError
+from forecaster.jobs import SAVE_TIMEOUT
+from forecaster.locking import OnWait
+from forecaster.manifest import read_manifest
+from forecaster.registry import Registry
+from forecaster.reproducing import until
+from forecaster.rivals import judged_model
+from forecaster.runtime import BATCH
+from forecaster.store import Store
+from forecaster.versions import promote_command
+from forecaster.windows import rows_after
+
+if TYPE_CHECKING:
+    from forecaster.model import Model
+    from forecaster.planning import OnEpoch
+    from forecaster.series import Panel
+    from forecaster.splits import Split
+    from forecaster.statistical import OnWindow
+    from forecaster.workspace import Workspace
+
+ROUNDS = 30  # of measuring, the networks in turn
+LARGER = 1.05  # times as many bytes, from where on it is said
+KEPT = ("selection", "data", "fitted")  # what the manifest says as the first version's did
+
+
+@dataclass(frozen=True)
+class Original:
+    """What is compressed.
+
+    Attributes:
+        published: The model of the version.
+        judged: The one that it was judged by.
+        seen: How far that has looked.
+        panel: The rows that they were trained on, as they are stored now.
+        parts: How these are split.
+    """
+
+    published: Model
+    judged: Model
+    seen: Judged
+    panel: Panel
+    parts: Split
+
+    @property
+    def config(self) -> Config:
+        """Settings of both."""
+        return self.published.config
+
+
+@dataclass(frozen=True)
+class Small:
+    """What came of compressing: both models, and what was done, in words."""
+
+    published: Model
+    judged: Model
+    done: str
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Size, speed and accuracy.
+
+    Attributes:
+        graph: Bytes of what prediction loads.
+        packed: The same, compressed by zlib: weights that are zero only help here.
+        weights: Bytes of the file that a warm start continues from.
+        parameters: Number of weights.
+        zeros: Share of the weights of kernels that is zero.
+        window_ms: Median milliseconds for one window.
+        batch_ms: For a batch of 256.
+        mae: On the test folds, by the judged network.
+        mase: Likewise.
+    """
+
+    graph: int
+    packed: int
+    weights: int
+    parameters: int
+    zeros: float
+    window_ms: float
+    batch_ms: float
+    mae: float
+    mase: float
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """A compressed version, saved.
+
+    Attributes:
+        name: The model.
+        version: The new version.
+        origin: The version it was made from.
+        done: What was done, in words.
+        before: Of the first version.
+        after: Of the new one.
+        promoted: Whether it was put into service.
+        verdict: How it does beside the baselines.
+        notices: What the reader should know.
+    """
+
+    name: str
+    version: str
+    origin: str
+    done: str
+    before: Measures
+    after: Measures
+    promoted: bool
+    verdict: str
+    notices: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for `--json`."""
+        return asdict(self)
+
+
+Method = Callable[[Original, "OnEpoch"], Small]
+
+
+def quantise(original: Original, _: OnEpoch) -> Small:
+    """Put the graphs into 8 bits; the weights of warm starts stay as they are."""
+    from forecaster.quantising import quantised
+
+    graphs = [quantised(model.graph) for model in (original.published, original.judged)]
+    found = graphs[0]
+    said = [
+        f"{', '.join(f'{count} {name}' for name, count in some.items())} {what}"
+        for some, what in (
+            (found.computed, "computed in 8-bit integers"),
+            (found.stored, "stored in 8 bits and computed as float32"),
+            (found.left, "left as they were"),
+        )
+        if some
+    ]
+    return Small(
+        replace(original.published, graph=graphs[0].graph),
+        replace(original.judged, graph=graphs[1].graph),
+        f"Quantised: {'; '.join(said)}. What comes into a network is rounded by its range in a "
+        "batch: forecasts may differ a little by what is forecast with them.",
+    )
+
+
+def prune(original: Original, on_epoch: OnEpoch, *, share: float) -> Small:
+    """Make a share of each kernel zero, in a few rounds with training in between."""
+    from forecaster import pruning, training
+
+    config = original.config.replace(shrink=False)  # what is pulled back to its start is not zero
+    method = training.Method(keep_zeros=True)
+    judged = replace(original.judged, config=config)
+    published = replace(original.published, config=config)
+    for zeros in pruning.shares(share):
+        starts = [
+            Start(pruning.pruned(model.weights, zeros), model.scaling)
+            for model in (judged, published)
+        ]
+        judged = training.fit(
+            original.panel, config, original.parts, on_epoch, starts[0], method=method
+        )
+        published = training.refit(original.panel, judged, on_epoch, starts[1], method=method)
+    of_all = pruning.zeros(published.weights)
+    return Small(
+        replace(published, config=original.config),
+        replace(judged, config=original.config),
+        f"Pruned: {of_all:.1%} of the weights of kernels are zero, in {pruning.ROUNDS} rounds with "
+        "training in between. Zeros make a file smaller only once it is compressed, and no forecast "
+        "faster.",
+    )
+
+
+def distil(original: Original, on_epoch: OnEpoch, *, units: str) -> Small:
+    """Train one smaller network on the truth and on the forecasts of the original."""
+    from forecaster import training
+
+    config = original.config.replace(layers=units, ensemble=1)
+    methods, starts = zip(
+        *(
+            (training.Method(replace(teacher, fallback=None)), Start(b"", teacher.scaling))
+            for teacher in (original.judged, original.published)
+        ),
+        strict=True,
+    )
+    judged = training.fit(
+        original.panel, config, original.parts, on_epoch, starts[0], method=methods[0]
+    )
+    published = training.refit(original.panel, judged, on_epoch, starts[1], method=methods[1])
+    stack = "-".join(map(str, config.network.layers or ()))
+    return Small(
+        published,
+        judged,
+        f"Distilled into one network of {stack} units, trained on the truth and on what the "
+        "original forecasts of the train rows.",
+    )
+
+
+def compress(
+    workspace: Workspace,
+    name: str,
+    said: str,
+    method: Method,
+    option: str,
+    *,
+    promote: bool = False,
+    max_rise: float = 1.0,
+    on_epoch: OnEpoch,
+    on_window: OnWindow,
+    on_wait: OnWait,
+) -> Compressed:
+    """Compress a version, measure what it costs, and save what comes of it as a version.
+
+    Args:
+        workspace: Where models and series are.
+        name: The model.
+        said: A version of it, as `Registry.resolve` takes it.
+        method: `quantise`, `prune` or `distil`.
+        option: How it was asked for, for the manifest.
+        promote: Whether to put the new version into service.
+        max_rise: Share by which MASE may rise for that.
+        on_epoch: Called after each epoch.
+        on_window: Called after each window that Theta or ETS is fitted to.
+        on_wait: Told whom there is to wait for.
+
+    Raises:
+        NotFoundError: There is no such version, or its series are not stored any more.
+        QualityGateError: It was to be promoted, and its MASE has risen by more; it is saved.
+    """
+    registry = Registry(workspace.models, lock_timeout=SAVE_TIMEOUT, on_wait=on_wait)
+    origin = registry.resolve(name, said)
+    folder = registry.version_folder(name, origin)
+    manifest = read_manifest(folder)
+    original = _original(Store(workspace.data), folder, manifest)
+    small = method(original, on_epoch)
+    panel, parts = original.panel, original.parts
+    val = splits.val_cutoffs(panel, parts, original.config.context_rows, original.judged.horizon)
+    judged = small.judged.calibrated(panel, val)
+    tested = backtesting.backtest(panel, judged.config, lambda *_: judged, on_window)
+    published = judged
+    if original.config.training.refit_all:
+        published = api.with_intervals(small.published, judged, panel)
+    before, after = _measured(original, replace(original, published=published, judged=judged))
+    made = {"from": origin, "option": option, "done": small.done}
+    about = {key: manifest[key] for key in KEPT if key in manifest} | {
+        "judged": judged.record(),
+        "judgement": tested.judgement.to_dict(),
+        "compressed": made | {"before": asdict(before), "after": asdict(after)},
+    }
+    if published.weights != original.published.weights:
+        about["data"] = api.data_of(panel)
+    kept = Judged.of(judged, panel, parts, original.seen)
+    good = after.mase <= before.mase * (1 + max_rise)
+    version = registry.save(name, published, about, kept, promote=False)
+    if promote and not good:
+        raise QualityGateError(
+            f"Version {version} is saved but not put into service: its MASE is {after.mase:.4g} "
+            f"where {origin} has {before.mase:.4g}, a rise of more than {max_rise:g}.",
+            f"If that is wanted: {promote_command(name, version)}.",
+        )
+    if promote:
+        registry.promote(name, version, "compress")
+    notices = []
+    if api.digest(panel) != manifest["data"]["hash"]:
+        notices.append(
+            "The stored rows are not those that the version was trained on: both were judged on them."
+        )
+    if after.graph > LARGER * before.graph:
+        notices.append(
+            "The new graph is larger than the one it was made from: that network is too small for 8 "
+            "bits to pay, or its student was given too many units."
+        )
+    return Compressed(
+        name,
+        version,
+        origin,
+        small.done,
+        before,
+        after,
+        promote,
+        tested.judgement.verdict,
+        tuple(notices),
+    )
+
+
+def _original(store: Store, folder: Any, manifest: dict[str, Any]) -> Original:
+    """Load a version, its judged model, and the rows that both were trained on."""
+    published = artifacts.load(folder)
+    judged, seen = judged_model(folder)
+    config = published.config
+    if "data" not in manifest:
+        raise InvalidInputError(
+            f"The manifest of '{folder}' does not say what it was trained on.",
+            "Only versions that 'forecast train' made can be compressed.",
+        )
+    rows = store.read(list(published.scaling.ids))
+    frame = until(rows, str(manifest["data"]["last"]), bool(config.data.future))
+    panel = api.panel_of(frame, config)
+    return Original(published, judged, seen, panel, splits.of_config(panel, config))
+
+
+def _measured(*versions: Original) -> list[Measures]:
+    """Measure versions beside each other."""
+    from forecaster.pruning import zeros
+
+    speeds = _milliseconds([version.published for version in versions])
+    return [
+        Measures(
+            len(version.published.graph),
+            len(zlib.compress(version.published.graph)),
+            len(version.published.weights),
+            version.published.trained.parameters,
+            zeros(version.published.weights),
+            *speed,
+            *_errors(version),
+        )
+        for version, speed in zip(versions, speeds, strict=True)
+    ]
+
+
+def _milliseconds(models: Sequence[Model]) -> list[tuple[float, float]]:
+    """Return the median times for one window and for a batch, the models measured in turn."""
+    taken: list[list[list[float]]] = [[[], []] for _ in models]
+    for _ in range(ROUNDS):
+        for model, times in zip(models, taken, strict=True):
+            for windows, some in zip((1, BATCH), times, strict=True):
+                inputs = model.network.random_inputs(windows)
+                begin = time.perf_counter()
+                model.network(**inputs)
+                some.append(1000 * (time.perf_counter() - begin))
+    return [(float(np.median(one)), float(np.median(batch))) for one, batch in taken]
+
+
+def _errors(version: Original) -> tuple[float, float]:
+    """Return MAE and MASE of the judged model on its test folds."""
+    panel, parts, config = version.panel, version.parts, version.judged.config
+    spec, horizon = config.evaluation, version.judged.horizon
+    cutoffs = splits.test_cutoffs(
+        panel, parts, config.context_rows, horizon, int(spec.step_size or 1), int(spec.folds or 1)
+    )
+    past = panel.head(parts.val_stop)
+    scales = metrics.mase_scales(past.y, past.offsets, int(config.data.season_length or 1))
+    forecast, truth = version.judged.forecast(panel, cutoffs), panel.y[rows_after(cutoffs, horizon)]
+    scaled = metrics.mase(truth, forecast.values, scales[forecast.series])
+    return metrics.mae(truth, forecast.values), scaled.value

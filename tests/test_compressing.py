@@ -1,0 +1,219 @@
+"""Compressed versions: what is in 8 bits, which weights stay zero, whom a student learns from."""
+
+import json
+
+import numpy as np
+import pytest
+from retrain_made import registry
+from series_made import panel_of
+
+from forecaster import artifacts, training
+from forecaster.backend import import_keras
+from forecaster.cli import app
+from forecaster.config import Config, NetworkSpec
+from forecaster.errors import InvalidInputError
+from forecaster.manifest import read_manifest
+from forecaster.networks.builder import build
+from forecaster.networks.onnx_graph import to_onnx
+from forecaster.networks.windowed import Held, Windowed
+from forecaster.pruning import KeepZeros, pruned, shares, zeros
+from forecaster.quantising import quantised
+from forecaster.runtime import Network
+from forecaster.weights import stored_weights, weights_of
+
+pytestmark = pytest.mark.xdist_group("retrain")
+
+keras = import_keras()
+SPEC = NetworkSpec(
+    preset="segment",
+    lookback=16,
+    horizon=4,
+    segment=4,
+    layers=(32, 16),
+    normalise="last",
+    skip="linear",
+    skip_lag=8,
+    series_vectors=False,
+    quantiles=(0.1, 0.9),
+    decoder="parallel",
+    dropout=0.0,
+)
+
+
+def network(**changes):
+    made = build(SPEC.model_copy(update=changes), 2)
+    random = np.random.default_rng(0)
+    for weight in made.weights:
+        weight.assign(random.normal(0, 0.1, weight.shape))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("cell", "computed", "stored"),
+    [
+        ("lstm", {"MatMul": 3, "LSTM": 3}, {}),
+        ("gru", {"MatMul": 3}, {"GRU": 3}),
+        ("rnn", {"MatMul": 3}, {"RNN": 3}),
+    ],
+)
+def test_each_cell_is_in_8_bits_and_forecasts_nearly_the_same(cell, computed, stored):
+    graph = to_onnx([network(cell=cell)])
+    found = quantised(graph)
+    assert (found.computed, found.stored, found.left) == (computed, stored, {})
+    assert len(found.graph) < 0.7 * len(graph)
+    context = np.random.default_rng(1).normal(size=(64, 16, 2)).astype(np.float32)
+    whole, small = Network(graph)(context), Network(found.graph)(context)
+    assert 0 < np.abs(whole - small).max() < 0.05 * np.abs(whole).max()
+
+
+def test_a_graph_is_quantised_once():
+    found = quantised(to_onnx([network(cell="gru")]))
+    with pytest.raises(InvalidInputError, match="it is in 8 bits already"):
+        quantised(found.graph)
+
+
+def test_the_smallest_weights_of_each_kernel_go():
+    made = network(cell="gru")
+    weights = weights_of([made, made])
+    assert zeros(weights) == 0
+    small = pruned(weights, 0.5)
+    assert zeros(small) == pytest.approx(0.5, abs=0.001)
+    before, after = (stored_weights(each) for each in (weights, small))
+    for place, weight in enumerate(made.weights):
+        was, now = np.abs(before[1][place]), np.abs(after[1][place])
+        if weight.path.endswith("kernel"):
+            assert was[now == 0].max() <= was[now > 0].min()
+        else:
+            np.testing.assert_array_equal(was, now)
+    assert shares(0.8) == sorted(shares(0.8))
+    assert shares(0.8)[-1] == 0.8
+
+
+def test_a_weight_that_is_zero_is_not_trained():
+    weight = keras.Variable(np.array([0.0, 1.0, -1.0], dtype=np.float32))
+    optimizer = KeepZeros(learning_rate=0.1)
+    optimizer.build([weight])
+    for _ in range(3):
+        optimizer.apply([keras.ops.ones(3)], [weight])
+    np.testing.assert_allclose(np.asarray(weight), [0.0, 0.7, -1.3], atol=1e-3)
+
+
+def test_a_teacher_counts_as_much_as_the_truth_but_not_in_validation():
+    panel = panel_of("a")
+    config = Config.of(**SPEC.model_dump(), season_length=8, val_size=16, test_size=8, loss="mae")
+    state = training.scaling.fit(panel, config.scaling)
+    rows = training._rows(panel, config, state)
+    cutoffs = np.array([40, 60], dtype=np.int32)
+    lessons = np.zeros(len(panel.y), dtype=np.int32)
+    lessons[cutoffs] = [0, 1]
+    said = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32)
+    student = training.replace(rows, taught=said + 1, lessons=lessons)
+    alone, taught = (Windowed(build(SPEC, 1), Held(each), config) for each in (rows, student))
+    plain = float(alone.compute_loss(cutoffs, y_pred=said))
+    assert float(taught.compute_loss(cutoffs, y_pred=said)) == pytest.approx((plain + 1) / 2, 1e-5)
+    assert float(taught.compute_loss(cutoffs, y_pred=said, training=False)) == pytest.approx(plain)
+
+
+def test_a_student_is_taught_what_the_teacher_says_of_the_train_windows(trained):
+    model, _ = registry(trained).load("air")
+    panel = panel_of("a", "b", rows=120)
+    cutoffs = np.array([30, 50, 160])
+    rows = training._taught(
+        training._rows(panel, model.config, model.scaling), model, panel, cutoffs
+    )
+    assert rows.lessons[cutoffs].tolist() == [0, 1, 2]
+    forecast = model.forecast(panel, cutoffs)
+    levels = model.scaling.outputs_to_levels(rows.taught, panel.y[cutoffs], forecast.series)
+    np.testing.assert_allclose(levels, forecast.levels, rtol=1e-6)
+
+
+def run(folder, capsys, *words, code=0):
+    capsys.readouterr()
+    assert app.run([*words, "--name", "air", "--workspace", str(folder)]) == code
+    return capsys.readouterr()
+
+
+def compressed(folder, capsys, *words):
+    document = json.loads(run(folder, capsys, "compress", *words, "--json").out)
+    version = registry(folder).version_folder("air", document["version"])
+    return document, artifacts.load(version), read_manifest(version)
+
+
+def test_a_quantised_version_is_one_like_any_other(trained, capsys):
+    before = registry(trained).champion("air")
+    said = run(trained, capsys, "compress", "--quantize", "int8")
+    assert "computed in 8-bit integers; " in said.out
+    assert "is saved but not in service" in said.out
+    assert registry(trained).champion("air") == before
+    document, model, manifest = compressed(trained, capsys, "--quantize", "int8", "--promote")
+    assert document["after"]["graph"] > document["before"]["graph"]  # of 8 units, bytes do not pay
+    assert "The new graph is larger than the one it was made from" in document["notices"][0]
+    assert document["after"]["mase"] == pytest.approx(document["before"]["mase"], rel=0.2)
+    assert document["after"]["mase"] == manifest["judgement"]["scores"]["gru"]["mase"]
+    assert document["before"]["mase"] == pytest.approx(
+        read_manifest(registry(trained).version_folder("air", before))["judgement"]["scores"][
+            "gru"
+        ]["mase"]
+    )
+    assert min(document["after"][time] for time in ("window_ms", "batch_ms")) > 0
+    assert registry(trained).champion("air") == document["version"]
+    assert registry(trained).history("air")[-1].why == "compress"
+    assert model.conformal.windows == registry(trained).load("air")[0].conformal.windows > 0
+    run(trained, capsys, "models", "verify")
+    run(trained, capsys, "predict", "--output", str(trained / "o.csv"))
+    shown = run(trained, capsys, "models", "show").out
+    assert f"Compressed: from version {before} (--quantize int8)" in shown
+    refused = run(trained, capsys, "models", "reproduce", code=1).err
+    assert f"made from {before!r}" in refused
+    again = run(trained, capsys, "compress", "--quantize", "int8", code=5).err
+    assert "in 8 bits already" in again
+    run(trained, capsys, "anomalies")  # by the quantised judged network
+
+
+@pytest.mark.slow  # six trainings: three rounds, of the judged and of the published network
+def test_a_pruned_version_keeps_its_zeros_and_can_be_continued(trained, capsys):
+    document, model, manifest = compressed(trained, capsys, "--prune", "0.6")
+    assert 0.59 < zeros(model.weights) <= document["after"]["zeros"] + 1e-9
+    judged = artifacts.load_judged(registry(trained).version_folder("air", document["version"]))
+    assert 0.59 < zeros(judged.start.weights) < 0.65
+    assert document["after"]["packed"] < 0.8 * document["before"]["packed"]
+    assert document["after"]["graph"] == pytest.approx(document["before"]["graph"], rel=0.01)
+    assert manifest["compressed"]["option"] == "--prune 0.6"
+    run(trained, capsys, "train", "--warm-start", document["version"], "--epochs", "1")
+
+
+def test_a_distilled_version_is_smaller(trained, capsys):
+    document, model, _ = compressed(trained, capsys, "--distill", "4")
+    assert model.config.network.layers == (4,)
+    assert document["after"]["parameters"] < document["before"]["parameters"]
+    assert document["done"].startswith("Distilled into one network of 4 units")
+    assert model.conformal.windows > 0
+    run(trained, capsys, "models", "verify")
+
+
+def test_what_has_become_worse_is_not_promoted(trained, capsys, monkeypatch):
+    before = registry(trained).champion("air")
+    errors = iter([(1.0, 1.0), (1.2, 1.2)])
+    monkeypatch.setattr("forecaster.compressing._errors", lambda version: next(errors))
+    said = run(
+        trained, capsys, "compress", "--quantize", "int8", "--promote", "--max-rise", "0.1", code=6
+    )
+    assert "its MASE is 1.2 where" in said.err
+    assert registry(trained).champion("air") == before
+    assert len(registry(trained).versions("air")) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ((), 2, "Say how to compress"),
+        (("--prune", "0.5", "--quantize", "int8"), 2, "Say how to compress"),
+        (("--prune", "1"), 2, "0<x<1"),
+        (("--distill", "many"), 5, "network.layers"),
+        (("--quantize", "int8", "--version", "2020"), 4, "has no version '2020'"),
+    ],
+)
+def test_the_command_says_what_it_cannot_do(first, capsys, words, code, message):
+    said = run(first[0], capsys, "compress", *words, code=code)
+    assert message in said.err
+    assert said.out == ""
