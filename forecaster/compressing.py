@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from forecaster.workspace import Workspace
 
 ROUNDS = 30  # of measuring, the networks in turn
-LARGER = 1.05  # times as many bytes, from where on it is said
 KEPT = ("selection", "data", "fitted")  # what the manifest says as the first version's did
 
 
@@ -151,11 +150,14 @@ def quantise(original: Original, _: OnEpoch) -> Small:
         )
         if some
     ]
+    batch = (
+        " What comes into a network is rounded by its range in a batch: forecasts may differ a little "
+        "by what is forecast with them."
+    )
     return Small(
         replace(original.published, graph=graphs[0].graph),
         replace(original.judged, graph=graphs[1].graph),
-        f"Quantised: {'; '.join(said)}. What comes into a network is rounded by its range in a "
-        "batch: forecasts may differ a little by what is forecast with them.",
+        f"Quantised: {'; '.join(said)}.{batch if found.computed else ''}",
     )
 
 
@@ -280,7 +282,7 @@ def compress(
         notices.append(
             "The stored rows are not those that the version was trained on: both were judged on them."
         )
-    if after.graph > LARGER * before.graph:
+    if after.graph > before.graph:
         notices.append(
             "The new graph is larger than the one it was made from: that network is too small for 8 "
             "bits to pay, or its student was given too many units."

@@ -23,6 +23,7 @@ COMPUTED = {
     "LSTM": "DynamicQuantizeLSTM",
 }  # by ONNX Runtime, in integers
 STORED = ("GRU", "RNN")  # their weights only
+LEAST = 4096  # weights of a matrix: smaller ones stay, where rounding costs more than bytes gain
 LARGEST = 127  # of a signed byte, the same on either side of zero
 
 
@@ -34,7 +35,7 @@ class Quantised:
         graph: The serialised ONNX model.
         computed: Operators that compute in 8-bit integers, by name.
         stored: Operators whose weights are stored in 8 bits and computed with as float32.
-        left: Operators with weights that stay as they were, because they are no constants.
+        left: Operators that stay as they were: small matrices.
     """
 
     graph: bytes
@@ -43,11 +44,12 @@ class Quantised:
     left: dict[str, int]
 
 
-def quantised(graph: bytes) -> Quantised:
+def quantised(graph: bytes, least: int = LEAST) -> Quantised:
     """Return a graph whose large operators are in 8 bits.
 
     Args:
         graph: A serialised ONNX model of `networks.onnx_graph.to_onnx`.
+        least: Matrices of fewer weights stay as they are.
 
     Raises:
         InvalidInputError: Nothing in it can be, or it is already.
@@ -64,7 +66,7 @@ def quantised(graph: bytes) -> Quantised:
             f"network, but {found}.",
             "Quantise the version it was made from; or prune or distil it.",
         )
-    model = _computing(model)
+    model = _computing(model, least)
     stored = dict.fromkeys(STORED, 0)
     for node in list(model.graph.node):
         if node.op_type in STORED:
@@ -86,7 +88,7 @@ def _counts(model: Any) -> dict[str, int]:
     return {name: names.count(name) for name in names}
 
 
-def _computing(model: Any) -> Any:
+def _computing(model: Any, least: int) -> Any:
     """Let ONNX Runtime put its integer operators in; they are written to a file only."""
     import onnx
 
@@ -95,6 +97,14 @@ def _computing(model: Any) -> Any:
     import_onnxruntime()
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    sizes = {tensor.name: int(np.prod(tensor.dims)) for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        node.name = node.output[0]
+    small = [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "MatMul" and sizes.get(node.input[1], 0) < least
+    ]
     onnx.helper.set_model_props(
         model, {"onnx.quant.pre_process": "onnxruntime.quant"}
     )  # or it warns
@@ -104,6 +114,7 @@ def _computing(model: Any) -> Any:
             model,
             path,
             op_types_to_quantize=list(COMPUTED),
+            nodes_to_exclude=small,
             per_channel=True,
             reduce_range=True,  # 7 bits: the same result on processors that saturate 8-bit sums
             weight_type=QuantType.QInt8,

@@ -58,12 +58,17 @@ def network(**changes):
 )
 def test_each_cell_is_in_8_bits_and_forecasts_nearly_the_same(cell, computed, stored):
     graph = to_onnx([network(cell=cell)])
-    found = quantised(graph)
+    found = quantised(graph, least=0)
     assert (found.computed, found.stored, found.left) == (computed, stored, {})
     assert len(found.graph) < 0.7 * len(graph)
     context = np.random.default_rng(1).normal(size=(64, 16, 2)).astype(np.float32)
     whole, small = Network(graph)(context), Network(found.graph)(context)
     assert 0 < np.abs(whole - small).max() < 0.05 * np.abs(whole).max()
+
+
+def test_small_matrices_stay_as_they_are():
+    found = quantised(to_onnx([network(cell="lstm")]), least=200)  # embed has 256, the others less
+    assert (found.computed, found.left) == ({"MatMul": 1, "LSTM": 3}, {"MatMul": 2})
 
 
 def test_a_graph_is_quantised_once():
@@ -142,7 +147,8 @@ def compressed(folder, capsys, *words):
 def test_a_quantised_version_is_one_like_any_other(trained, capsys):
     before = registry(trained).champion("air")
     said = run(trained, capsys, "compress", "--quantize", "int8")
-    assert "computed in 8-bit integers; " in said.out
+    assert "GRU stored in 8 bits and computed as float32; " in said.out
+    assert "MatMul left as they were" in said.out
     assert "is saved but not in service" in said.out
     assert registry(trained).champion("air") == before
     document, model, manifest = compressed(trained, capsys, "--quantize", "int8", "--promote")
