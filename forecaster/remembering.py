@@ -146,7 +146,12 @@ def resolved(config: Config, cell: str, length: int) -> Config:
     sizes = {"cell": cell, "lookback": length, "patience": own["epochs"]}
     rows = 4 * length  # room for the parts of a series that sequences do not have
     shape = Panel(
-        ("sequence",), np.array([0, rows]), pd.RangeIndex(rows), np.zeros(rows), np.zeros((rows, 0))
+        ids=("sequence",),
+        offsets=np.array([0, rows]),
+        ds=pd.RangeIndex(rows),
+        y=np.zeros(rows),
+        filled=np.zeros(rows, dtype=bool),
+        covariates=np.zeros((rows, 0)),
     )
     return presets.resolve(Config.of(**FIXED, **own, **sizes), shape)
 
