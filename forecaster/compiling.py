@@ -28,12 +28,13 @@ KEPT = 8  # compiled networks; their rows are held once
 _compiled: OrderedDict[tuple[Any, ...], Windowed] = OrderedDict()
 
 
-def build_for(rows: Rows, config: Config) -> Any:
-    """Build the network that fits the rows."""
+def build_for(rows: Rows, config: Config, teacher_forcing: float = 0.0) -> Any:
+    """Build the network that fits the rows; see `builder.build` for teacher forcing."""
     known, static = (0 if part is None else part.shape[1] for part in (rows.known, rows.static))
     series = len(rows.sizes.scale) if config.network.series_vectors else 0
     together = len(rows.starts) if config.network.joint else 1
-    return build(config.network, rows.features.shape[1], known, series, static, together=together)
+    sizes = rows.features.shape[1], known, series, static
+    return build(config.network, *sizes, together=together, teacher_forcing=teacher_forcing)
 
 
 def compiled(
@@ -52,14 +53,15 @@ def compiled(
     steps = _steps_at_once(windows // int(spec.batch_size or 32))
     clipping = {"global_clipnorm": spec.clip_norm, "clipvalue": spec.clip_value}
     shape: tuple[Any, ...] = (config.network, config.context_season, rows.shape)
-    key = (*shape, spec.loss, *clipping.items(), steps, xla, spec.device, keep_zeros)
+    forced = float(spec.teacher_forcing or 0)
+    key = (*shape, spec.loss, *clipping.items(), forced, steps, xla, spec.device, keep_zeros)
     if keras.backend.backend() == "jax":  # compiles the rows in as constants
         _compiled.clear()
     held = _held(rows)
     if key in _compiled:
         _compiled.move_to_end(key)
         return _compiled[key]
-    windowed = Windowed(build_for(rows, config), held, config)
+    windowed = Windowed(build_for(rows, config, forced), held, config)
     optimizer = KeepZeros if keep_zeros else keras.optimizers.Adam
     windowed.compile(
         optimizer=optimizer(float(spec.learning_rate or 0), **clipping),
@@ -104,7 +106,10 @@ def xla_pays(config: Config, windows: int) -> bool:
     if backend.is_deterministic():
         return False  # Keras refuses to compile with XLA then
     network, spec = config.network, config.training
-    steps = int(network.lookback or 0) // int(network.segment or 1) * len(network.layers or ())
+    segment = int(network.segment or 1)
+    steps = int(network.lookback or 0) // segment * len(network.layers or ())
+    if network.decoder == "recurrent":
+        steps += int(network.horizon or 0) // segment
     return steps * windows * min(USUAL_EPOCHS, int(spec.epochs or 1)) > XLA_PAYS
 
 

@@ -200,11 +200,11 @@ class Recurrent(NamedTuple):
 class NetworkSpec(Spec):
     """The recurrent network: normalise, embed, encode, decode."""
 
-    preset: Literal["auto", "segment", "classic", "attention", "hybrid"] = Field(
+    preset: Literal["auto", "segment", "classic", "attention", "hybrid", "seq2seq"] = Field(
         "auto",
-        description="Starting point: segments, the textbook's stacked cells, or segments with "
-        "attention to the states or a Transformer block; auto compares a few networks of segments "
-        "on validation windows.",
+        description="Starting point: segments, the textbook's stacked cells or its "
+        "encoder-decoder, or segments with attention to the states or a Transformer block; auto "
+        "compares a few networks of segments on validation windows.",
     )
     cell: str = Field(
         "gru",
@@ -254,8 +254,10 @@ class NetworkSpec(Spec):
     quantiles: Quantiles | None = Field(
         None, description="Forecast besides the point, as the shape of intervals; else by preset."
     )
-    decoder: Literal["direct", "parallel"] | None = Field(
-        None, description="From state to steps: one layer, or a step per segment; else by preset."
+    decoder: Literal["direct", "parallel", "recurrent"] | None = Field(
+        None,
+        description="From state to steps: one layer, a step per segment, or segment after segment, "
+        "each from the one before; else by preset.",
     )
     dropout: Rates | None = Field(
         None,
@@ -343,6 +345,11 @@ class TrainSpec(Spec):
         None,
         description="Pull the forecast towards its starting point (last value or season) as far "
         "as validation asks; else by preset.",
+    )
+    teacher_forcing: Share | None = Field(
+        None,
+        description="Share of the steps at which a recurrent decoder sees the truth in training, "
+        "not its own last output; else by preset.",
     )
     epochs: PositiveInt | None = Field(
         None, description="At most; early stopping ends sooner. Else by preset and windows."

@@ -111,6 +111,20 @@ def _reads_masked(what: str, option: str) -> InvalidInputError:
     )
 
 
+def check_teacher_forcing(network: NetworkSpec, training: TrainSpec) -> None:
+    """Refuse to show the truth to a decoder that is not fed its own output either.
+
+    Raises:
+        InvalidInputError: Says which decoder there is.
+    """
+    if training.teacher_forcing is not None and network.decoder != "recurrent":
+        raise InvalidInputError(
+            f"--teacher-forcing needs a decoder that is fed its own output, but --decoder is "
+            f"{network.decoder}.",
+            "Give --decoder recurrent or --preset seq2seq, or leave --teacher-forcing out.",
+        )
+
+
 def check_clipping(training: TrainSpec) -> None:
     """Refuse to clip the gradient twice, which Keras cannot.
 

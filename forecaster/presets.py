@@ -13,7 +13,13 @@ import numpy as np
 
 from forecaster.calendars import default_horizon, default_season_length
 from forecaster.config import Config, NetworkSpec
-from forecaster.contradictions import check_clipping, check_joint, check_masks, check_stack
+from forecaster.contradictions import (
+    check_clipping,
+    check_joint,
+    check_masks,
+    check_stack,
+    check_teacher_forcing,
+)
 from forecaster.errors import InvalidInputError
 from forecaster.joint import require_same_steps
 from forecaster.series import Panel
@@ -31,6 +37,8 @@ LONGER_SEASON = {24: (168,), 48: (336,), 96: (672,)}  # of a day within a week
 ATTENTION = {"attention": "states", "hybrid": "self"}  # by preset
 MOST_HEADS = 4
 ATTENDED = 4  # recurrent steps that attention has at least
+TEXTBOOK = {"classic", "seq2seq"}  # presets that take a step at a time, and fewer of them
+TEACHER_FORCING = 0.5
 SEASONS_SEEN = {12: 3, 4: 3, 52: 2}  # short seasons need several, long ones cost too many steps
 
 
@@ -65,7 +73,7 @@ def resolve(config: Config, panel: Panel) -> Config:
     )
     of_each = np.maximum(0, panel.lengths - val_size - network["min_context"] - horizon)
     windows = int(of_each[0] if config.network.joint else of_each.sum())
-    resolved = resolved.replace(**_training(config, windows))
+    resolved = resolved.replace(**_training(config, windows, network["decoder"]))
     check(resolved)
     return resolved
 
@@ -113,7 +121,7 @@ def _network(
         season: Steps in a season.
     """
     spec = config.network
-    textbook = spec.preset == "classic"
+    classic, textbook = spec.preset == "classic", spec.preset in TEXTBOOK
     attention = spec.attention or ATTENTION.get(spec.preset, "none")
     units = spec.layers or default_layers(spec)
     seen = season * SEASONS_SEEN.get(season, 30 if season >= 24 else 12)
@@ -138,13 +146,13 @@ def _network(
         "layers": units,
         "attention": attention,
         "heads": None if attention == "none" else math.gcd(units[-1], MOST_HEADS),
-        "normalise": "none" if textbook else "last",
-        "skip": "none" if textbook or lag == 1 else start,
+        "normalise": "none" if classic else "last",
+        "skip": "none" if classic or lag == 1 else start,
         "skip_lag": lag,
         "series_vectors": False,
-        "quantiles": () if textbook else (0.1, 0.9),
+        "quantiles": () if classic else (0.1, 0.9),
         "decoder": decoder,
-        "dropout": (0.2,) if textbook else (0.1,),
+        "dropout": (0.2,) if classic else (0.1,),
     }
     return {
         key: value if getattr(spec, key) is None else getattr(spec, key)
@@ -158,8 +166,8 @@ def default_layers(spec: NetworkSpec) -> tuple[int, ...]:
     return (50,) * max(2, count) if spec.preset == "classic" else (128,) * count
 
 
-def _training(config: Config, windows: int) -> dict[str, Any]:
-    """Choose how the network is trained by preset and number of windows."""
+def _training(config: Config, windows: int, decoder: str) -> dict[str, Any]:
+    """Choose how the network is trained by preset, number of windows and decoder."""
     spec, textbook = config.training, config.network.preset == "classic"
     batch = spec.batch_size or int(
         np.clip(2 ** (np.log2(max(1, windows / 40)) // 1), 16, MOST_WINDOWS)
@@ -173,6 +181,7 @@ def _training(config: Config, windows: int) -> dict[str, Any]:
         "schedule": "plateau" if textbook else "cosine",
         "shrink": not textbook,
         "ensemble": 3 if config.network.preset == "auto" else 1,
+        "teacher_forcing": TEACHER_FORCING if decoder == "recurrent" else None,
     }
     return {
         key: value if getattr(spec, key) is None else getattr(spec, key)
@@ -201,8 +210,8 @@ def _segment(
         rows: Past steps seen, about.
         attention: Needs a few steps to attend to.
     """
-    if spec.preset == "classic":
-        return spec.segment or 1, "direct"
+    if spec.preset in TEXTBOOK:
+        return spec.segment or 1, "recurrent" if spec.preset == "seq2seq" else "direct"
     if spec.segment:
         return spec.segment, "parallel"
     most = season if season > 1 else horizon
@@ -210,7 +219,7 @@ def _segment(
         most = max(1, min(most, rows // ATTENDED))
     fits = [n for n in range(1, most + 1) if (spec.lookback or 0) % n == 0]
     divides = max(n for n in fits if horizon % n == 0)
-    if spec.decoder == "parallel" or rows <= STEPS * divides:
+    if spec.decoder in {"parallel", "recurrent"} or rows <= STEPS * divides:
         return divides, "parallel"
     few = [n for n in fits if season % n == 0 and rows <= STEPS * n]
     folded = min(few, default=max(fits))
@@ -225,7 +234,7 @@ def check(config: Config) -> None:
     """
     network = config.network
     for name, steps in (("lookback", network.lookback), ("horizon", network.horizon)):
-        needed = name == "lookback" or network.decoder == "parallel"
+        needed = name == "lookback" or network.decoder != "direct"
         if needed and int(steps or 0) % int(network.segment or 1):
             raise InvalidInputError(
                 f"segment {network.segment} does not divide {name} {steps}.",
@@ -253,6 +262,7 @@ def check(config: Config) -> None:
         )
     check_masks(network)
     check_joint(network, config.data.static)
+    check_teacher_forcing(network, config.training)
     if config.training.loss == "smape" and config.scaling.transform == "diff":
         raise InvalidInputError(
             "The loss smape needs levels, but --transform diff forecasts their differences.",

@@ -22,7 +22,10 @@ Weights = dict[str, list[Any]]
 
 
 def _linear(network: Any) -> dict[str, Any]:
-    """Return the layers in whose weights a forecast is linear: the head, and a learnt skip."""
+    """Return the layers in whose weights a forecast is linear: the head, and a learnt skip.
+
+    Not so with a recurrent decoder, which is fed what its head makes.
+    """
     return {
         layer.name: layer
         for layer in network.layers
@@ -43,16 +46,18 @@ def best_share(windowed: Windowed, config: Config, start: Weights, val: Ints) ->
     """
     some = spread(val, SHARE_WINDOWS)
     learnt = linear_weights(windowed.network)
-    whole = _forecasts(windowed, some)
-    keep(windowed.network, start, learnt, 0.0)
-    shift = whole - _forecasts(windowed, some)  # what was learnt, for the point and as much for all
-    keep(windowed.network, start, learnt, 1.0)
-    losses = np.array(
-        [
-            keras.ops.convert_to_numpy(windowed.losses(some, whole - (1 - share) * shift))
-            for share in SHARES
-        ]
-    )
+
+    def forecasts(share: float) -> Any:
+        keep(windowed.network, start, learnt, share)
+        return _forecasts(windowed, some)
+
+    if config.network.decoder == "recurrent":  # what the head makes is fed back: not linear in it
+        tried = (forecasts(share) for share in SHARES)
+    else:
+        none, whole = forecasts(0.0), forecasts(1.0)
+        shift = whole - none  # what was learnt, for the point and as much for all
+        tried = (whole - (1 - share) * shift for share in SHARES)
+    losses = np.array([keras.ops.convert_to_numpy(windowed.losses(some, each)) for each in tried])
     best = int(np.argmin(losses.mean(axis=1)))
     spans = windowed.spans(some, int(config.network.horizon or 1))
     return 0.0 if may_be_luck(losses[0] - losses[best], spans) else float(SHARES[best])

@@ -73,7 +73,9 @@ CHANGES = {
     "shrink": False,
     "time_budget": 0.001,
 }
-ELSEWHERE = {"device", "deterministic", "refit_all"}  # tested below, refit_all in test_api
+ELSEWHERE = {  # tested below, in test_api, in test_seq2seq
+    *("device", "deterministic", "refit_all", "teacher_forcing"),
+}
 
 
 def test_every_training_setting_is_tested():

@@ -130,10 +130,10 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
     "network": (
         Flag(
             "preset",
-            ("auto", "segment", "classic", "attention", "hybrid"),
-            "Starting point: segments, the textbook's stacked cells, or segments with attention to "
-            "the states or a Transformer block; auto compares a few networks of segments on "
-            "validation windows.",
+            ("auto", "segment", "classic", "attention", "hybrid", "seq2seq"),
+            "Starting point: segments, the textbook's stacked cells or its encoder-decoder, or "
+            "segments with attention to the states or a Transformer block; auto compares a few "
+            "networks of segments on validation windows.",
             "auto",
         ),
         Flag(
@@ -187,8 +187,9 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         ),
         Flag(
             "decoder",
-            ("direct", "parallel"),
-            "From state to steps: one layer, or a step per segment; else by preset.",
+            ("direct", "parallel", "recurrent"),
+            "From state to steps: one layer, a step per segment, or segment after segment, each "
+            "from the one before; else by preset.",
         ),
         Flag(
             "dropout",
@@ -237,6 +238,12 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
             bool,
             "Pull the forecast towards its starting point (last value or season) as far as "
             "validation asks; else by preset.",
+        ),
+        Flag(
+            "teacher_forcing",
+            float,
+            "Share of the steps at which a recurrent decoder sees the truth in training, not its "
+            "own last output; else by preset.",
         ),
         Flag("epochs", int, "At most; early stopping ends sooner. Else by preset and windows."),
         Flag("batch_size", int, "Windows in one step of training; else by number of windows."),

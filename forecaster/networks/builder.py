@@ -9,7 +9,8 @@ import numpy as np
 from forecaster.arrays import Floats
 from forecaster.backend import import_keras
 from forecaster.config import NetworkSpec
-from forecaster.networks.encoder import encode
+from forecaster.networks.encoder import encode, recurrent
+from forecaster.networks.feedback import RecurrentDecoder
 from forecaster.networks.layers import (
     KnownFirst,
     Plus,
@@ -34,6 +35,7 @@ def build(
     series: int = 0,
     static: int = 0,
     together: int = 1,
+    teacher_forcing: float = 0.0,
 ) -> Any:
     """Build the network that a resolved spec describes.
 
@@ -48,12 +50,14 @@ def build(
         static: Features of each series that do not change.
         together: Series of a joint network: windows come time by time, of all series in their
             order, and cells and head see those of a time as one.
+        teacher_forcing: Share of the steps at which a recurrent decoder sees the truth in training.
 
     Returns:
         A `keras.Model` from `context` `(window, lookback, feature)`, `future` `(window, horizon,
         future feature)` when there are any, `series` `(window, 1)` when there are vectors (-1 for
         a series that has none), `static` `(window, static feature)` when there are any, and with
-        `padding = "mask"` `length` `(window, 1)`, the rows of each context that are known, to
+        `padding = "mask"` `length` `(window, 1)`, the rows of each context that are known, and with
+        teacher forcing `truth` `(window, horizon, 1)`, which only training looks at, to
         `(window, horizon, 1 + quantile)`: the point, then each quantile.
     """
     context = keras.Input((spec.lookback, features), name="context")
@@ -75,19 +79,30 @@ def build(
         length = keras.Input((1,), dtype="int32", name="length")
         inputs.append(length)
     target = Slice(2, 0, 1, name="target")(context)  # (window, lookback, 1)
-    normalised, denormalise = _normalise(spec, target)
-    forecast_from = _skip(spec, normalised)
+    normalise, denormalise = _normalise(spec, target)
+    own = sequence = normalise(target)
+    start = _skip(spec, own)
     if features > 1:
         others = Slice(2, 1, None, name="others")(context)
-        normalised = layers.Concatenate(axis=2, name="normalised")([normalised, others])
-    sequence = _together(normalised, together)
+        sequence = layers.Concatenate(axis=2, name="normalised")([own, others])
+    sequence = _together(sequence, together)
     if future is not None:
         future = _together(future, together)
     top, state = encode(spec, *_embed(spec, sequence, length))
-    decode = {"direct": _decode_direct, "parallel": _decode_parallel}[str(spec.decoder)]
     outputs = together * (1 + len(spec.quantiles or ()))
-    decoded = decode(spec, top, state, future, vectors, outputs)
-    forecast = forecast_from(_apart(decoded, together))
+    if spec.decoder == "recurrent":
+        truth = None
+        if teacher_forcing:
+            inputs.append(keras.Input((spec.horizon, 1), name="truth"))
+            truth = normalise(inputs[-1])
+        seen = [None if each is None else _together(each, together) for each in (own, start, truth)]
+        decoded = _decode_recurrent(spec, state, future, vectors, outputs, seen, teacher_forcing)
+    else:
+        decode = {"direct": _decode_direct, "parallel": _decode_parallel}[str(spec.decoder)]
+        decoded = decode(spec, top, state, future, vectors, outputs)
+    forecast = _apart(decoded, together)
+    if start is not None:
+        forecast = Plus(name="plus_skip")(forecast, start)
     name = f"{spec.preset}_{spec.cell}"
     return keras.Model(inputs if len(inputs) > 1 else context, denormalise(forecast), name=name)
 
@@ -114,38 +129,45 @@ def _apart(values: Any, series: int) -> Any:
 
 
 def _normalise(spec: NetworkSpec, target: Any) -> tuple[Any, Any]:
-    """Return the normalised target and the function that maps a forecast back."""
+    """Return the functions that normalise values as those of the target, and map a forecast back."""
     if spec.normalise == "none":
-        return target, lambda forecast: forecast
+        return lambda values: values, lambda forecast: forecast
     if spec.normalise == "revin":
         revin = ReversibleNormalisation(name="revin")
-        return revin(target, target), lambda forecast: revin(forecast, target, inverse=True)
+        return (
+            lambda values: revin(values, target),
+            lambda forecast: revin(forecast, target, inverse=True),
+        )
     if spec.normalise == "spread":
         spread = SpreadNormalisation(int(spec.skip_lag or 1), name="spread")
-        return spread(target, target), lambda forecast: spread(forecast, target, inverse=True)
+        return (
+            lambda values: spread(values, target),
+            lambda forecast: spread(forecast, target, inverse=True),
+        )
     if spec.normalise == "last":
         level = Slice(1, -1, None, name="last")(target)  # (window, 1, 1)
     else:
         season = Slice(1, -int(spec.skip_lag or 1), None, name="last_season")(target)
         level = layers.GlobalAveragePooling1D(keepdims=True, name="season_mean")(season)
-    normalised = layers.Subtract(name="less_level")([target, level])
-    return normalised, lambda forecast: Plus(name="plus_level")(forecast, level)
+    less = layers.Subtract(name="less_level")
+    return (
+        lambda values: less([values, level]),
+        lambda forecast: Plus(name="plus_level")(forecast, level),
+    )
 
 
 def _skip(spec: NetworkSpec, normalised: Any) -> Any:
-    """Return the function that adds the starting point of the forecast to what the cells learnt."""
+    """Return what the cells' forecast is added to `(window, horizon, 1)`; None for nothing."""
     if spec.skip == "none":
-        return lambda forecast: forecast
+        return None
     if spec.skip == "season":
         lookback, lag = int(spec.lookback or 0), int(spec.skip_lag or 1)
         steps = [lookback - lag + step % lag for step in range(int(spec.horizon or 0))]
-        start = TakeSteps(tuple(steps), name="skip")(normalised)
-    else:
-        flat = Regroup((int(spec.lookback or 0),), name="skip_context")(normalised)
-        first = keras.initializers.Constant(_last_season(spec))
-        linear = layers.Dense(spec.horizon, kernel_initializer=first, name="skip")(flat)
-        start = Regroup((int(spec.horizon or 0), 1), name="skip_steps")(linear)
-    return lambda forecast: Plus(name="plus_skip")(forecast, start)
+        return TakeSteps(tuple(steps), name="skip")(normalised)
+    flat = Regroup((int(spec.lookback or 0),), name="skip_context")(normalised)
+    first = keras.initializers.Constant(_last_season(spec))
+    linear = layers.Dense(spec.horizon, kernel_initializer=first, name="skip")(flat)
+    return Regroup((int(spec.horizon or 0), 1), name="skip_steps")(linear)
 
 
 def _last_season(spec: NetworkSpec) -> Floats:
@@ -163,7 +185,7 @@ def _embed(spec: NetworkSpec, sequence: Any, length: Any) -> tuple[Any, Any]:
     Returns the sequence and the mask of its known steps, None where all are.
     """
     segment, units = int(spec.segment or 1), spec.layers[0]  # type: ignore[index]
-    textbook = segment == 1 and spec.decoder == "direct"
+    textbook = segment == 1 and spec.decoder != "parallel"
     if not textbook:
         steps = int(spec.lookback or 0) // segment
         sequence = Regroup((steps, segment * sequence.shape[2]), name="segments")(sequence)
@@ -178,7 +200,7 @@ def _embed(spec: NetworkSpec, sequence: Any, length: Any) -> tuple[Any, Any]:
 def _decoder_units(spec: NetworkSpec) -> int:
     """Return the size of the vectors that the decoder adds up: its inputs, or the final state."""
     sizes = spec.layers or ()
-    if spec.decoder == "direct":
+    if spec.decoder != "parallel":
         return sizes[-1]
     return sizes[-2] if len(sizes) > 1 else sizes[0]
 
@@ -221,3 +243,50 @@ def _decode_parallel(
     # (window * position, segment * output)
     pieces = layers.Dense(segment * outputs, kernel_initializer="zeros", name="head")(decoded)
     return Regroup((int(spec.horizon or 0), outputs), name="steps")(pieces)
+
+
+def _decode_recurrent(
+    spec: NetworkSpec,
+    state: list[Any],
+    future: Any,
+    vectors: Any,
+    outputs: int,
+    seen: list[Any],
+    teacher_forcing: float,
+) -> Any:
+    """Segment after segment, each from the one before it, as an encoder-decoder does.
+
+    Args:
+        spec: Every field set.
+        state: Of the encoder's top layer, in which a layer of the same size starts.
+        future: Known ahead, or None.
+        vectors: Of series, added to that state, or None.
+        outputs: Numbers forecast for each step.
+        seen: The target of the context, what the forecast is added to and the truth, all normalised
+            `(window, step, series)`; the latter two may be None.
+        teacher_forcing: See `build`.
+    """
+    segment, horizon, known = int(spec.segment or 1), int(spec.horizon or 0), 0
+    positions = horizon // segment
+    target, start, truth = seen
+    last, width = spec.stack[-1], segment * target.shape[2]
+    if vectors is not None:
+        state = [layers.Add(name="state_and_series")([state[0], vectors]), *state[1:]]
+    if future is not None:
+        known = segment * future.shape[-1]
+        future = Regroup((positions, known), name="future_segments")(future)
+    latest = Slice(1, -segment, None, name="latest")(target)
+    latest = Regroup((width,), name="first_input")(latest)
+    head = layers.Dense(segment * outputs, kernel_initializer="zeros", name="head")
+    decoder = RecurrentDecoder(
+        recurrent(spec, last, "decoder_layer", return_sequences=True, return_state=True),
+        head,
+        width,
+        positions,
+        known,
+        teacher_forcing,
+        name="recurrent_decoder",
+    )
+    decoded = decoder(state, latest, start=start, future=future, truth=truth)
+    decoded = layers.Dropout(last.dropout, name="dropout_top")(decoded)
+    return Regroup((horizon, outputs), name="steps")(head(decoded))

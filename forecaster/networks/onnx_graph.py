@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,15 +24,20 @@ END = np.iinfo(np.int64).max
 
 
 class Graph:
-    """The nodes and constants of an ONNX graph while it is written."""
+    """The nodes and constants of an ONNX graph while it is written.
 
-    def __init__(self) -> None:
+    Args:
+        outer: The graph in whose node this one is run again and again; it holds the constants.
+    """
+
+    def __init__(self, outer: Graph | None = None) -> None:
         self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
+        self.constants: list[onnx.TensorProto] = [] if outer is None else outer.constants
+        self.prefix: str = "" if outer is None else f"{outer.prefix}{len(outer.nodes)}_"
 
     def add(self, operator: str, *inputs: str, outputs: int = 1, **attributes: Any) -> list[str]:
         """Append a node and return the names of its outputs; an empty name is left out."""
-        names = [f"{operator}_{len(self.nodes)}_{index}" for index in range(outputs)]
+        names = [f"{operator}_{self.prefix}{len(self.nodes)}_{index}" for index in range(outputs)]
         self.nodes.append(helper.make_node(operator, list(inputs), names, **attributes))
         return names
 
@@ -338,6 +343,60 @@ def _attention(graph: Graph, layer: Any, query: str, value: str, **_: Any) -> li
     return [graph.one("Add", mixed, graph.constant(bias))]
 
 
+def _recurrent_decoder(
+    graph: Graph,
+    layer: Any,
+    state: Sequence[str],
+    last: str,
+    start: str | None = None,
+    future: str | None = None,
+    **_: Any,
+) -> list[str]:
+    """One `Scan` over the segments, each a step of the fused operator."""
+
+    def by_segment(values: str, size: int) -> str:
+        folded = graph.one("Reshape", values, graph.constant([-1, layer.positions, size]))
+        return graph.one("Transpose", folded, perm=[1, 0, 2])  # (position, window, size)
+
+    width, units = layer.width, layer.recurrent.units
+    zeros = np.zeros((layer.positions, 1, width))  # the same for all windows
+    sequences = [graph.constant(zeros) if start is None else by_segment(start, width)]
+    if future is not None:
+        sequences.append(by_segment(future, layer.known))
+    body = Graph(graph)
+    states = {f"state_{body.prefix}{number}": units for number in range(len(state))}
+    before, added, known = (f"{name}_{body.prefix}" for name in ("last", "start", "known"))
+    given = {added: width} if future is None else {added: width, known: layer.known}
+    seen = before if future is None else body.one("Concat", before, known, axis=1)
+    step = body.one("Unsqueeze", seen, body.constant([1]))  # (window, 1, feature)
+    emit = EMITTERS[type(layer.recurrent).__name__]
+    finals = emit(body, layer.recurrent, step, initial_state=list(states))[1:]
+    (made,) = _dense(body, layer.head, finals[0])
+    points = [body.constant([number]) for number in (0, END, 1, layer.head.units // width)]
+    own = body.one("Add", added, body.one("Slice", made, *points))
+    output = body.one("Identity", finals[0])
+    run = helper.make_graph(
+        body.nodes,
+        f"segment_{body.prefix}",
+        _columns(states | {before: width} | given),
+        _columns(dict.fromkeys(finals, units) | {own: width, output: units}),
+    )
+    outputs = graph.add(
+        "Scan",
+        *state,
+        last,
+        *sequences,
+        outputs=len(state) + 2,
+        body=run,
+        num_scan_inputs=len(sequences),
+    )
+    return [graph.one("Transpose", outputs[-1], perm=[1, 0, 2])]
+
+
+def _columns(sizes: Mapping[str, int]) -> list[onnx.ValueInfoProto]:
+    return [_value(name, (None, size), "float32") for name, size in sizes.items()]
+
+
 EMITTERS: dict[str, Callable[..., list[str]]] = {
     "Add": _add,
     "Bidirectional": _bidirectional,
@@ -354,6 +413,7 @@ EMITTERS: dict[str, Callable[..., list[str]]] = {
     "Permute": _permute,
     "Plus": _plus,
     "PositionInputs": _position_inputs,
+    "RecurrentDecoder": _recurrent_decoder,
     "Regroup": _regroup,
     "RepeatWindows": _repeat_windows,
     "ReversibleNormalisation": _reversible_normalisation,

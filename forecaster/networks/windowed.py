@@ -153,6 +153,7 @@ class Windowed(KerasModel):  # type: ignore[misc]
             "length": lambda: ops.cast(self._length(cutoffs)[:, None], "int32"),
             "series": lambda: self.held.take("row_series", cutoffs)[:, None],
             "static": lambda: self.held.take("static", self.held.take("row_series", cutoffs)),
+            "truth": lambda: self.held.take("targets", cutoffs[:, None] + self.after)[..., None],
         }
         inputs = [gather[tensor.name]() for tensor in self.network.inputs]
         return self.network(inputs if len(inputs) > 1 else inputs[0], training=training)
