@@ -6,6 +6,7 @@ network.weights.h5   weights only: the network is built again from config.toml
 network.onnx         for prediction
 scaling.json  intervals.json
 fallback.json        with --fallback baseline: what forecasts each series
+chances.json         with --direction: how the chances of a step up are read
 judged.weights.h5    the model that was judged, for a warm start; its scalers and what it has seen
 judged.json
 judged.onnx          the same model, to be compared with another version
@@ -28,6 +29,7 @@ import numpy as np
 from forecaster.arrays import Floats
 from forecaster.atomic import new_folder
 from forecaster.baselines import BASELINES
+from forecaster.chances import Chances
 from forecaster.config import Config, validated
 from forecaster.continuing import Judged, Start
 from forecaster.errors import DamagedError, InvalidInputError
@@ -42,6 +44,7 @@ from forecaster.statistical import STATISTICAL
 
 SETTINGS = "config.toml"
 FALLBACK = "fallback.json"  # only where the settings ask for one
+CHANCES = "chances.json"  # likewise
 JUDGED, JUDGED_WEIGHTS, JUDGED_GRAPH = "judged.json", "judged.weights.h5", "judged.onnx"
 GOLDEN_WINDOWS = 2
 GOLDEN_TOLERANCE = 1e-4  # ONNX Runtime versions round differently; damage is far larger
@@ -72,6 +75,8 @@ def save(model: Model, folder: Path, about: dict[str, Any], judged: Judged | Non
     }
     if model.fallback is not None:
         contents[FALLBACK] = _json(_fallback_to_dict(model.fallback))
+    if model.chances is not None:
+        contents[CHANCES] = _json(asdict(model.chances))
     if judged is not None:
         contents[JUDGED_WEIGHTS] = judged.start.weights
         contents[JUDGED_GRAPH] = judged.graph
@@ -109,12 +114,14 @@ def load(folder: Path) -> Model:
         conformal = _conformal(intervals, config.network.horizon, len(scaling.ids))
     with _reading(folder / FALLBACK):
         fallback = _fallback(contents.get(FALLBACK), config, len(scaling.ids))
+    with _reading(folder / CHANCES):
+        chances = _chances(contents.get(CHANCES), config)
     with _reading(folder / "manifest.json"):
         trained = Trained.of(manifest["trained"])
     with _reading(folder / "network.weights.h5"):
         weights = _weights(contents["network.weights.h5"])
     graph = contents["network.onnx"]
-    model = Model(config, scaling, conformal, graph, weights, trained, fallback)
+    model = Model(config, scaling, conformal, graph, weights, trained, fallback, chances)
     with _reading(folder / "network.onnx"):
         _require_sizes(model)
     with _reading(folder / "golden.npz"):
@@ -210,7 +217,7 @@ def _weights(content: bytes) -> bytes:
 
 
 def _require_sizes(model: Model) -> None:
-    outputs = 1 + len(model.config.network.quantiles or ())
+    outputs = 1 + len(model.config.network.quantiles or ()) + model.config.network.direction
     needed = (model.lookback, model.horizon, outputs)
     found = (model.network.context_shape[0], *model.network.output_shape)
     if found != needed:
@@ -297,6 +304,19 @@ def _fallback(content: bytes | None, config: Config, series: int) -> Fallback | 
     if not all(scores.windows for scores in conformal.values()):
         raise ValueError("a baseline has no windows")
     return Fallback(chosen, conformal)
+
+
+def _chances(content: bytes | None, config: Config) -> Chances | None:
+    if (content is not None) != config.network.direction:
+        raise ValueError(f"config.toml has the direction {config.network.direction}")
+    if content is None:
+        return None
+    found = json.loads(content)
+    _require_keys(found, {field.name for field in fields(Chances)})
+    rate, kept = _array([found["base_rate"], found["kept"]], np.float64, (2,)).tolist()
+    if not (0 < rate < 1 and 0 <= kept <= 1):
+        raise ValueError(f"base_rate {rate:g} and kept {kept:g} are no shares")
+    return Chances(rate, kept)
 
 
 def _judged_to_dict(judged: Judged) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from forecaster import judging, splits
 from forecaster.arrays import Ints
 from forecaster.bounds import Bounds
+from forecaster.chances import Chance, ups
 from forecaster.config import Config
 from forecaster.errors import InvalidInputError
 from forecaster.judging import Folds, Judgement
@@ -140,4 +141,11 @@ def _forecast(
         scale=mase_scales(seen.y, seen.offsets, season),
         step_size=step,
         sources=None if model.fallback is None else forecast.named_sources(name),
+        chance=None
+        if forecast.up is None or model.chances is None
+        else Chance(
+            ups(panel.y, panel.offsets)[rows],
+            forecast.up,
+            np.full(len(cutoffs), model.chances.base_rate),
+        ),
     )

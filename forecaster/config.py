@@ -254,6 +254,9 @@ class NetworkSpec(Spec):
     quantiles: Quantiles | None = Field(
         None, description="Forecast besides the point, as the shape of intervals; else by preset."
     )
+    direction: bool = Field(
+        False, description="Forecast besides the chance that each step is above the one before."
+    )
     decoder: Literal["direct", "parallel", "recurrent"] | None = Field(
         None,
         description="From state to steps: one layer, a step per segment, or segment after segment, "

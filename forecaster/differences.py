@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from forecaster.arrays import Floats
-from forecaster.judging import SIGNIFICANCE, p_text
+from forecaster.metrics import SIGNIFICANCE, p_text
 
 NAMED_PAIRS = 10  # of those that cannot be told apart
 

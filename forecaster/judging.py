@@ -13,12 +13,14 @@ from forecaster import metrics, statistical
 from forecaster.arrays import Floats, Ints
 from forecaster.baselines import forecast as baseline
 from forecaster.baselines import of_season
+from forecaster.chances import Chance, ChanceScores
+from forecaster.chances import judge as judge_chances
 from forecaster.checks import Checks, check, thirds
 from forecaster.errors import QualityGateError
+from forecaster.metrics import SIGNIFICANCE, p_text
 from forecaster.series import Panel
 from forecaster.statistical import OnWindow, silent
 
-SIGNIFICANCE = 0.05
 READABLE = 1e4  # figures from here on are written with an exponent
 
 
@@ -40,6 +42,7 @@ class Folds:
         step_size: Rows between cutoffs.
         sources: With a fallback, what forecasts each window in the model's column `(window,)`.
         notes: What to say of baselines that are left out, or could not be fitted.
+        chance: With `direction`, the chances that steps are up.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Folds:
     step_size: int
     sources: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    chance: Chance | None = None
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row for each forecast step: unique_id, ds, cutoff, y, the model, the rest.
@@ -72,6 +76,8 @@ class Folds:
         for level, (low, high) in self.bounds.items():
             columns[f"{self.name}-lo-{level:g}"] = low.ravel()
             columns[f"{self.name}-hi-{level:g}"] = high.ravel()
+        if self.chance is not None:
+            columns[f"{self.name}-up"] = self.chance.said.ravel()
         if self.sources is not None:
             columns["model"] = self.sources.repeat(horizon)
         for name in self.baselines:
@@ -103,6 +109,7 @@ class Judgement:
         verdict: One sentence.
         checks: Direction, lagged copy, flat forecasts, and scores by step.
         notes: What to say of the baselines, a line each.
+        chances: How good the chances of a step up are; None without `direction`.
     """
 
     scores: dict[str, dict[str, float]]
@@ -118,6 +125,7 @@ class Judgement:
     verdict: str
     checks: Checks
     notes: tuple[str, ...] = ()
+    chances: ChanceScores | None = None
 
     @property
     def has_skill(self) -> bool:
@@ -163,7 +171,12 @@ def joined(pieces: Sequence[Folds]) -> Folds:
         sources=None
         if first.sources is None
         else together([piece.sources for piece in pieces if piece.sources is not None]),
+        chance=_joined([piece.chance for piece in pieces if piece.chance is not None]),
     )
+
+
+def _joined(pieces: Sequence[Chance]) -> Chance | None:
+    return Chance(*map(np.concatenate, zip(*pieces, strict=True))) if pieces else None
 
 
 def baselines(
@@ -228,12 +241,21 @@ def judge(folds: Folds) -> Judgement:
             _apart(folds),
         ),
         notes=folds.notes,
+        chances=_judge_chances(folds),
     )
 
 
 def best_of(mase: dict[str, float]) -> str:
     """Return the name with the lowest MASE, one without any last."""
     return min(mase, key=lambda name: (np.isnan(mase[name]), mase[name]))
+
+
+def _judge_chances(folds: Folds) -> ChanceScores | None:
+    if folds.chance is None:
+        return None
+    own, base = (_over_time(folds, loss) for loss in folds.chance.log_losses)
+    test = p_value_between(folds, own, base)
+    return judge_chances(folds.chance, _apart(folds) * folds.y.shape[1], test)
 
 
 def require_skill(judgement: Judgement) -> None:
@@ -278,14 +300,19 @@ def _apart(folds: Folds) -> int:
 def losses_over_time(folds: Folds, forecast: Floats) -> Floats:
     """Return the scaled absolute error of a forecast of these folds, in order of time `(time,)`.
 
-    Windows that do not overlap are laid end to end, so that each step in time is an observation;
-    of overlapping ones each cutoff is. Series are averaged: they are not independent.
-
     Args:
         folds: What was to be forecast.
         forecast: `(window, horizon)`.
     """
-    loss = np.abs(folds.y - forecast) / folds.scale[folds.series, None]
+    return _over_time(folds, np.abs(folds.y - forecast) / folds.scale[folds.series, None])
+
+
+def _over_time(folds: Folds, loss: Floats) -> Floats:
+    """Return a loss `(window, horizon)` in order of time `(time,)`.
+
+    Windows that do not overlap are laid end to end, so that each step in time is an observation;
+    of overlapping ones each cutoff is. Series are averaged: they are not independent.
+    """
     values = loss if _lie_apart(folds) else loss.mean(axis=1, keepdims=True)
     used = np.isfinite(values).all(axis=1)
     count = int(folds.fold.max()) + 1
@@ -304,15 +331,6 @@ def p_value_between(folds: Folds, one: Floats, other: Floats) -> float:
 def _lie_apart(folds: Folds) -> bool:
     """Tell whether no two windows of a series overlap."""
     return folds.step_size >= folds.y.shape[1]
-
-
-def p_text(p_value: float) -> str:
-    """Write a p-value for a sentence.
-
-    >>> p_text(0.0421), p_text(1e-9)
-    ('p = 0.042', 'p < 0.001')
-    """
-    return f"p = {p_value:.3f}" if p_value >= 0.001 else "p < 0.001"
 
 
 def _verdict(name: str, best: str, mase: dict[str, float], skill: float, p_value: float) -> str:

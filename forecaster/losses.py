@@ -14,6 +14,7 @@ from forecaster.backend import import_keras
 keras = import_keras()
 ops = keras.ops
 
+DIRECTION_WEIGHT = 1.0  # of the log-loss of the direction, beside the loss of the point
 HUBER_DELTA = 1.0  # inputs have a deviation of about 1: errors beyond it count linearly
 SMALLEST = 1e-6
 
@@ -81,6 +82,17 @@ def pinball(y: Any, forecasts: Any, quantiles: tuple[float, ...]) -> Any:
     gap = ops.expand_dims(y, 2) - forecasts
     share = ops.convert_to_tensor(quantiles, dtype=gap.dtype)
     return 2 * ops.maximum(share * gap, (share - 1) * gap)
+
+
+def log_loss(up: Any, chance: Any) -> Any:
+    """Negative logarithm of the chance of what came (Good 1952), elementwise.
+
+    Args:
+        up: 1 where it came, else 0.
+        chance: Between 0 and 1; kept from both by `SMALLEST`.
+    """
+    chance = ops.clip(ops.cast(chance, up.dtype), SMALLEST, 1 - SMALLEST)
+    return -(up * ops.log(chance) + (1 - up) * ops.log(1 - chance))
 
 
 LOSSES: dict[str, Callable[[Any, Any, Sizes], Any]] = {

@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from forecaster.arrays import Floats, Ints
+from forecaster.arrays import Flags, Floats, Ints
+
+SIGNIFICANCE = 0.05
 
 
 class ScaledError(NamedTuple):
@@ -35,6 +37,15 @@ class DieboldMariano(NamedTuple):
     p_value: float
     n: int
     note: str = ""
+
+
+def p_text(p_value: float) -> str:
+    """Write a p-value for a sentence.
+
+    >>> p_text(0.0421), p_text(1e-9)
+    ('p = 0.042', 'p < 0.001')
+    """
+    return f"p = {p_value:.3f}" if p_value >= 0.001 else "p < 0.001"
 
 
 def own_size(values: Floats | float) -> Floats:
@@ -277,6 +288,43 @@ def pinball(y: Floats, forecast: Floats, quantile: float) -> float:
     """
     error = y - forecast
     return float(np.mean(np.maximum(quantile * error, (quantile - 1) * error)))
+
+
+def log_loss(up: Flags, chance: Floats) -> float:
+    """Return the mean negative logarithm of the chance of what came.
+
+    Good 1952, section 5; 0.693 for always saying a half.
+
+    >>> round(log_loss(np.array([True, False]), np.array([0.5, 0.5])), 3)
+    0.693
+    """
+    from sklearn.metrics import log_loss as found
+
+    return float(found(up, chance, labels=[False, True]))
+
+
+def brier(up: Flags, chance: Floats) -> float:
+    """Return the mean squared distance of a chance from what came, 1 or 0.
+
+    Brier 1950, in the form for two outcomes that runs from 0 to 1.
+
+    >>> brier(np.array([True, False]), np.array([0.5, 1.0]))
+    0.625
+    """
+    return float(np.mean(np.square(chance - up)))
+
+
+def auc(up: Flags, chance: Floats) -> float:
+    """Return the chance that an event was given a higher chance than a non-event.
+
+    The area under the ROC curve (Hanley & McNeil 1982); NaN when all came or none did.
+
+    >>> auc(np.array([True, False, True]), np.array([0.6, 0.5, 0.4]))
+    0.5
+    """
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(up, chance)) if 0 < np.mean(up) < 1 else float("nan")
 
 
 def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int, step: int = 1) -> DieboldMariano:

@@ -16,6 +16,7 @@ import numpy as np
 from forecaster import baselines, fallback, joint, statistical
 from forecaster.arrays import Floats, Ints
 from forecaster.bounds import Bounds
+from forecaster.chances import Chances, ups
 from forecaster.config import Config
 from forecaster.errors import InvalidInputError
 from forecaster.fallback import NETWORK, Fallback
@@ -26,7 +27,7 @@ from forecaster.scaling import Scaling
 from forecaster.series import Panel
 from forecaster.splits import Split
 from forecaster.statistical import OnWindow, silent
-from forecaster.windows import rows_after, rows_before, rows_known
+from forecaster.windows import rows_after, rows_before, rows_known, spans
 
 WINDOWS_AT_ONCE = 4096  # contexts gathered together: bounds memory, whatever the number of cutoffs
 
@@ -83,6 +84,8 @@ class Forecast:
         conformal: Calibrated scores of each source.
         within: What values and intervals of the panel's series keep within.
         notes: What to say of baselines that could not be fitted.
+        up: Chance that each step is above the one before `(window, horizon)`, NaN where nothing
+            says one: for baselines, and series that have never changed. None without `direction`.
     """
 
     series: Ints
@@ -94,6 +97,7 @@ class Forecast:
     conformal: dict[str, Conformal]
     within: Bounds
     notes: tuple[str, ...] = ()
+    up: Floats | None = None
 
     @property
     def values(self) -> Floats:
@@ -144,6 +148,7 @@ class Model:
         weights: The weights of all networks as an HDF5 file.
         trained: The record of the fit.
         fallback: The series that baselines forecast; None when the network forecasts all.
+        chances: How the chances of the network are read; None without `direction`.
     """
 
     config: Config
@@ -153,6 +158,7 @@ class Model:
     weights: bytes
     trained: Trained
     fallback: Fallback | None = None
+    chances: Chances | None = None
 
     @cached_property
     def network(self) -> Network:
@@ -222,10 +228,15 @@ class Model:
         quantiles = tuple(self.config.network.quantiles or ())
         outputs = self._outputs(panel, scaling, cutoffs, known, horizon)
         seen = scaling.levels(panel)
-        levels = scaling.outputs_to_levels(outputs, seen[cutoffs], series)
+        values = outputs[:, :, : 1 + len(quantiles)]
+        levels = scaling.outputs_to_levels(values, seen[cutoffs], series)
         still = scaling.never_changed(seen, panel.offsets, cutoffs, series)
         # A network is near a constant, never at it.
         levels[still] = seen[cutoffs[still], None, None]
+        up = None
+        if self.chances is not None:
+            up = self.chances.of(outputs[:, :, -1])
+            up[still] = np.nan
         return Forecast(
             series,
             levels,
@@ -235,6 +246,7 @@ class Model:
             sources=np.full(len(cutoffs), NETWORK, dtype=object),
             conformal={NETWORK: self.conformal},
             within=Bounds.of(self.config.bounds, panel.ids),
+            up=up,
         )
 
     def _outputs(
@@ -260,7 +272,7 @@ class Model:
         static = scaling.static_features(panel)
         if known is None and of_rows is not None:
             _require_rows(panel, cutoffs, series, horizon)
-        outputs = 1 + len(self.config.network.quantiles or ())
+        outputs = self.network.output_shape[1]
         result = np.empty((len(cutoffs), horizon, outputs), dtype=np.float32)
         for part in _parts(len(cutoffs), self.network.together):
             starts = panel.offsets[series[part]]
@@ -280,12 +292,15 @@ class Model:
         """Put the baselines' forecasts in place of the network's, where they were chosen."""
         sources = chosen.of(forecast.places)
         levels, horizon = forecast.levels.copy(), forecast.levels.shape[1]
+        up = None if forecast.up is None else forecast.up.copy()
         notes = []
         for name in sorted(set(sources.tolist()) - {NETWORK}):
             windows = np.flatnonzero(sources == name)
             series, ends = forecast.series[windows], cutoffs[windows]
             values, note = self._baseline(name, panel, series, ends, horizon)
             notes += [note] if note else []
+            if up is not None:
+                up[windows] = np.nan  # a baseline forecasts a value, no chance
             levels[windows] = fallback.levels_of(
                 values,
                 panel.y[ends],
@@ -295,7 +310,7 @@ class Model:
             )
         conformal = chosen.conformal | forecast.conformal
         return replace(
-            forecast, levels=levels, sources=sources, conformal=conformal, notes=tuple(notes)
+            forecast, levels=levels, sources=sources, conformal=conformal, notes=tuple(notes), up=up
         )
 
     def _baseline(
@@ -355,11 +370,23 @@ class Model:
         deviates = forecast.distribution.deviate_of(truth)
         conformal = calibrate(deviates, forecast.places, len(self.scaling.ids))
         model = replace(self, conformal=conformal)
+        if self.chances is not None and forecast.up is not None:
+            chances = self._calibrated(self.chances, forecast.up, panel, cutoffs)
+            model = replace(model, chances=chances)
         if self.fallback is None:
             return model
         mixed = self._falling_back(self.fallback, forecast, panel, cutoffs)
         deviates = mixed.distribution.deviate_of(truth)
         return replace(model, fallback=self.fallback.calibrated(deviates, forecast.places))
+
+    def _calibrated(self, chances: Chances, said: Floats, panel: Panel, cutoffs: Ints) -> Chances:
+        """Calibrate the chances on validation windows of series that change."""
+        came = ups(panel.y, panel.offsets)[rows_after(cutoffs, self.horizon)]
+        given = np.isfinite(said).all(axis=1)
+        if not given.any():
+            return chances
+        apart = spans(cutoffs[given], panel.offsets[:-1], self.horizon)
+        return chances.calibrated(said[given], came[given], apart)
 
     def as_wide_as(self, judged: Model, panel: Panel, cutoffs: Ints) -> Model:
         """Return the model with the scores of the one it was trained again from, made to fit it.

@@ -33,7 +33,8 @@ class Prediction:
 
     Attributes:
         frame: `unique_id, ds, cutoff, <model>, <model>-lo-80, <model>-hi-80, ..., model_version`;
-            before the last, with a fallback, `model`: what forecast the row.
+            before the last, with `direction`, `<model>-up`: the chance that the step is above the
+            one before; then, with a fallback, `model`: what forecast the row.
         notices: What the reader should know, a line each.
         skipped: Series that were not forecast, with the reason.
     """
@@ -119,6 +120,8 @@ def _table(
             low, high = forecast.bounds(percent)
             columns[f"{name}-lo-{percent:g}"] = low.ravel()
             columns[f"{name}-hi-{percent:g}"] = high.ravel()
+    if forecast.up is not None:
+        columns[f"{name}-up"] = forecast.up.ravel()
     if model.fallback is not None:
         columns["model"] = forecast.named_sources(name).repeat(horizon)
     columns["model_version"] = np.full(len(ds), version, dtype=object)
@@ -141,6 +144,8 @@ def _notices(model: Model, panel: Panel, forecast: Forecast, level: tuple[float,
             f"Intervals at {', '.join(f'{percent:g}' for percent in far)}% need more than "
             f"{counted(fewest.windows, 'calibration window')}: the largest error seen stands in."
         )
+    if forecast.up is not None and model.chances is not None:
+        notices += model.chances.notices(int(np.isnan(forecast.up[:, 0]).sum()))
     notices += forecast.scaling.notices(panel, asked=False)
     if model.fallback is not None:
         chosen = [source for source in forecast.sources.tolist() if source != NETWORK]

@@ -99,8 +99,8 @@ class Network:
                 the others.
 
         Returns:
-            `(window, horizon, 1 + quantile)`, in the units of the inputs: the point, then the
-            quantiles.
+            `(window, horizon, output)`: the point and the quantiles in the units of the inputs,
+            then, for a network that says one, the chance of a step up.
         """
         feeds: dict[str, Any] = {"context": context}
         if self.future_features:

@@ -11,7 +11,7 @@ from forecaster.arrays import Ints
 from forecaster.config import Config
 from forecaster.metrics import may_be_luck
 from forecaster.networks.windowed import VAL_BATCH, Windowed
-from forecaster.windows import spread
+from forecaster.windows import spans, spread
 
 keras = backend.import_keras()
 
@@ -59,8 +59,8 @@ def best_share(windowed: Windowed, config: Config, start: Weights, val: Ints) ->
         tried = (whole - (1 - share) * shift for share in SHARES)
     losses = np.array([keras.ops.convert_to_numpy(windowed.losses(some, each)) for each in tried])
     best = int(np.argmin(losses.mean(axis=1)))
-    spans = windowed.spans(some, int(config.network.horizon or 1))
-    return 0.0 if may_be_luck(losses[0] - losses[best], spans) else float(SHARES[best])
+    apart = spans(some, windowed.held.starts, int(config.network.horizon or 1))
+    return 0.0 if may_be_luck(losses[0] - losses[best], apart) else float(SHARES[best])
 
 
 def _forecasts(windowed: Windowed, cutoffs: Ints) -> Any:
@@ -70,14 +70,20 @@ def _forecasts(windowed: Windowed, cutoffs: Ints) -> Any:
 
 
 def keep(network: Any, start: Weights, learnt: Weights, share: float) -> None:
-    """Keep a share of what the point forecast learnt; the quantiles keep their distance to it."""
+    """Keep a share of what the point forecast learnt; the quantiles keep their distance to it.
+
+    The chance of a direction stays as it is: `chances` pulls it towards its own starting point.
+    """
     outputs = network.output_shape[-1]
+    chances = int(any(layer.name == "chance" for layer in network.layers))
     for name, layer in _linear(network).items():
         weights = []
         for first, last in zip(start[name], learnt[name], strict=True):
             gap = last - first
             if name == "head":  # its last axis is (step, output): the point is every first output
                 points = gap.reshape(*gap.shape[:-1], -1, outputs)[..., :1]
-                gap = np.repeat(points, outputs, axis=-1).reshape(gap.shape)
+                moved = np.repeat(points, outputs, axis=-1)
+                moved[..., outputs - chances :] = 0
+                gap = moved.reshape(gap.shape)
             weights.append(last - (1 - share) * gap)
         layer.set_weights(weights)

@@ -11,6 +11,7 @@ import numpy as np
 
 from forecaster import backend, compiling, joint, scaling, splits
 from forecaster.arrays import Ints
+from forecaster.chances import Chances, ups
 from forecaster.config import Config
 from forecaster.continuing import Start
 from forecaster.errors import ForecasterError
@@ -77,7 +78,8 @@ def fit(
     """
     context, horizon = config.context_rows, int(config.network.horizon or 0)
     splits.require_windows(panel, parts, context, horizon)
-    state = _state(panel.head(splits.rows_to_scale(parts, context + horizon)), config, start)
+    seen = panel.head(splits.rows_to_scale(parts, context + horizon))
+    state = _state(seen, config, start)
     panel = panel.head(parts.val_stop)
     train = splits.train_cutoffs(panel, parts, context, horizon)
     val = splits.val_cutoffs(panel, parts, context, horizon)
@@ -87,6 +89,8 @@ def fit(
         for number in range(1, int(config.training.ensemble or 1) + 1)
     ]
     model = _train(panel, config, state, plans, start, method)
+    if config.network.direction:
+        model = replace(model, chances=Chances.of_train(seen.y, seen.offsets))
     if config.evaluation.fallback == "baseline":
         model = model.with_fallback(panel, val, on_window)
     return model.calibrated(panel, val)
@@ -123,7 +127,9 @@ def refit(
         for number, member in enumerate(judged.trained.members, 1)
     ]
     model = _train(panel, config, state, plans, start, method)
-    return replace(model, conformal=judged.conformal, fallback=judged.fallback)
+    return replace(
+        model, conformal=judged.conformal, fallback=judged.fallback, chances=judged.chances
+    )
 
 
 def _numbered(on_epoch: OnEpoch, number: int, progress: Progress) -> None:
@@ -208,6 +214,7 @@ def _rows(panel: Panel, config: Config, state: scaling.Scaling) -> Rows:
             log=state.log,
             unit=np.maximum(unit, SMALLEST_UNIT * np.median(unit)),
         ),
+        up=ups(panel.y, panel.offsets).astype(np.float32) if config.network.direction else None,
     )
 
 

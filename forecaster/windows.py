@@ -45,6 +45,23 @@ def spread(cutoffs: Ints, most: int) -> Ints:
     return cutoffs[places]
 
 
+def spans(cutoffs: Ints, starts: Ints, horizon: int) -> Ints:
+    """Number the spans of a horizon, back from the last cutoff of each series `(window,)`.
+
+    Args:
+        cutoffs: `(window,)`.
+        starts: Row at which each series begins `(series,)`.
+        horizon: Rows of a span.
+
+    >>> spans(np.array([3, 4, 5, 12]), np.array([0, 10]), 2).tolist()
+    [1, 0, 0, 0]
+    """
+    series = np.searchsorted(starts, cutoffs, side="right") - 1
+    last = np.zeros(len(starts), dtype=cutoffs.dtype)
+    np.maximum.at(last, series, cutoffs)
+    return (last[series] - cutoffs) // horizon
+
+
 def rows_before(cutoffs: Ints, lookback: int, starts: Ints, season: int = 1) -> Ints:
     """Rows of each context `(window, lookback)`.
 

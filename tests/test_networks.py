@@ -188,6 +188,7 @@ CHANGES = {
     "skip": "season",
     "skip_lag": 5,
     "quantiles": (),
+    "direction": True,
     "decoder": "direct",
     "dropout": (0.3,),
     "recurrent_dropout": 0.3,

@@ -186,6 +186,12 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
             "Forecast besides the point, as the shape of intervals; else by preset.",
         ),
         Flag(
+            "direction",
+            bool,
+            "Forecast besides the chance that each step is above the one before.",
+            "off",
+        ),
+        Flag(
             "decoder",
             ("direct", "parallel", "recurrent"),
             "From state to steps: one layer, a step per segment, or segment after segment, each "

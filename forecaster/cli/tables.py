@@ -11,6 +11,7 @@ from forecaster.cli.output import table
 from forecaster.words import counted
 
 if TYPE_CHECKING:
+    from forecaster.chances import ChanceScores
     from forecaster.jobs import BacktestResult, PredictResult, TrainResult
     from forecaster.judging import Judgement
     from forecaster.model import Trained
@@ -141,6 +142,8 @@ def judgement_text(judgement: Judgement) -> str:
         left_out = counted(judgement.unscaled, "window")
         lines.append(f"MASE leaves out {left_out} of series whose train rows never change.")
     lines += [*_checks_text(judgement), *judgement.notes]
+    if judgement.chances is not None:
+        lines += _chances_text(judgement.chances)
     return "\n".join([*lines, judgement.verdict])
 
 
@@ -163,6 +166,35 @@ def _steps_text(judgement: Judgement) -> str:
         f"{part[0] + 1}-{part[-1] + 1}" if len(part) > 1 else f"{part[0] + 1}" for part in parts
     ]
     return table(rows, ["by step", "all", *names]) if rows else ""
+
+
+def _chances_text(judged: ChanceScores) -> list[str]:
+    """Put the scores of chances beside those of the base rate, and what was said beside what came."""
+    rows = [
+        [
+            name,
+            f"{found.log_loss:.4f}",
+            f"{found.brier:.4f}",
+            f"{found.accuracy:.0%}",
+            f"{found.auc:.3f}",
+        ]
+        for name, found in (("model", judged.model), ("base rate", judged.base))
+    ]
+    bins = [
+        [f"{each.low:.0%}-{each.low + 0.1:.0%}", each.steps, f"{each.said:.0%}", f"{each.came:.0%}"]
+        for each in judged.bins
+    ]
+    return [
+        "",
+        table(rows, ["chance of a step up", "log-loss", "Brier", "accuracy", "AUC"]),
+        f"Up were {judged.came:.0%} of {judged.steps:,} steps, and {judged.base_rate:.0%} of the train "
+        f"rows (the base rate). 95% interval of the accuracy: {judged.low:.0%} to {judged.high:.0%}.",
+        "",
+        table(bins, ["chance said", "steps", "mean", "came up"]),
+        f"Said and seen are {100 * judged.calibration_error:.1f} points apart on average.",
+        judged.verdict,
+        "",
+    ]
 
 
 def _figures(values: Sequence[float]) -> list[str]:

@@ -58,7 +58,8 @@ def build(
         a series that has none), `static` `(window, static feature)` when there are any, and with
         `padding = "mask"` `length` `(window, 1)`, the rows of each context that are known, and with
         teacher forcing `truth` `(window, horizon, 1)`, which only training looks at, to
-        `(window, horizon, 1 + quantile)`: the point, then each quantile.
+        `(window, horizon, output)`: the point, then each quantile, then with `direction` the chance
+        that the step is above the one before.
     """
     context = keras.Input((spec.lookback, features), name="context")
     inputs, future, vectors, length = [context], None, None, None
@@ -89,7 +90,7 @@ def build(
     if future is not None:
         future = _together(future, together)
     top, state = encode(spec, *_embed(spec, sequence, length))
-    outputs = together * (1 + len(spec.quantiles or ()))
+    outputs = together * (1 + len(spec.quantiles or ()) + spec.direction)
     if spec.decoder == "recurrent":
         truth = None
         if teacher_forcing:
@@ -100,11 +101,17 @@ def build(
     else:
         decode = {"direct": _decode_direct, "parallel": _decode_parallel}[str(spec.decoder)]
         decoded = decode(spec, top, state, future, vectors, outputs)
-    forecast = _apart(decoded, together)
+    forecast, chance = _apart(decoded, together), None
+    if spec.direction:
+        odds = Slice(2, -1, None, name="log_odds")(forecast)
+        chance = layers.Activation("sigmoid", name="chance")(odds)
+        forecast = Slice(2, 0, -1, name="values")(forecast)
     if start is not None:
         forecast = Plus(name="plus_skip")(forecast, start)
-    name = f"{spec.preset}_{spec.cell}"
-    return keras.Model(inputs if len(inputs) > 1 else context, denormalise(forecast), name=name)
+    name, output = f"{spec.preset}_{spec.cell}", denormalise(forecast)
+    if chance is not None:
+        output = layers.Concatenate(axis=2, name="values_and_chance")([output, chance])
+    return keras.Model(inputs if len(inputs) > 1 else context, output, name=name)
 
 
 def _together(values: Any, series: int) -> Any:

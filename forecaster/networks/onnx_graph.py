@@ -203,10 +203,14 @@ def _gates(weights: Floats, order: Sequence[int]) -> Floats:
 def _dense(graph: Graph, layer: Any, x: str, **_: Any) -> list[str]:
     kernel, bias = (graph.constant(weight) for weight in layer.get_weights())
     y = graph.one("Add", graph.one("MatMul", x, kernel), bias)
+    return _activation(graph, layer, y)
+
+
+def _activation(graph: Graph, layer: Any, x: str, **_: Any) -> list[str]:
     activation = layer.activation.__name__
     if activation == "linear":
-        return [y]
-    return [graph.one({"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}[activation], y)]
+        return [x]
+    return [graph.one({"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}[activation], x)]
 
 
 def _dropout(_: Graph, __: Any, x: str, **___: Any) -> list[str]:
@@ -398,6 +402,7 @@ def _columns(sizes: Mapping[str, int]) -> list[onnx.ValueInfoProto]:
 
 
 EMITTERS: dict[str, Callable[..., list[str]]] = {
+    "Activation": _activation,
     "Add": _add,
     "Bidirectional": _bidirectional,
     "Concatenate": _concatenate,

@@ -14,7 +14,7 @@ import numpy as np
 from forecaster.arrays import Floats, Ints
 from forecaster.backend import import_keras
 from forecaster.config import Config
-from forecaster.losses import LOSSES, Sizes, pinball
+from forecaster.losses import DIRECTION_WEIGHT, LOSSES, Sizes, log_loss, pinball
 
 keras = import_keras()
 ops = keras.ops
@@ -39,8 +39,9 @@ class Rows:
         series: Place of each row's series `(row,)`.
         starts: Row at which each series begins `(series,)`.
         sizes: What the inputs of each series were made from, each `(series,)`.
-        taught: A teacher's outputs of windows `(window, horizon, 1 + quantile)`, or None.
+        taught: A teacher's outputs of windows `(window, horizon, output)`, or None.
         lessons: Place of each row's window among those, as a cutoff `(row,)`, or None.
+        up: 1 for a row above the one before, else 0 `(row,)`; None when no chance is forecast.
     """
 
     features: Floats
@@ -51,17 +52,18 @@ class Rows:
     sizes: Sizes
     taught: Floats | None = None
     lessons: Ints | None = None
+    up: Floats | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Room for rows, a power of two; features, known, static; windows taught; series.
+        """Room for rows, a power of two; features, known, static; windows taught; whether up; series.
 
         Two panels of one shape can be held in each other's place.
         """
         widths = (0 if part is None else part.shape[1] for part in (self.known, self.static))
         room = max(LEAST_ROOM, 1 << (len(self.features) - 1).bit_length())
-        taught = 0 if self.taught is None else len(self.taught)
-        return room, self.features.shape[1], *widths, taught, len(self.starts)
+        taught, up = 0 if self.taught is None else len(self.taught), int(self.up is not None)
+        return room, self.features.shape[1], *widths, taught, up, len(self.starts)
 
 
 class Held:
@@ -104,6 +106,7 @@ class Held:
             "known": rows.known,
             "row_series": rows.series,
             "lessons": rows.lessons,
+            "up": rows.up,
         }
         by_series = {"static": rows.static, "starts": rows.starts, **rows.sizes._asdict()}
         by_series["taught"] = rows.taught
@@ -129,7 +132,7 @@ class Windowed(KerasModel):  # type: ignore[misc]
             of the first series, which stands for all.
 
     Output shape:
-        `(window, horizon, 1 + quantile)`; of a joint network `(window * series, ...)`.
+        `(window, horizon, output)`; of a joint network `(window * series, ...)`.
     """
 
     def __init__(self, network: Any, held: Held, config: Config) -> None:
@@ -144,6 +147,7 @@ class Windowed(KerasModel):  # type: ignore[misc]
         self.held = held
         self.together = held.shape[-1] if config.network.joint else 1
         self.at_once = max(1, VAL_BATCH // self.together)
+        self.direction = config.network.direction
 
     def call(self, cutoffs: Any, training: bool = False) -> Any:
         cutoffs = self._of_all(cutoffs)
@@ -157,14 +161,6 @@ class Windowed(KerasModel):  # type: ignore[misc]
         }
         inputs = [gather[tensor.name]() for tensor in self.network.inputs]
         return self.network(inputs if len(inputs) > 1 else inputs[0], training=training)
-
-    def spans(self, cutoffs: Ints, horizon: int) -> Ints:
-        """Number the spans of a horizon, back from the last cutoff of each series `(window,)`."""
-        starts = self.held.starts
-        series = np.searchsorted(starts, cutoffs, side="right") - 1
-        last = np.zeros(len(starts), dtype=cutoffs.dtype)
-        np.maximum.at(last, series, cutoffs)
-        return (last[series] - cutoffs) // horizon
 
     def _of_all(self, cutoffs: Any) -> Any:
         """Do in a tensor what `joint.of_all` does: `(window * series,)`."""
@@ -221,8 +217,12 @@ class Windowed(KerasModel):  # type: ignore[misc]
         sizes = Sizes(*(self.held.take(name, series)[:, None] for name in Sizes._fields))
         loss = ops.mean(self.window_loss(targets, forecast[:, :, 0], sizes), axis=1)
         if self.quantiles:
-            of_quantiles = pinball(targets, forecast[:, :, 1:], self.quantiles)
-            loss = loss + ops.mean(of_quantiles, axis=(1, 2))
+            quantiles = forecast[:, :, 1 : 1 + len(self.quantiles)]
+            loss = loss + ops.mean(pinball(targets, quantiles, self.quantiles), axis=(1, 2))
+        if self.direction:
+            up = self.held.take("up", cutoffs[:, None] + self.after)
+            of_up = ops.mean(log_loss(up, forecast[:, :, -1]), axis=1)
+            loss = loss + DIRECTION_WEIGHT * of_up
         return ops.mean(ops.reshape(loss, (-1, self.together)), axis=1)
 
 
