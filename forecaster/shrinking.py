@@ -47,11 +47,13 @@ def best_share(windowed: Windowed, config: Config, start: Weights, val: Ints) ->
     some = spread(val, SHARE_WINDOWS)
     learnt = linear_weights(windowed.network)
 
+    recurrent = config.network.decoder == "recurrent"
+
     def forecasts(share: float) -> Any:
         keep(windowed.network, start, learnt, share)
-        return _forecasts(windowed, some)
+        return (_traced if recurrent else _forecasts)(windowed, some)
 
-    if config.network.decoder == "recurrent":  # what the head makes is fed back: not linear in it
+    if recurrent:  # what the head makes is fed back: the forecast is not linear in it
         tried = (forecasts(share) for share in SHARES)
     else:
         none, whole = forecasts(0.0), forecasts(1.0)
@@ -67,6 +69,11 @@ def _forecasts(windowed: Windowed, cutoffs: Ints) -> Any:
     """Forecast windows without tracing a function for it."""
     parts = np.array_split(cutoffs, -(-len(cutoffs) // windowed.at_once))
     return np.concatenate([keras.ops.convert_to_numpy(windowed(part)) for part in parts])
+
+
+def _traced(windowed: Windowed, cutoffs: Ints) -> Any:
+    """Forecast windows by a traced function, which pays for many steps forecast many times."""
+    return windowed.predict(cutoffs, batch_size=VAL_BATCH, verbose=0)
 
 
 def keep(network: Any, start: Weights, learnt: Weights, share: float) -> None:
