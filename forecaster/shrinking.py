@@ -73,7 +73,7 @@ def _forecasts(windowed: Windowed, cutoffs: Ints) -> Any:
 
 def _traced(windowed: Windowed, cutoffs: Ints) -> Any:
     """Forecast windows by a traced function, which pays for many steps forecast many times."""
-    return windowed.predict(cutoffs, batch_size=VAL_BATCH, verbose=0)
+    return windowed.predict(cutoffs, batch_size=windowed.at_once, verbose=0)
 
 
 def keep(network: Any, start: Weights, learnt: Weights, share: float) -> None:

@@ -101,17 +101,22 @@ def build(
     else:
         decode = {"direct": _decode_direct, "parallel": _decode_parallel}[str(spec.decoder)]
         decoded = decode(spec, top, state, future, vectors, outputs)
-    forecast, chance = _apart(decoded, together), None
-    if spec.direction:
-        odds = Slice(2, -1, None, name="log_odds")(forecast)
-        chance = layers.Activation("sigmoid", name="chance")(odds)
-        forecast = Slice(2, 0, -1, name="values")(forecast)
-    if start is not None:
-        forecast = Plus(name="plus_skip")(forecast, start)
-    name, output = f"{spec.preset}_{spec.cell}", denormalise(forecast)
-    if chance is not None:
-        output = layers.Concatenate(axis=2, name="values_and_chance")([output, chance])
+    output = _finished(spec, _apart(decoded, together), start, denormalise)
+    name = f"{spec.preset}_{spec.cell}"
     return keras.Model(inputs if len(inputs) > 1 else context, output, name=name)
+
+
+def _finished(spec: NetworkSpec, decoded: Any, start: Any, denormalise: Any) -> Any:
+    """Add the starting point and denormalise; the chance of a step up takes part in neither."""
+    values = Slice(2, 0, -1, name="values")(decoded) if spec.direction else decoded
+    if start is not None:
+        values = Plus(name="plus_skip")(values, start)
+    values = denormalise(values)
+    if not spec.direction:
+        return values
+    odds = Slice(2, -1, None, name="log_odds")(decoded)
+    chance = layers.Activation("sigmoid", name="chance")(odds)
+    return layers.Concatenate(axis=2, name="values_and_chance")([values, chance])
 
 
 def _together(values: Any, series: int) -> Any:
