@@ -276,9 +276,7 @@ def evaluate(
     from forecaster import backtesting, training
     from forecaster.selecting import select
 
-    panel = series.prepare(frame, config.data)
-    resolved = presets.resolve(config, panel)
-    panel = with_notices(_long_enough(panel, resolved), config, resolved)
+    panel, resolved = prepared(frame, config)
     start = None
     if earlier is not None:
         if resolved.network.joint:
@@ -293,6 +291,13 @@ def evaluate(
     backtest = backtesting.backtest(panel, chosen, fit, on_window)
     panel = replace(panel, notices=(*panel.notices, *backtest.models[-1].notices(panel)))
     return Evaluated(panel, chosen, backtest, selection, earlier)
+
+
+def prepared(frame: pd.DataFrame, config: Config) -> tuple[Panel, Config]:
+    """Return a long frame made regular, without series that are too short, and settings for it."""
+    panel = series.prepare(frame, config.data)
+    resolved = presets.resolve(config, panel)
+    return with_notices(_long_enough(panel, resolved), config, resolved), resolved
 
 
 def panel_of(frame: pd.DataFrame, config: Config) -> Panel:

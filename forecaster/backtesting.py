@@ -79,7 +79,7 @@ def roll(panel: Panel, config: Config, fit: Fit) -> Rolled:
         model = fit(panel, config, parts)
         models.append(model)
         cutoffs.append(_cutoffs(model, panel, config, parts, folds))
-        pieces.append(_forecast(model, panel, config, parts, first, cutoffs[-1]))
+        pieces.append(forecast_windows(model, panel, config, parts, first, cutoffs[-1]))
     return Rolled(judging.joined(pieces), tuple(models), np.concatenate(cutoffs))
 
 
@@ -119,10 +119,19 @@ def _cutoffs(model: Model, panel: Panel, config: Config, parts: splits.Split, fo
     )
 
 
-def _forecast(
+def forecast_windows(
     model: Model, panel: Panel, config: Config, parts: splits.Split, first: int, cutoffs: Ints
 ) -> Folds:
-    """Forecast the test windows of one fit; the baselines come once all fits are together."""
+    """Forecast the windows of one fit; the baselines come once all fits are together.
+
+    Args:
+        model: Fitted on the rows before them.
+        panel: Regular series.
+        config: Resolved settings; `step_size` numbers the folds.
+        parts: What was train, validation and test.
+        first: Number of the first fold.
+        cutoffs: Row of the last observed value of each window `(window,)`.
+    """
     step, season = int(config.evaluation.step_size or 1), int(config.data.season_length or 1)
     forecast = model.forecast(panel, cutoffs)
     series, rows = forecast.series, rows_after(cutoffs, model.horizon)

@@ -50,7 +50,7 @@ def resolve(config: Config, panel: Panel) -> Config:
     """
     if config.network.joint:
         require_same_steps(panel)
-    rows = _usual_length(panel)
+    rows = usual_length(panel)
     season = config.data.season_length or default_season_length(panel.frequency)
     horizon = config.network.horizon or max(1, min(default_horizon(panel.frequency), rows // 6))
     evaluation = _evaluation(config, rows, horizon)
@@ -78,7 +78,7 @@ def resolve(config: Config, panel: Panel) -> Config:
     return resolved
 
 
-def _usual_length(panel: Panel) -> int:
+def usual_length(panel: Panel) -> int:
     """Return the length that the series of three quarters of all rows reach.
 
     A few short series among long ones do not shrink the windows of all: they are skipped.

@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).parents[1]
 HEAVY = {
     "tensorflow", "keras", "pandas", "numpy", "pydantic", "rich", "matplotlib", "pyarrow", "scipy",
     "sklearn", "onnxruntime", "onnx", "yfinance", "requests", "exchange_calendars", "stamina",
-    "filelock", "tomllib", "asyncio", "importlib.metadata",
+    "filelock", "tomllib", "asyncio", "importlib.metadata", "optuna", "sqlalchemy",
 }  # fmt: skip
 
 

@@ -41,6 +41,7 @@ COMMANDS = {
     "compress": ("forecaster.cli.compress:compress", "Make a smaller or faster version of one."),
     "backtest": ("forecaster.cli.backtest:backtest", "Judge a model on past cutoffs."),
     "compare": ("forecaster.cli.compare:compare", "Compare networks: accuracy, cost, noise."),
+    "tune": ("forecaster.cli.tune:tune", "Search settings on folds before the test rows."),
     "config": ("forecaster.cli.config:config", "Show every setting and where it comes from."),
     "doctor": ("forecaster.cli.doctor:doctor", "Check that this machine can train and predict."),
     "completion": ("forecaster.cli.completion:completion", "Print a shell completion script."),
