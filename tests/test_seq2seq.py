@@ -41,12 +41,13 @@ def test_onnx_computes_what_keras_does(cell, skip, normalise, segment, known, se
     assert np.ptp(found, axis=1).min() > 1e-3  # steps differ
 
 
+@pytest.mark.slow  # two seconds each: more networks of what is tested above
 @pytest.mark.parametrize(
     ("settings", "together"),
     [
         ({"cell": "rnn-lstm", "bidirectional": True, "skip": "none"}, 1),
         ({"attention": "states", "heads": 2, "residual": True, "known": 2}, 1),
-        ({"skip": "season", "known": 1}, 2),
+        ({"skip": "season", "known": 1, "direction": True}, 2),
     ],
 )
 def test_other_encoders_and_series_together_go_with_it(settings, together):
@@ -58,7 +59,7 @@ def test_other_encoders_and_series_together_go_with_it(settings, together):
     named = dict(zip([tensor.name for tensor in network.inputs], arrays, strict=True))
     found = Network(to_onnx([network]))(**named)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
-    assert expected.shape == (4, 12, 3)
+    assert expected.shape == (4, 12, 3 + spec.direction)
 
 
 def test_an_ensemble_forecasts_the_median_of_its_members():
@@ -159,15 +160,11 @@ def fitted(panel, **settings):
     return training.fit(panel, config, splits.of_config(panel, config))
 
 
-SLOW = pytest.mark.slow(share=0)  # seconds each, and what differs between cells is tested above
-
-
-@pytest.mark.parametrize(
-    "cell", [pytest.param("rnn", marks=SLOW), pytest.param("lstm", marks=SLOW), "gru"]
-)
+@pytest.mark.slow  # six seconds each; the rest of this file has what differs between cells
+@pytest.mark.parametrize("cell", ["gru", "rnn", "lstm"])
 def test_it_learns_what_the_mean_cannot(cell):
     panel = panel_of("a")
-    settings = {"segment": 2, "epochs": 15, "learning_rate": 0.02, "skip": "none"}
+    settings = {"segment": 2, "epochs": 30, "learning_rate": 0.02, "skip": "none"}
     model = fitted(panel, cell=cell, **settings)
     parts = splits.of_config(panel, model.config)
     cutoffs = splits.test_cutoffs(panel, parts, 16, 4, step=1, folds=5)
