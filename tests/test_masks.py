@@ -37,9 +37,12 @@ def forecast(network, context):
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-@pytest.mark.parametrize(("decoder", "segment"), [("direct", 1), ("direct", 4), ("parallel", 4)])
-def test_onnx_computes_what_keras_does_for_every_length(cell, decoder, segment):
-    network = built(cell=cell, decoder=decoder, segment=segment)
+@pytest.mark.parametrize(
+    ("decoder", "segment", "bidirectional"),
+    [("direct", 1, False), ("direct", 4, True), ("parallel", 4, False)],
+)
+def test_onnx_computes_what_keras_does_for_every_length(cell, decoder, segment, bidirectional):
+    network = built(cell=cell, decoder=decoder, segment=segment, bidirectional=bidirectional)
     found = Network(to_onnx([network]))(contexts(), length=LENGTHS)
     np.testing.assert_allclose(found, forecast(network, contexts()), rtol=1e-5, atol=1e-5)
 
@@ -62,11 +65,14 @@ def test_what_stands_before_the_start_changes_nothing(cell):
     )
 
 
-@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_a_masked_context_is_forecast_as_a_shorter_one(cell):
-    """The state is the one of cells that begin at the first known step."""
-    long = built(cell=cell)
-    short = build(BASE.model_copy(update=MASKED | {"cell": cell, "lookback": 12}), 2)
+@pytest.mark.parametrize(
+    ("cell", "bidirectional"), [("rnn", False), ("lstm", True), ("gru", False)]
+)
+def test_a_masked_context_is_forecast_as_a_shorter_one(cell, bidirectional):
+    """The state is the one of cells that run on the known steps alone."""
+    changed = {"cell": cell, "bidirectional": bidirectional}
+    long = built(**changed)
+    short = build(BASE.model_copy(update=MASKED | changed | {"lookback": 12}), 2)
     short.set_weights(long.get_weights())
     context = contexts()
     lengths = np.full((24, 1), 12, dtype="int32")
@@ -92,9 +98,16 @@ def short_series(count=24, rows=14, season=5):
 def fitted():
     """Return a panel of series that are all shorter than the context, and a model of it."""
     shape = {"lookback": 16, "min_context": 4, "horizon": 2, "segment": 2, "layers": (16,)}
-    fit = {"epochs": 20, "learning_rate": 0.04, "folds": 1, "val_size": 2, "batch_size": 16}
+    fit = {
+        "epochs": 20,
+        "learning_rate": 0.04,
+        "folds": 1,
+        "val_size": 2,
+        "batch_size": 16,
+        "shrink": False,
+    }
     start = {"season_length": 5, "skip": "none", "normalise": "last", "transform": "none"}
-    asked = Config.of(preset="segment", padding="mask", **shape, **fit, **start)
+    asked = Config.of(preset="segment", cell="rnn", padding="mask", **shape, **fit, **start)
     panel = prepare(short_series(), asked.data)
     config = presets.resolve(asked, panel)
     return panel, training.fit(panel, config, splits.of_config(panel, config))
