@@ -435,7 +435,7 @@ def rows_for(
         new = [] if ids else sorted(stored - set(known))
         strangers = (
             f"Not forecast, because the model {name!r} was trained without them: {listed(new)}. "
-            "Train again, or give them with --data.",
+            f"Train again{'' if model.config.network.joint else ', or give them with --data'}.",
         )
         return frame, strangers if new else (), dict.fromkeys(gone, "it is not stored any more")
     from forecaster.sources.files import read_file

@@ -33,12 +33,14 @@ def arrays(times=4, series=3, known=2):
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-@pytest.mark.parametrize(("decoder", "normalise"), [("direct", "last"), ("parallel", "revin")])
-def test_onnx_computes_what_keras_does(cell, decoder, normalise):
-    network = built(cell=cell, decoder=decoder, normalise=normalise)
+@pytest.mark.parametrize(
+    ("decoder", "normalise", "direction"), [("direct", "last", True), ("parallel", "revin", False)]
+)
+def test_onnx_computes_what_keras_does(cell, decoder, normalise, direction):
+    network = built(cell=cell, decoder=decoder, normalise=normalise, direction=direction)
     context, future = arrays()
     expected = np.asarray(network([context, future]))
-    assert expected.shape == (12, 12, 3)
+    assert expected.shape == (12, 12, 3 + direction)
     found = Network(to_onnx([network]), together=3)(context, future)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 

@@ -39,7 +39,7 @@ def forecast(network, context):
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 @pytest.mark.parametrize(
     ("decoder", "segment", "bidirectional"),
-    [("direct", 1, False), ("direct", 4, True), ("parallel", 4, False)],
+    [("direct", 1, False), ("direct", 4, True), ("parallel", 4, False), ("recurrent", 4, False)],
 )
 def test_onnx_computes_what_keras_does_for_every_length(cell, decoder, segment, bidirectional):
     network = built(cell=cell, decoder=decoder, segment=segment, bidirectional=bidirectional)
