@@ -97,14 +97,17 @@ STACKS = {
 
 
 @pytest.mark.parametrize(
-    ("stack", "cell"),
+    ("stack", "cell", "decoder"),
     [
-        (stack, cell)
+        (stack, *case)
         for stack in STACKS
-        for cell in (("rnn", "lstm", "gru") if stack.startswith("all") else ("lstm-gru",))
+        for case in (
+            [("rnn", "direct"), ("lstm", "recurrent"), ("gru", "parallel")]
+            if stack.startswith("all")
+            else [("lstm-gru", "direct"), ("lstm-gru", "parallel")]
+        )
     ],
 )
-@pytest.mark.parametrize("decoder", ["direct", "parallel"])
 def test_every_stack_computes_in_onnx_what_it_does_in_keras(cell, decoder, stack):
     changed = {"cell": cell, "decoder": decoder, **STACKS[stack]}
     network = shaken(build(BASE.model_copy(update=changed), 2))
