@@ -30,8 +30,7 @@ from forecaster.calendars import moment
 from forecaster.config import BoundsSpec
 from forecaster.continuing import Judged, times_of
 from forecaster.errors import InvalidInputError
-from forecaster.fallback import NETWORK
-from forecaster.intervals import calibrate, uncalibrated
+from forecaster.intervals import calibrate
 from forecaster.known import known_after
 from forecaster.model import Forecast, Model
 from forecaster.series import Panel
@@ -47,18 +46,21 @@ class Detector:
     """A version's judged model, calibrated one step ahead.
 
     Attributes:
-        model: Its scores are those of one step.
+        model: Its scores are those of one step, and no baseline stands in for its network.
         judged: How far into each series it has looked.
         asked: Share of normal rows that may be flagged.
-        calibrated: Rows that calibrated, of what was calibrated on the fewest.
         since: Rows from here on are judged; None for those that the model has not seen.
     """
 
     model: Model
     judged: Judged
     asked: float
-    calibrated: int
     since: str | None
+
+    @property
+    def calibrated(self) -> int:
+        """Rows that calibrated."""
+        return self.model.conformal.windows
 
     @property
     def rate(self) -> float:
@@ -123,18 +125,11 @@ def calibrated(
             "stored, or have no values.",
             "Fetch them again, train again, or judge later rows only (--since).",
         )
+    model = replace(model, fallback=None)
     forecast = _one_step(model, panel, rows)
-    series, deviates = len(model.scaling.ids), _deviates(forecast, panel, rows)
-    scores = {
-        source: calibrate(deviates[of, None], forecast.places[of], series, kept=len(rows))
-        for source in dict.fromkeys(forecast.sources.tolist())
-        for of in [forecast.sources == source]
-    }
-    network = scores.pop(NETWORK, uncalibrated(series, 1))
-    fallback = model.fallback and replace(model.fallback, conformal=scores)
-    counts = [each.windows for each in (network, *scores.values()) if each.windows]
-    model = replace(model, conformal=network, fallback=fallback)
-    return Detector(model, judged, rate, min(counts), since)
+    deviates = _deviates(forecast, panel, rows)[:, None]
+    scores = calibrate(deviates, forecast.places, len(model.scaling.ids), kept=len(rows))
+    return Detector(replace(model, conformal=scores), judged, rate, since)
 
 
 def detect(detector: Detector, panel: Panel, bounds: BoundsSpec | None = None) -> Anomalies:
@@ -188,9 +183,7 @@ def by_chance(rate: float, calibrated: int, judged: int) -> tuple[float, int, in
     >>> by_chance(0.01, 999, 1000)
     (10.0, 3, 20)
     """
-    above = max(
-        1, math.floor(round(rate * (calibrated + 1), 9))
-    )  # scores beyond the bound, and one
+    above = math.floor(round(rate * (calibrated + 1), 9))  # scores beyond the bound, and one
     below = calibrated + 1 - above
     number = np.arange(judged + 1)
     choices = gammaln(judged + 1) - gammaln(number + 1) - gammaln(judged - number + 1)
@@ -228,7 +221,7 @@ def _twice(detector: Detector, panel: Panel, rows: Ints, within: Bounds) -> _Fou
     The second look goes from anomaly to anomaly in each series, in order of time, as each takes the
     place of a value in the contexts of later ones.
     """
-    found = _look(detector, panel, rows, panel.y[rows], within)
+    found = _look(detector, panel, rows, within)
     suspects = np.flatnonzero(found.outside)
     series = np.searchsorted(panel.offsets, rows[suspects], side="right") - 1
     first = np.searchsorted(series, series)  # rows stand series by series
@@ -242,34 +235,24 @@ def _twice(detector: Detector, panel: Panel, rows: Ints, within: Bounds) -> _Fou
         if near.any():
             again = places[near]
             other = replace(panel, y=replaced)
-            found.put(again, _look(detector, other, rows[again], found.y[again], within))
+            found.put(again, _look(detector, other, rows[again], within))
         flagged = found.outside[places]
         last[owner[flagged]] = rows[places[flagged]]
         replaced[rows[places[flagged]]] = found.point[places[flagged]]
     return found
 
 
-def _look(detector: Detector, panel: Panel, rows: Ints, y: Floats, within: Bounds) -> _Found:
-    """Say what was expected of rows whose values are `y`."""
+def _look(detector: Detector, panel: Panel, rows: Ints, within: Bounds) -> _Found:
+    """Say what is expected of rows, from the values before them."""
+    level, conformal = 100 * (1 - detector.rate), detector.model.conformal
     forecast = replace(_one_step(detector.model, panel, rows), within=within)
-    low, high = forecast.bounds(100 * (1 - detector.rate))
-    deviates = _deviates(forecast, replace(panel, y=_with(panel.y, rows, y)), rows)
-    p_value, score = np.ones(len(rows)), np.zeros(len(rows))
-    for source, conformal in forecast.used.items():
-        of = forecast.sources == source
-        own = deviates[of] / conformal.stretches(forecast.places[of])
-        ranked = conformal.scores[:, 0]
-        larger = len(ranked) - np.searchsorted(ranked, own)
-        p_value[of] = (1 + larger) / (len(ranked) + 1)
-        bound = conformal.deviates(100 * (1 - detector.rate), 1)[0]
-        score[of] = own / bound if bound > 0 else np.where(own > 0, np.inf, 0.0)
-    return _Found(y, forecast.values[:, 0], low[:, 0], high[:, 0], p_value, score)
-
-
-def _with(y: Floats, rows: Ints, values: Floats) -> Floats:
-    changed = y.copy()
-    changed[rows] = values
-    return changed
+    low, high = forecast.bounds(level)
+    own = _deviates(forecast, panel, rows) / conformal.stretches(forecast.places)
+    ranked, bound = conformal.scores[:, 0], conformal.deviates(level, 1)[0]
+    larger = len(ranked) - np.searchsorted(ranked, own)
+    score = own / bound if bound > 0 else np.where(own > 0, np.inf, 0.0)
+    point, p_value = forecast.values[:, 0], (1 + larger) / (len(ranked) + 1)
+    return _Found(panel.y[rows], point, low[:, 0], high[:, 0], p_value, score)
 
 
 def _one_step(model: Model, panel: Panel, rows: Ints) -> Forecast:

@@ -239,6 +239,8 @@ def _notices(detector: Detector, found: Anomalies, panel: Panel) -> list[str]:
             f"{counted(older, 'row')} trained or validated the network, which makes them look more "
             "normal than they are: the share of false alarms does not hold there (column seen)."
         )
+    if detector.model.config.evaluation.fallback != "none":
+        notices.append("Baselines that forecast series in place of the network judge none of them.")
     new = sorted(set(panel.ids) - set(detector.model.scaling.ids))
     if new:
         notices.append(

@@ -1,6 +1,7 @@
 """Anomalies: the rate of false alarms, what is found and what is not, and the command."""
 
 import json
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -15,6 +16,8 @@ from forecaster.anomalies import by_chance, calibrated, detect
 from forecaster.calendars import moment
 from forecaster.cli import app
 from forecaster.errors import InvalidInputError
+from forecaster.fallback import Fallback
+from forecaster.inspecting import _notices
 from forecaster.series import prepare
 
 pytestmark = pytest.mark.xdist_group("retrain")
@@ -160,6 +163,18 @@ def test_a_series_known_to_nobody_is_judged_from_its_first_context_on():
     assert len(found(frame)[1].rows) == 60 - QUICK["lookback"]
 
 
+def test_baselines_that_stand_in_for_the_network_judge_nothing():
+    """Theta and ETS would be fitted to every row."""
+    model, judged = fitted().model, fitted().judged
+    panel = prepare(made(), model.config.data)
+    left = Fallback(("theta", "theta"), {})
+    config = model.config.replace(fallback="baseline")
+    detector = calibrated(replace(model, config=config, fallback=left), judged, panel, 0.05)
+    found = detect(detector, panel)
+    assert found.rows.equals(detect(calibrated(model, judged, panel, 0.05), panel).rows)
+    assert any(line.startswith("Baselines that") for line in _notices(detector, found, panel))
+
+
 def test_nothing_to_calibrate_on_is_refused():
     early = made().groupby("unique_id").head(100)
     with pytest.raises(InvalidInputError, match="No row is left to calibrate on"):
@@ -210,6 +225,12 @@ def test_the_command_judges_a_file(first, tmp_path, capsys):
     assert (row["direction"], row["severity"]) == ("below", "critical")
     assert row["gru-lo-97.9592"] >= 0.5
     assert document["false_alarms"]["calibrated"] == 32 + 2 * 8  # stored rows before --since
+
+
+def test_the_command_says_when_no_row_is_left_to_judge(first, capsys):
+    said = run(first[0], capsys, "--since", "2030-01-01")
+    assert "No row was judged" in said.err
+    assert len(said.out.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

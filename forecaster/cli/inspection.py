@@ -20,7 +20,10 @@ SHOWN_ROWS = 10
 def chance_text(result: AnomalyResult) -> str:
     """Say how many anomalies there are, and how many there would be among normal rows."""
     if not result.judged:
-        return "No row was judged: the network has seen all of them. Judge older ones with --since."
+        return (
+            "No row was judged: none is later than those that the network has seen, or none is as late "
+            "as --since."
+        )
     mean, low, high = result.by_chance
     return (
         f"{result.anomalies:,} {'anomaly' if result.anomalies == 1 else 'anomalies'} among "
