@@ -54,7 +54,8 @@ def compiled(
     clipping = {"global_clipnorm": spec.clip_norm, "clipvalue": spec.clip_value}
     shape: tuple[Any, ...] = (config.network, config.context_season, rows.shape)
     forced = float(spec.teacher_forcing or 0)
-    key = (*shape, spec.loss, *clipping.items(), forced, steps, xla, spec.device, keep_zeros)
+    device = (spec.device, spec.deterministic)
+    key = (*shape, spec.loss, *clipping.items(), forced, steps, xla, *device, keep_zeros)
     if keras.backend.backend() == "jax":  # compiles the rows in as constants
         _compiled.clear()
     held = _held(rows)

@@ -140,21 +140,20 @@ class _Watch(KerasCallback):  # type: ignore[misc]
         self.stopped_by = ""
         self.history: dict[str, list[float]] = {"loss": [], "val_loss": [], "learning_rate": []}
 
-    def begin(self) -> None:
-        """Start the clock."""
-        if self.seconds is not None:
-            self.deadline = time.monotonic() + self.seconds
-
     @property
     def share_used(self) -> float:
-        """How much of the time is up; 0 without a budget and before it begins."""
+        """How much of the time is up; 0 without a budget and before the clock starts."""
         if not self.seconds:
             return 0.0
         return max(0.0, 1 - (self.deadline - time.monotonic()) / self.seconds)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Start the clock once the first batch is through, which compiles; stop when time is up."""
         del batch, logs
-        if time.monotonic() > self.deadline:
+        now = time.monotonic()
+        if self.seconds is not None and self.deadline == float("inf"):
+            self.deadline = now + self.seconds
+        elif now > self.deadline:
             self.stopped_by = "time budget"
             self.model.stop_training = True
 

@@ -245,7 +245,6 @@ def run_plan(
     val_batch = _val_batch(len(plan.val), windowed.at_once)
     validation = _whole_batches(plan.val, val_batch)
     begin = time.monotonic()
-    plan.watch.begin()
     windowed.fit(
         Shuffled(plan.train, int(config.training.batch_size or 32), EPOCH_WINDOWS, seed),
         epochs=plan.epochs,
