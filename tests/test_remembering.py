@@ -159,11 +159,11 @@ def test_networks_of_several_seeds_differ_and_the_first_is_as_if_it_were_alone(f
 
 def test_a_cell_solves_a_short_task_and_stops_when_it_has(few, monkeypatch):
     monkeypatch.setattr(sequences, "TRAIN", 2048)
-    (network,) = trained("checksum", layers=(8,), epochs=20, learning_rate=0.02)
-    assert network.accuracy > 0.99
-    assert network.error < 0.1
+    (network,) = trained("checksum", layers=(16,), epochs=60, learning_rate=0.02)
+    assert network.accuracy > 0.95
+    assert network.error < 0.05
     assert network.stopped_by == "solution"
-    assert network.epochs < 20
+    assert network.epochs < 60
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
@@ -344,9 +344,10 @@ def test_what_cannot_be_done_is_refused_at_once(asked, words, code, said, tmp_pa
     assert asked == []
 
 
-@pytest.mark.slow  # minutes on a busy machine: two networks of 60 steps
+@pytest.mark.slow  # two networks of 60 steps: half a minute of one core, minutes of a busy one
 def test_gates_remember_what_a_simple_cell_forgets():
-    rnn, gru = trained("checksum", ("rnn", "gru"), (60,), layers=(32,), epochs=10)
+    settings = {"layers": (32,), "epochs": 8, "time_budget": 3600.0}
+    rnn, gru = trained("checksum", ("rnn", "gru"), (60,), **settings)
     assert gru.solved
     assert not rnn.solved
     assert rnn.error > 0.5

@@ -101,7 +101,7 @@ def compare(
 
     With --task each cell is trained on generated sequences of some lengths, with the same settings
     (of one layer of 32 units, when nothing is said), until it has solved the task or for at most 30
-    epochs or 2 minutes. The table has the share of right answers, and how much of the gradient
+    epochs or 5 minutes. The table has the share of right answers, and how much of the gradient
     reaches the first step; --plot draws both by length and step; the tasks are explained in
     docs/networks.md.
 
