@@ -59,7 +59,9 @@ def best_share(windowed: Windowed, config: Config, start: Weights, val: Ints) ->
         none, whole = forecasts(0.0), forecasts(1.0)
         shift = whole - none  # what was learnt, for the point and as much for all
         tried = (whole - (1 - share) * shift for share in SHARES)
-    losses = np.array([keras.ops.convert_to_numpy(windowed.losses(some, each)) for each in tried])
+    losses = np.array(
+        [keras.ops.convert_to_numpy(windowed.losses_of(some, each)) for each in tried]
+    )
     best = int(np.argmin(losses.mean(axis=1)))
     apart = spans(some, windowed.held.starts, int(config.network.horizon or 1))
     return 0.0 if may_be_luck(losses[0] - losses[best], apart) else float(SHARES[best])

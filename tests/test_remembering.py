@@ -95,7 +95,7 @@ def test_what_a_network_sees_ends_before_the_answer(few):
     inputs, answers = made.tested
     seen = np.asarray(windowed(made.test))
     np.testing.assert_allclose(seen, np.asarray(windowed.network(inputs)), atol=1e-6)
-    loss = np.asarray(windowed.losses(made.test, seen))
+    loss = np.asarray(windowed.losses_of(made.test, seen))
     np.testing.assert_allclose(loss, (seen[:, 0, 0] - answers) ** 2, rtol=1e-5)
 
 

@@ -22,6 +22,7 @@ from forecaster.errors import (
     InvalidInputError,
     MissingDependencyError,
 )
+from forecaster.networks.windowed import Windowed
 from forecaster.windows import rows_after
 
 
@@ -33,6 +34,12 @@ def fitted(panel=None, on_epoch=lambda _: None, **changed):
 
 def parts_of(panel, config):
     return splits.of_config(panel, config)
+
+
+def test_what_is_wrapped_around_a_network_takes_no_name_that_keras_has():
+    """Training on JAX stopped at a method called `losses`: Keras clears what a layer adds to the loss."""
+    taken = {name for name in vars(Windowed) if hasattr(planning.keras.Model, name)}
+    assert taken == {"__init__", "__module__", "__doc__", "call", "compute_loss"}
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])

@@ -198,7 +198,7 @@ class Windowed(KerasModel):  # type: ignore[misc]
         1503.02531, sec. 2, whose soft targets are here point and quantiles).
         """
         del y, sample_weight
-        loss = ops.mean(self.losses(x, y_pred))
+        loss = ops.mean(self.losses_of(x, y_pred))
         if not training:
             return loss
         if self.held.holds("taught"):
@@ -206,7 +206,7 @@ class Windowed(KerasModel):  # type: ignore[misc]
             loss = (loss + ops.mean(ops.abs(y_pred - taught))) / 2
         return sum(self.network.losses, start=loss)
 
-    def losses(self, cutoffs: Any, forecast: Any) -> Any:
+    def losses_of(self, cutoffs: Any, forecast: Any) -> Any:
         """Gather the targets of cutoffs and return the loss of each window `(window,)`.
 
         That of a joint network is the mean over the series.
