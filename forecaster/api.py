@@ -403,7 +403,12 @@ def with_intervals(published: Model, judged: Model, panel: Panel) -> Model:
     parts = splits.of_config(panel, judged.config)
     unseen = splits.held_out_cutoffs(panel, parts, judged.config.context_rows, judged.horizon)
     judged = judged.calibrated(panel, unseen)
-    published = replace(published, conformal=judged.conformal, fallback=judged.fallback)
+    published = replace(
+        published,
+        conformal=judged.conformal,
+        fallback=judged.fallback,
+        chances=judged.chances,
+    )
     return published.as_wide_as(judged, panel, spread(unseen, COMPARED_WINDOWS))
 
 

@@ -9,7 +9,7 @@ import pytest
 from series_made import QUICK, frame_of
 from test_networks import BASE, inputs, shaken
 
-from forecaster import Forecaster, artifacts, judging, statistical
+from forecaster import Forecaster, api, artifacts, judging, splits, statistical
 from forecaster.chances import CERTAIN, Chance, Chances, judge, reliability, ups
 from forecaster.cli.tables import judgement_text
 from forecaster.errors import DamagedError
@@ -157,6 +157,17 @@ def test_the_base_rate_is_that_of_the_train_rows(wave):
     held_out = config.evaluation.test_size + config.training.val_size
     y = panel.y[:-held_out]
     assert wave.model.chances.base_rate == pytest.approx(np.mean(np.diff(y) > 0), abs=0.01)
+
+
+def test_published_chances_are_calibrated_on_all_that_was_held_out(wave):
+    model, panel = wave.model, wave.evaluated.panel
+    parts = splits.of_config(panel, model.config)
+    unseen = splits.held_out_cutoffs(panel, parts, model.config.context_rows, model.horizon)
+    published = dataclasses.replace(
+        model, chances=dataclasses.replace(model.chances, base_rate=0.0)
+    )
+    found = api.with_intervals(published, model, panel).chances
+    assert found == model.calibrated(panel, unseen).chances != published.chances
 
 
 def test_the_table_has_the_chance_after_the_intervals(wave, tmp_path):
