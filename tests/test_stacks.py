@@ -12,6 +12,7 @@ from series_made import QUICK, panel_of
 from forecaster import compiling, presets, scaling, splits, training
 from forecaster.config import Config
 from forecaster.errors import InvalidInputError
+from forecaster.networks.builder import build
 from forecaster.windows import rows_after
 
 CELLS = ["rnn", "lstm", "gru"]
@@ -121,6 +122,17 @@ def test_a_stack_that_cannot_be_built_is_refused(settings, message, hint):
 )
 def test_layers_left_open_are_as_many_as_they_are_spoken_of(settings, layers):
     assert resolved(panel_of("a"), layers=None, segment=None, **settings).network.layers == layers
+
+
+def test_the_stack_that_textbooks_draw():
+    asked = CLASSIC | {"cell": "lstm", "layers": "128,128,64", "dropout": "0.5,0,0"}
+    network = build(resolved(panel_of("a"), **asked).network, 1)
+    sizes = {"LSTM": "units", "Dropout": "rate", "Dense": "units"}
+    kinds = [(type(layer).__name__, layer) for layer in network.layers]
+    assert [(kind, getattr(layer, sizes[kind])) for kind, layer in kinds if kind in sizes] == [
+        *(("LSTM", 128), ("Dropout", 0.5), ("LSTM", 128), ("Dropout", 0.0)),
+        *(("LSTM", 64), ("Dropout", 0.0), ("Dense", 4)),
+    ]
 
 
 def test_a_lookback_left_open_suits_the_dilations():
