@@ -365,6 +365,9 @@ class Model:
         """
         if not len(cutoffs):
             return self
+        if self.chances is not None and self.chances.kept < 1:  # calibrated before: begin anew
+            anew = replace(self, chances=replace(self.chances, kept=1.0))
+            return anew.calibrated(panel, cutoffs)
         forecast = self._by_network(panel, cutoffs, self.horizon)
         truth = forecast.scaling.levels(panel)[rows_after(cutoffs, self.horizon)]
         deviates = forecast.distribution.deviate_of(truth)

@@ -209,6 +209,15 @@ def test_a_baseline_and_a_series_that_never_changes_have_no_chance(wave):
     assert "1 series" in wave.model.chances.notices(1)[-1]
 
 
+def test_chances_that_were_calibrated_are_calibrated_anew(wave):
+    panel, model = wave.evaluated.panel, wave.model
+    cutoffs = np.arange(150, 240)
+    again = dataclasses.replace(model, chances=dataclasses.replace(model.chances, kept=0.3))
+    once, twice = model.calibrated(panel, cutoffs), again.calibrated(panel, cutoffs)
+    assert once.chances == twice.chances
+    assert once.chances.kept > 0.3
+
+
 def test_folds_of_several_fits_keep_their_own_base_rates(wave):
     folds = wave.evaluated.backtest.folds
     other = dataclasses.replace(folds, chance=folds.chance._replace(base=folds.chance.base + 0.1))
