@@ -193,6 +193,7 @@ def cudnn_obstacles(layer: Any) -> list[str]:
 def _filled(config: Config) -> Config:
     """Give what is chosen from the data a small value: only the kinds of layer matter here."""
     textbook = config.network.preset == "classic"
+    decoders = {"classic": "direct", "seq2seq": "recurrent"}
     segment = config.network.segment or 1
     small = {
         "layers": presets.default_layers(config.network),
@@ -200,7 +201,7 @@ def _filled(config: Config) -> Config:
         "lookback": 2 * segment * math.lcm(*config.network.dilations),
         "horizon": segment,
         "normalise": "none" if textbook else "last",
-        "decoder": "direct" if textbook else "parallel",
+        "decoder": decoders.get(config.network.preset, "parallel"),
         "dropout": (0.1,),
     }
     always = ("lookback", "horizon")  # they must agree with the segment
