@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from forecaster import anomalies, explaining, series
+from forecaster.bounds import outside_notice
 from forecaster.jobs import Result, require_output, rows_for, settings_today, skips
 from forecaster.predicting import export, require_folder
 from forecaster.registry import Registry
@@ -123,7 +124,8 @@ def find_anomalies(
         export(table, output)
     if plot:
         plot_anomalies(found.rows, model.config.network.cell, plot)
-    said = (*notices, *panel.notices, *_notices(detector, found, panel), *skips(skipped))
+    outside = outside_notice(config.bounds, panel.ids, panel.y, panel.offsets)
+    said = (*notices, *panel.notices, *outside, *_notices(detector, found, panel), *skips(skipped))
     return AnomalyResult(
         frame=table,
         name=name,
@@ -174,6 +176,11 @@ def explain(
     if found.left_out:
         same = ", ".join(found.left_out)
         notices += (f"Not shuffled: {same}, which is the same in all windows of the only series.",)
+    if not any(member.shrinkage for member in model.trained.members):
+        notices += (
+            "Nothing that the network learnt was kept, because validation did not confirm it: what is "
+            "explained is only what its forecast starts from (the last value, or season).",
+        )
     skipped = gone | panel.skipped
     return ExplainResult(
         frame=found.parts,

@@ -103,8 +103,9 @@ def remember(
         ForecasterError: Training diverged.
         KeyboardInterrupt: No length is finished yet.
     """
-    # for all cells, so that one that there is not is refused before any is trained
-    usual, *_ = [resolved(config, cell, lengths[0]).flat() for cell in cells]
+    # all of them first, so that what cannot be built is refused before any is trained
+    each = {(length, cell): resolved(config, cell, length) for length in lengths for cell in cells}
+    usual = next(iter(each.values())).flat()
     done: list[Remembered] = []
     interrupted = False
     try:
@@ -112,8 +113,7 @@ def remember(
             sequences = sequences_of(task, length, config.training.seed)
             found: list[Remembered] = []
             for cell in cells:
-                own = resolved(config, cell, length)
-                found += _networks(task, sequences, own, seeds, on_run)
+                found += _networks(task, sequences, each[length, cell], seeds, on_run)
             done += found
     except KeyboardInterrupt:
         if not done:

@@ -91,7 +91,10 @@ def judged_model(folder: Path) -> tuple[Model, Judged]:
     """
     judged = artifacts.load_judged(folder)
     if judged is None:
-        raise ForecasterError(f"'{folder}' does not hold the model that was judged.")
+        raise ForecasterError(
+            f"Version {folder.name} does not hold the model that was judged, as older ones do not.",
+            "Train it again: forecast train.",
+        )
     published, start = artifacts.load(folder), judged.start
     model = replace(published, weights=start.weights, scaling=start.scaling, graph=judged.graph)
     return model, judged

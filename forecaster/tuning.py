@@ -245,4 +245,4 @@ def _why_none(tuned: Tuned) -> str:
     reasons = list(dict.fromkeys(trial.reason for trial in tuned.trials if trial.reason))
     if reasons:
         return f"What ended them: {' '.join(reasons[:3])}"
-    return "Give more --trials."
+    return f"Give {'a longer --timeout' if tuned.out_of_time else 'more --trials'}."

@@ -239,6 +239,7 @@ def test_the_command_says_when_no_row_is_left_to_judge(first, capsys):
         (("--since", "soon"), 5, "'soon' is not a time"),
         (("--version", "2020"), 4, "has no version '2020'"),
         (("--false-alarms", "0"), 2, "0<x<1"),
+        (("--false-alarms", "nan"), 2, "'nan' is not a share"),
         (("--target", "y"), 2, "describe the FILE of --data"),
         (("nobody",), 4, "was not trained on 'nobody'"),
         (("--output", "nowhere/odd.csv"), 5, "nowhere"),

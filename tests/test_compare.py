@@ -446,6 +446,7 @@ def test_the_legend_names_every_candidate_in_order_of_accuracy(tmp_path, monkeyp
     ("words", "code"),
     [
         (["--presets", "auto"], 2),
+        (["--cells", ""], 2),
         (["--seeds", "0"], 2),
         (["--output", "-"], 2),
         (["--output", "o.xlsx"], 5),

@@ -215,6 +215,8 @@ def test_what_has_become_worse_is_not_promoted(trained, capsys, monkeypatch):
         ((), 2, "Say how to compress"),
         (("--prune", "0.5", "--quantize", "int8"), 2, "Say how to compress"),
         (("--prune", "1"), 2, "0<x<1"),
+        (("--prune", "nan"), 2, "'nan' is not a share"),
+        (("--quantize", "int8", "--max-rise", "nan"), 2, "'nan' is not a share"),
         (("--distill", "many"), 5, "network.layers"),
         (("--quantize", "int8", "--version", "2020"), 4, "has no version '2020'"),
     ],

@@ -1,6 +1,7 @@
 """Permutation importance: the planted driver is found, and what does nothing is not."""
 
 import json
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 from series_made import QUICK
 
-from forecaster import Forecaster
+from forecaster import Forecaster, inspecting
 from forecaster.cli import app
 from forecaster.config import Config
 from forecaster.errors import InvalidInputError
@@ -155,6 +156,20 @@ def test_the_command_prints_writes_and_draws(first, tmp_path, capsys):
     one = json.loads(run(first[0], capsys, "a", "--block", "8", "--seed", "3", "--json").out)
     assert one["windows"] == 21
     assert {part["part"] for part in one["parts"]} == {"lags 1-8", "lags 9-16"}
+
+
+def test_it_says_when_nothing_that_was_learnt_is_left_to_explain(first, monkeypatch, capsys):
+    load = inspecting.judged_model
+
+    def unlearnt(folder):
+        model, judged = load(folder)
+        members = tuple(replace(member, shrinkage=0.0) for member in model.trained.members)
+        return replace(model, trained=replace(model.trained, members=members)), judged
+
+    words = ("--repeats", "1", "--block", "16")
+    assert "Nothing that the network learnt" not in run(first[0], capsys, *words).err
+    monkeypatch.setattr(inspecting, "judged_model", unlearnt)
+    assert "Nothing that the network learnt was kept" in run(first[0], capsys, *words).err
 
 
 @pytest.mark.parametrize(

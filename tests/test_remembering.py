@@ -14,6 +14,7 @@ from forecaster.backend import import_keras
 from forecaster.cli import app
 from forecaster.compiling import compiled
 from forecaster.config import Config
+from forecaster.errors import InvalidInputError
 from forecaster.memory import OWN, TASKS
 from forecaster.networks.builder import build
 from forecaster.networks.gradients import gradient_by_step
@@ -59,6 +60,14 @@ def few(monkeypatch):
 def trained(task="adding", cells=("rnn",), lengths=(5,), seeds=1, **settings):
     settings = {"layers": (4,), "epochs": 2} | settings
     return remember(TASKS[task], cells, lengths, seeds, Config.of(**settings)).networks
+
+
+def test_every_network_is_checked_before_one_is_trained():
+    told = []
+    config = Config.of(layers=(4,), epochs=1, dilations=(7,))
+    with pytest.raises(InvalidInputError, match="dilation 7"):
+        remember(TASKS["adding"], ("rnn",), (7, 10), 1, config, told.append)
+    assert told == []
 
 
 def test_sequences_are_not_shared_between_training_validation_and_test():
@@ -329,6 +338,7 @@ def test_interrupted_it_keeps_the_lengths_that_all_were_trained_at(asked, tmp_pa
         (["--task", "skip", "--lookback", "3"], 5, "--lookback says nothing of a --task"),
         (["--task", "skip", "--folds", "3"], 5, "--folds says nothing of a --task"),
         (["--task", "skip", "--cells", "gru,esn"], 5, "network.cell"),
+        (["--task", "skip", "--length", ""], 5, "A --length is a number of steps"),
         (["--task", "skip", "--presets", "classic"], 2, "--task takes no"),
         (["--task", "skip", "--candidate", "cell=gru"], 2, "--task takes no"),
         (["--task", "skip", "one"], 2, "--task takes no"),

@@ -9,6 +9,7 @@ import click
 
 from forecaster.cli.options import Command, config_options
 from forecaster.cli.reading import column_options
+from forecaster.cli.waiting import Share
 
 if TYPE_CHECKING:
     from forecaster.sources.layout import Columns
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "--false-alarms",
     "rate",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Share(0, 1, min_open=True, max_open=True),
     default=0.01,
     show_default=True,
     metavar="SHARE",

@@ -21,8 +21,13 @@ CELLS, LENGTHS = ("rnn", "lstm", "gru"), "10,50,100"
 
 
 def _listed(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """Cut a list of names; an empty one is as good as none."""
-    return tuple(dict.fromkeys(part.strip() for part in (value or "").split(",") if part.strip()))
+    """Cut a list of names; none when the option is not given."""
+    if value is None:
+        return ()
+    names = tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+    if not names:
+        raise click.BadParameter("at least one name is needed.")
+    return names
 
 
 @click.command(cls=Command)
@@ -116,7 +121,8 @@ def compare(
     if task is not None:
         if ids or presets or candidates:
             raise click.UsageError("--task takes no IDS, --presets or --candidate: only --cells.")
-        return _remember(task, length or LENGTHS, cells or CELLS, seeds, output, plot, flags)
+        length = LENGTHS if length is None else length
+        return _remember(task, length, cells or CELLS, seeds, output, plot, flags)
     if length is not None:
         raise click.UsageError("--length is that of the sequences of a --task; name one.")
     if odd := sorted({*presets} - {*PRESETS}):

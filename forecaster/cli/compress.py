@@ -6,6 +6,8 @@ from functools import partial
 
 import click
 
+from forecaster.cli.waiting import Share
+
 
 @click.command()
 @click.option("--name", default="default", show_default=True, help="Name of the model.")
@@ -21,7 +23,7 @@ import click
 )
 @click.option(
     "--prune",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Share(0, 1, min_open=True, max_open=True),
     metavar="SHARE",
     help="Make a share of the weights zero, the smallest first, and train the others on.",
 )
@@ -31,7 +33,7 @@ import click
 @click.option("--promote", is_flag=True, help="Put the new version into service.")
 @click.option(
     "--max-rise",
-    type=click.FloatRange(0),
+    type=Share(0),
     metavar="SHARE",
     default=0.05,
     show_default=True,

@@ -27,8 +27,8 @@ def chance_text(result: AnomalyResult) -> str:
     mean, low, high = result.by_chance
     return (
         f"{result.anomalies:,} {'anomaly' if result.anomalies == 1 else 'anomalies'} among "
-        f"{counted(result.judged, 'row')} judged; of normal rows that the network has not seen, "
-        f"{mean:.3g} would be flagged ({low} to {high} in 95 of 100 cases)."
+        f"{counted(result.judged, 'row')} judged; were all of them normal, {mean:.3g} on average of those "
+        f"that the network has not seen would be flagged ({low} to {high} in 95 of 100 cases)."
     )
 
 

@@ -108,6 +108,8 @@ def tune(
         write=write,
         train=(name or "default") if train else None,
     )
+    if storage is not None:
+        current().interrupted = f"the trials that had ended are in {storage}"
     with progress("Tuning", total=None) as advance:
         result = run(current().workspace(), ids, wanted, flags, steps(advance), notice)
     for line in result.notices:

@@ -1,7 +1,8 @@
-"""Options of commands that take turns with other writers, and durations as an option's type."""
+"""Options of commands that take turns with other writers; durations and shares as types of options."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -23,6 +24,18 @@ class Duration(click.ParamType[float]):
             return float(str(seconds(value)))
         except ValueError as error:
             self.fail(f"{value!r} is not valid: {error}.", param, ctx)
+
+
+class Share(click.FloatRange):
+    """A range of numbers, which click takes not-a-number to lie in."""
+
+    def convert(  # noqa: D102
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        found = float(super().convert(value, param, ctx))
+        if not math.isfinite(found):
+            self.fail(f"{value!r} is not a share.", param, ctx)
+        return found
 
 
 DURATION = Duration()
