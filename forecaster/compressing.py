@@ -6,6 +6,7 @@ distilled to be judged has seen the train rows only, its teacher too.
 
 from __future__ import annotations
 
+import math
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forecaster import api, artifacts, backtesting, metrics, splits
+from forecaster import api, artifacts, backtesting, metrics, presets, splits
 from forecaster.config import Config
 from forecaster.continuing import Judged, Start
 from forecaster.errors import InvalidInputError, QualityGateError
@@ -30,6 +31,7 @@ from forecaster.versions import promote_command
 from forecaster.windows import rows_after
 
 if TYPE_CHECKING:
+    from forecaster import training
     from forecaster.model import Model
     from forecaster.planning import OnEpoch
     from forecaster.series import Panel
@@ -174,10 +176,9 @@ def prune(original: Original, on_epoch: OnEpoch, *, share: float) -> Small:
             Start(pruning.pruned(model.weights, zeros), model.scaling)
             for model in (judged, published)
         ]
-        judged = training.fit(
-            original.panel, config, original.parts, on_epoch, starts[0], method=method
+        judged, published = _trained(
+            original, config, on_epoch, starts, (method, method), 1 / pruning.ROUNDS
         )
-        published = training.refit(original.panel, judged, on_epoch, starts[1], method=method)
     of_all = pruning.zeros(published.weights)
     return Small(
         replace(published, config=original.config),
@@ -189,10 +190,17 @@ def prune(original: Original, on_epoch: OnEpoch, *, share: float) -> Small:
 
 
 def distil(original: Original, on_epoch: OnEpoch, *, units: str) -> Small:
-    """Train one smaller network on the truth and on the forecasts of the original."""
+    """Train one smaller network on the truth and on the forecasts of the original.
+
+    Raises:
+        InvalidInputError: Other settings of the original do not go with these units.
+    """
     from forecaster import training
 
     config = original.config.replace(layers=units, ensemble=1)
+    if heads := config.network.heads:  # as many of them as divide the student's units
+        config = config.replace(heads=math.gcd(heads, config.network.layers[-1]))
+    presets.check(config)
     methods, starts = zip(
         *(
             (training.Method(replace(teacher, fallback=None)), Start(b"", teacher.scaling))
@@ -200,10 +208,7 @@ def distil(original: Original, on_epoch: OnEpoch, *, units: str) -> Small:
         ),
         strict=True,
     )
-    judged = training.fit(
-        original.panel, config, original.parts, on_epoch, starts[0], method=methods[0]
-    )
-    published = training.refit(original.panel, judged, on_epoch, starts[1], method=methods[1])
+    judged, published = _trained(original, config, on_epoch, starts, methods)
     stack = "-".join(map(str, config.network.layers or ()))
     return Small(
         published,
@@ -211,6 +216,34 @@ def distil(original: Original, on_epoch: OnEpoch, *, units: str) -> Small:
         f"Distilled into one network of {stack} units, trained on the truth and on what the "
         "original forecasts of the train rows.",
     )
+
+
+def _trained(
+    original: Original,
+    config: Config,
+    on_epoch: OnEpoch,
+    starts: Sequence[Start],
+    methods: Sequence[training.Method],
+    share: float = 1.0,
+) -> tuple[Model, Model]:
+    """Train a network to be judged and one to be published: the same where no rows are added."""
+    from forecaster import training
+
+    judged = training.fit(
+        original.panel,
+        config,
+        original.parts,
+        on_epoch,
+        starts[0],
+        share=share,
+        method=methods[0],
+    )
+    if not config.training.refit_all:
+        return judged, judged
+    published = training.refit(
+        original.panel, judged, on_epoch, starts[1], share=share, method=methods[1]
+    )
+    return judged, published
 
 
 def compress(
@@ -221,7 +254,7 @@ def compress(
     option: str,
     *,
     promote: bool = False,
-    max_rise: float = 1.0,
+    max_rise: float,
     on_epoch: OnEpoch,
     on_window: OnWindow,
     on_wait: OnWait,

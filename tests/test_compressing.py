@@ -1,6 +1,7 @@
 """Compressed versions: what is in 8 bits, which weights stay zero, whom a student learns from."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from series_made import panel_of
 from forecaster import artifacts, training
 from forecaster.backend import import_keras
 from forecaster.cli import app
+from forecaster.compressing import Original, distil, prune
 from forecaster.config import Config, NetworkSpec
 from forecaster.errors import InvalidInputError
 from forecaster.manifest import read_manifest
+from forecaster.model import Model
 from forecaster.networks.builder import build
 from forecaster.networks.onnx_graph import to_onnx
 from forecaster.networks.windowed import Held, Windowed
@@ -174,6 +177,57 @@ def test_a_quantised_version_is_one_like_any_other(trained, capsys):
     again = run(trained, capsys, "compress", "--quantize", "int8", code=5).err
     assert "in 8 bits already" in again
     run(trained, capsys, "anomalies")  # by the quantised judged network
+
+
+def original(**settings):
+    """Return what a version of these settings would be compressed from, with nothing trained."""
+    config = Config.of(**SPEC.model_dump() | settings)
+    model = Model(config, None, None, b"", weights_of([network()]), None)
+    return Original(model, model, None, None, None)
+
+
+def fits(monkeypatch):
+    """Have a fit, and a refit, return what it was given, and list them."""
+    done = []
+
+    def fitted(_, config, *others, **options):
+        done.append(("fit", config, options))
+        return Model(config, None, None, b"", weights_of([network()]), None)
+
+    def refitted(_, judged, *others, **options):
+        done.append(("refit", judged.config, options))
+        return replace(judged, weights=pruned(judged.weights, 0.5))
+
+    monkeypatch.setattr(training, "fit", fitted)
+    monkeypatch.setattr(training, "refit", refitted)
+    return done
+
+
+def test_a_student_that_does_not_go_with_the_other_settings_is_refused():
+    with pytest.raises(InvalidInputError, match="cell rnn-lstm is for 2 layers, but layers 32 has"):
+        distil(original(cell="rnn-lstm"), print, units="32")
+
+
+def test_a_student_has_as_many_heads_as_divide_its_units(monkeypatch):
+    done = fits(monkeypatch)
+    for units in ("2", "8,6", "32"):
+        distil(original(attention="self", heads=4), print, units=units)
+    assert [config.network.heads for what, config, _ in done if what == "fit"] == [2, 2, 4]
+
+
+def test_nothing_is_trained_on_all_rows_where_what_was_judged_is_published(monkeypatch):
+    done = fits(monkeypatch)
+    small = distil(original(refit_all=False), print, units="8")
+    assert small.published is small.judged
+    prune(original(refit_all=False), print, share=0.5)
+    assert {what for what, *_ in done} == {"fit"}
+
+
+def test_rounds_of_pruning_share_the_time_budget(monkeypatch):
+    done = fits(monkeypatch)
+    prune(original(), print, share=0.5)
+    for what in ("fit", "refit"):
+        assert sum(given["share"] for name, _, given in done if name == what) == pytest.approx(1)
 
 
 @pytest.mark.slow  # six trainings: three rounds, of the judged and of the published network
