@@ -242,14 +242,16 @@ def _held_out(model: Model, judged: Judged, panel: Panel) -> tuple[Ints, Panel]:
 def _donors(series: Ints, part: Part, random: np.random.Generator) -> Ints:
     """Choose the window whose part each window gets, of its own series where there are several.
 
-    What is the same in all windows of a series is taken from another one.
+    What is the same in all windows of a series is taken from another one, never from its own: of two
+    series, half of all orders would change nothing.
     """
     if part.of_series:
         ids, place, counts = np.unique(series, return_inverse=True, return_counts=True)
-        others = random.permutation(len(ids))[place]  # of each window, the series it is taken from
+        shuffled, others = random.permutation(len(ids)), np.empty(len(ids), dtype=np.int64)
+        others[shuffled] = np.roll(shuffled, random.integers(1, len(ids)))
         first = np.cumsum(counts) - counts
         order = np.argsort(series, kind="stable")
-        return order[first[others]]
+        return order[first[others[place]]]
     donors = np.arange(len(series))
     ids, counts = np.unique(series, return_counts=True)
     alone = np.isin(series, ids[counts == 1])

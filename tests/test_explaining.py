@@ -13,7 +13,7 @@ from forecaster import Forecaster, inspecting
 from forecaster.cli import app
 from forecaster.config import Config
 from forecaster.errors import InvalidInputError
-from forecaster.explaining import Inputs, explain, parts_of
+from forecaster.explaining import Inputs, Part, _donors, explain, parts_of
 from forecaster.runtime import Network
 
 pytestmark = pytest.mark.xdist_group("retrain")
@@ -99,6 +99,15 @@ def test_lags_are_shuffled_in_blocks():
     assert lags["part"].iloc[0] == "lags 4-6"
     with pytest.raises(InvalidInputError, match="--block 9 is longer than the context of 8 steps"):
         explained("a", "b", block=9)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_what_tells_series_apart_is_always_taken_from_another_one(count):
+    series = np.repeat(np.arange(count), 4)
+    for seed in range(20):
+        donors = _donors(series, Part("floor", "static"), np.random.default_rng(seed))
+        assert (series[donors] != series).all()
+        assert set(series[donors]) == set(series)  # each gives once
 
 
 def test_what_is_the_same_in_all_windows_is_not_shuffled():
