@@ -74,6 +74,13 @@ def test_small_matrices_stay_as_they_are():
     assert (found.computed, found.left) == ({"MatMul": 1, "LSTM": 3}, {"MatMul": 2})
 
 
+def test_what_stays_within_the_steps_of_a_decoder_is_said():
+    graph = to_onnx([network(cell="gru", decoder="recurrent", segment=2)])
+    found = quantised(graph, least=0)
+    assert (found.stored, found.left["GRU"]) == ({"GRU": 2}, 1)
+    assert found.left["MatMul"] == 1  # of the head, at each segment
+
+
 def test_a_graph_is_quantised_once():
     found = quantised(to_onnx([network(cell="gru")]))
     with pytest.raises(InvalidInputError, match="it is in 8 bits already"):
