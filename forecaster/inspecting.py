@@ -24,6 +24,7 @@ from forecaster.words import counted
 
 if TYPE_CHECKING:
     from forecaster.anomalies import Anomalies, Detector
+    from forecaster.config import DataSpec
     from forecaster.model import Model
     from forecaster.series import Panel
     from forecaster.sources.layout import Columns
@@ -115,7 +116,7 @@ def find_anomalies(
     config = settings_today(model, workspace, flags)
     frame, notices, gone = rows_for(workspace, model, ids, name, file, columns)
     panel = _with_context(series.prepare(frame, config.data), model, config.data.too_short)
-    reference = _reference(workspace, model, panel) if ids or file else panel
+    reference = _reference(workspace, model, panel, config.data) if ids or file else panel
     detector = anomalies.calibrated(model, judged, reference, rate, since)
     found = anomalies.detect(detector, panel, config.bounds)
     skipped = gone | panel.skipped
@@ -203,16 +204,14 @@ def _with_context(panel: Panel, model: Model, too_short: str) -> Panel:
     return series.without_short(panel, needed, "min_context + 1", too_short)
 
 
-def _reference(workspace: Workspace, model: Model, panel: Panel) -> Panel:
+def _reference(workspace: Workspace, model: Model, panel: Panel, spec: DataSpec) -> Panel:
     """Return the stored series that the model knows, to calibrate on; the panel when none is."""
     store = Store(workspace.data)
     stored = set(store.ids())
     known = [uid for uid in model.scaling.ids if uid in stored]
     if not known:
         return panel
-    return _with_context(
-        series.prepare(store.read(known), model.config.data), model, model.config.data.too_short
-    )
+    return _with_context(series.prepare(store.read(known), spec), model, spec.too_short)
 
 
 def _table(found: Anomalies, version: str, *, everything: bool) -> pd.DataFrame:
