@@ -17,6 +17,7 @@ keeps the rate, both together do.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -218,28 +219,41 @@ class _Found:
 def _twice(detector: Detector, panel: Panel, rows: Ints, within: Bounds) -> _Found:
     """Judge rows from the values as they are; what is outside, from expected values too.
 
-    The second look goes from anomaly to anomaly in each series, in order of time, as each takes the
-    place of a value in the contexts of later ones.
+    The second look goes from anomaly to anomaly, in order of time, as each takes the place of a value
+    in the contexts of later ones: of its own series, or of all series where these are forecast
+    together.
     """
-    found = _look(detector, panel, rows, within)
+    found, lookback = _look(detector, panel, rows, within), detector.model.lookback
     suspects = np.flatnonzero(found.outside)
     series = np.searchsorted(panel.offsets, rows[suspects], side="right") - 1
-    first = np.searchsorted(series, series)  # rows stand series by series
-    numbers = np.arange(len(series)) - first
-    last = np.full(len(panel.ids), -detector.model.lookback - 1)  # anomaly of each series
+    times = rows[suspects] - panel.offsets[series]
+    context = np.zeros_like(series) if detector.model.config.network.joint else series
+    last = np.full(len(panel.ids), -lookback - 1)  # anomaly in each context
     replaced = panel.y.copy()
-    for number in range(int(numbers.max(initial=-1)) + 1):
-        now = numbers == number
-        places, owner = suspects[now], series[now]
-        near = rows[places] - last[owner] <= detector.model.lookback
+    for now in _in_order(context, times):
+        places = suspects[now]
+        near = times[now] - last[context[now]] <= lookback
         if near.any():
             again = places[near]
             other = replace(panel, y=replaced)
             found.put(again, _look(detector, other, rows[again], within))
-        flagged = found.outside[places]
-        last[owner[flagged]] = rows[places[flagged]]
-        replaced[rows[places[flagged]]] = found.point[places[flagged]]
+        flagged = now[found.outside[places]]
+        last[context[flagged]] = times[flagged]
+        replaced[rows[suspects[flagged]]] = found.point[suspects[flagged]]
     return found
+
+
+def _in_order(context: Ints, times: Ints) -> Iterator[Ints]:
+    """Go through rows: the first time of each context, then the second, and so on.
+
+    >>> [now.tolist() for now in _in_order(np.array([0, 0, 0, 1]), np.array([7, 3, 3, 9]))]
+    [[1, 2, 3], [0]]
+    """
+    pairs, place = np.unique(np.stack([context, times]), axis=1, return_inverse=True)
+    numbers = np.arange(pairs.shape[1]) - np.searchsorted(pairs[0], pairs[0])
+    number = numbers[place.ravel()]
+    order = np.argsort(number, kind="stable")
+    yield from np.split(order, np.flatnonzero(np.diff(number[order])) + 1) if len(order) else ()
 
 
 def _look(detector: Detector, panel: Panel, rows: Ints, within: Bounds) -> _Found:

@@ -18,6 +18,8 @@ from forecaster.cli import app
 from forecaster.errors import InvalidInputError
 from forecaster.fallback import Fallback
 from forecaster.inspecting import _notices
+from forecaster.model import Model
+from forecaster.runtime import Network
 from forecaster.series import prepare
 
 pytestmark = pytest.mark.xdist_group("retrain")
@@ -98,6 +100,35 @@ def test_a_spike_is_found_and_its_neighbours_are_as_they_were():
     assert row["score"] > 3
     assert row["p_value"] == pytest.approx(1 / (2 * VALIDATE + 1))
     assert row["gru-lo-99"] < row["gru"] < row["gru-hi-99"] < row["y"]
+
+
+class Swapped(Network):
+    """Forecasts each of two series to be what the other one was."""
+
+    def __init__(self, network):
+        vars(self).update(vars(network))
+        self.together = 2
+
+    def __call__(self, context, *_, **__):
+        last = context[:, -1, 0].reshape(-1, 2)[:, ::-1].reshape(-1, 1, 1)
+        point = np.repeat(last, self.output_shape[0], axis=1)
+        return np.concatenate([point, point - 0.5, point + 0.5], axis=2).astype(np.float32)
+
+
+def test_a_spike_makes_no_anomalies_of_series_forecast_together(monkeypatch):
+    model, judged = fitted().model, fitted().judged
+    together = replace(model, config=model.config.replace(joint=True))
+    monkeypatch.setattr(Model, "network", Swapped(model.network))
+    panel = prepare(made(), model.config.data)
+    detector = calibrated(together, judged, panel, 0.01)
+    clean = detect(detector, panel)
+    spike = int(panel.offsets[2]) - 100  # in b, after which a is forecast from it
+    panel.y[spike] += 20.0
+    spiked = detect(detector, panel)
+    assert flagged(spiked, "a") == flagged(clean, "a")
+    assert set(flagged(spiked, "b")) == {*flagged(clean, "b"), panel.ds[spike]}
+    low, high = detector.model.forecast(panel, np.array([spike - ROWS, spike]), 1).bounds(99)
+    assert not low[0, 0] <= panel.y[spike - ROWS + 1] <= high[0, 0]  # but for the second look
 
 
 def test_without_a_second_look_a_spike_would_make_another_row_an_anomaly():
@@ -225,6 +256,18 @@ def test_the_command_judges_a_file(first, tmp_path, capsys):
     assert (row["direction"], row["severity"]) == ("below", "critical")
     assert row["gru-lo-97.9592"] >= 0.5
     assert document["false_alarms"]["calibrated"] == 32 + 2 * 8  # stored rows before --since
+
+
+def test_what_is_judged_and_what_calibrates_are_read_alike(first, capsys, monkeypatch):
+    specs = []
+
+    def watched(frame, spec):
+        specs.append(spec.missing_values)
+        return prepare(frame, spec)
+
+    monkeypatch.setattr("forecaster.series.prepare", watched)
+    run(first[0], capsys, "a", "--missing-values", "error")
+    assert specs == ["error", "error"]
 
 
 def test_the_command_says_when_no_row_is_left_to_judge(first, capsys):
