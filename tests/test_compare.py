@@ -361,12 +361,22 @@ def test_inference_is_measured_with_every_kind_of_input():
     class Made:
         context_shape, output_shape = (16, 2), (4, 3)
         future_features, static_features = 5, 6
+        knows_series, takes_length, together = True, True, 3
+        random_inputs = runtime.Network.random_inputs
 
-        def __call__(self, *inputs: Any) -> None:
-            shapes.append([array.shape for array in inputs])
+        def __call__(self, **inputs: Any) -> None:
+            shapes.append({name: array.shape for name, array in inputs.items()})
 
+    windows = 258  # the next multiple of those that are taken as one
     assert 0 < runtime.seconds_per_window(Made()) < 1
-    assert shapes == [[(256, 16, 2), (256, 4, 5), (256,), (256, 6)]] * runtime.ROUNDS
+    expected = {
+        "context": (windows, 16, 2),
+        "future": (windows, 4, 5),
+        "series": (windows,),
+        "static": (windows, 6),
+        "length": (windows,),
+    }
+    assert shapes == [expected] * runtime.ROUNDS
 
 
 def test_when_all_fail_the_first_reason_is_the_error(fitted, monkeypatch):
