@@ -90,7 +90,8 @@ def fit(
     ]
     model = _train(panel, config, state, plans, start, method)
     if config.network.direction:
-        model = replace(model, chances=Chances.of_train(seen.y, seen.offsets))
+        known = panel.head(parts.train_stop)  # one rate serves all: no row that only scales counts
+        model = replace(model, chances=Chances.of_train(known.y, known.offsets))
     if config.evaluation.fallback == "baseline":
         model = model.with_fallback(panel, val, on_window)
     return model.calibrated(panel, val)
@@ -201,6 +202,8 @@ def _train(
 def _rows(panel: Panel, config: Config, state: scaling.Scaling) -> Rows:
     """Return what is held on the device while a panel is trained on."""
     unit = state.error_unit / state.scale
+    # the scalers of a series without a window may have seen rows that come after the others'
+    trained = panel.lengths >= config.context_rows + int(config.network.horizon or 0)
     features, known = input_features(panel, state, config)
     return Rows(
         features=features,
@@ -212,7 +215,7 @@ def _rows(panel: Panel, config: Config, state: scaling.Scaling) -> Rows:
             scale=np.where(state.log, state.scale, 1.0),
             center=np.where(state.log, state.center, state.center / state.scale),
             log=state.log,
-            unit=np.maximum(unit, SMALLEST_UNIT * np.median(unit)),
+            unit=np.maximum(unit, SMALLEST_UNIT * np.median(unit[trained])),
         ),
         up=ups(panel.y, panel.offsets).astype(np.float32) if config.network.direction else None,
     )

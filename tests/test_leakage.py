@@ -1,6 +1,7 @@
 """No value after a cutoff reaches anything that is fitted or forecast before it."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from series_made import QUICK, frame_of
 
@@ -16,10 +17,11 @@ SETTINGS = [
         "scaler": "robust",
         "normalise": "revin",
         "decoder": "recurrent",
+        "teacher_forcing": 0.5,
         "segment": 2,
         "direction": True,
     },
-    {"transform": "none", "scaler": "none", "covariates": ("rain",)},
+    {"transform": "none", "scaler": "none", "covariates": ("rain",), "padding": "mask"},
     {
         "transform": "auto",
         "covariates": ("rain",),
@@ -85,6 +87,24 @@ def test_scalers_see_train_rows_only_and_validation_none():
     train = panel.y[: parts.train_stop[0]]
     assert model.scaling.center[0] == pytest.approx(train.mean())
     assert model.scaling.scale[0] == pytest.approx(train.std())
+
+
+def test_what_all_series_share_is_not_learnt_from_a_late_short_one():
+    """A series too short for a window is scaled by all its rows; they lie after the others' cutoff."""
+    late = frame_of("a", "b", "c", rows=ROWS).query("unique_id == 'c'").tail(18)
+    shared = []
+    for noise in (0.0, 1e6):
+        y = 8 + noise * np.random.default_rng(1).normal(size=len(late))
+        frame = pd.concat([frame_of("a", "b", rows=ROWS), late.assign(y=y)])
+        settings = {"deterministic": True, "loss": "mase", "direction": True, "transform": "none"}
+        config = Config.of(**QUICK | settings | {"epochs": 1, "series_vectors": False})
+        panel = prepare(frame, config.data)
+        config = presets.resolve(config, panel)
+        shared.append(training.fit(panel, config, splits.of_config(panel, config)))
+    clean, dirty = shared
+    assert clean.scaling.scale[2] != dirty.scaling.scale[2]
+    assert clean.chances == dirty.chances
+    assert clean.graph == dirty.graph
 
 
 def test_poison_inside_training_does_change_the_model():
