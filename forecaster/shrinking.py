@@ -44,7 +44,7 @@ def best_share(windowed: Windowed, config: Config, start: Weights, val: Ints) ->
     Nothing is kept when validation has spans enough to tell luck from gain, and calls it luck. It
     only ever sees the windows that early stopping has seen.
     """
-    some = spread(val, SHARE_WINDOWS)
+    some = spread(val, max(1, SHARE_WINDOWS // windowed.together))  # a time has so many windows
     learnt = linear_weights(windowed.network)
 
     recurrent = config.network.decoder == "recurrent"
