@@ -24,7 +24,7 @@ class Remembered:
         seed: Of its weights and of the order of training.
         parameters: Its weights.
         epochs: How long it was trained.
-        seconds: How long that took.
+        seconds: How long that took; with the first seed it compiles, for the others too.
         stopped_by: What ended its training.
         accuracy: Share of right answers on test sequences.
         error: Their mean squared error over that of the best constant.

@@ -110,6 +110,7 @@ def remember(
     interrupted = False
     try:
         for length in lengths:
+            compiling.forget()  # nothing of another length serves this one
             sequences = sequences_of(task, length, config.training.seed)
             found: list[Remembered] = []
             for cell in cells:

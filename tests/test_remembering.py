@@ -313,6 +313,13 @@ def test_json_is_one_document_with_the_gradients(asked, tmp_path):
     assert [seeds for _, _, seeds, _ in asked] == [3, 3, 3]
 
 
+def test_nothing_of_another_length_stays_in_memory(asked, tmp_path, monkeypatch):
+    forgotten = []
+    monkeypatch.setattr(remembering.compiling, "forget", lambda: forgotten.append(len(asked)))
+    run(tmp_path, "--task", "skip", "--cells", "rnn,gru", "--length", "8,10")
+    assert forgotten == [0, 2]  # before the first network of each length
+
+
 def test_interrupted_it_keeps_the_lengths_that_all_were_trained_at(asked, tmp_path, monkeypatch):
     inner = remembering._networks
 
