@@ -21,6 +21,8 @@ LOG_LINE = re.compile(
     rb"[IWE]\d{4} \d\d:|WARNING: All log messages before absl|\d{4}-\d\d-\d\d .*: [IWE] "
 )
 
+OUT_OF_MEMORY = ("ResourceExhausted", "OutOfMemory", "RESOURCE_EXHAUSTED", "out of memory")
+
 
 @dataclass(frozen=True)
 class Device:
@@ -98,6 +100,12 @@ class _StandIn:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.target, name)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether memory ran out, which each backend says in a class of its own."""
+    said = f"{type(error).__name__} {error}"
+    return isinstance(error, MemoryError) or any(sign in said for sign in OUT_OF_MEMORY)
 
 
 def gpus() -> list[str]:

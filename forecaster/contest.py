@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from forecaster import api, backtesting, judging, metrics, presets, series, splits
+from forecaster import api, backend, backtesting, judging, metrics, presets, series, splits
 from forecaster.arrays import Floats
 from forecaster.backtesting import Rolled
 from forecaster.checks import check
@@ -140,6 +140,13 @@ class Contest:
             _require_finite(forecast)
         except ForecasterError as error:  # it diverged: the others may not
             self.failed[name] = error
+            return
+        except Exception as error:
+            if not backend.is_out_of_memory(error):
+                raise
+            self.failed[name] = ForecasterError(
+                "Out of memory.", "Lower --batch-size, --layers or --lookback."
+            )
             return
         if self._rolled is None:
             self._rolled = rolled

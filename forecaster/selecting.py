@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from forecaster import metrics, scaling, splits
+from forecaster import backend, metrics, scaling, splits
 from forecaster.config import Config
 from forecaster.errors import ForecasterError, InvalidInputError
 from forecaster.model import Fit
@@ -157,6 +157,10 @@ def _score(panel: Panel, config: Config, parts: splits.Split, fit: Fit) -> tuple
         model = fit(panel, config, parts)
     except ForecasterError as error:  # it diverged: the others may not
         return None, error.message
+    except Exception as error:
+        if not backend.is_out_of_memory(error):
+            raise
+        return None, "Out of memory."
     windows = splits.val_cutoffs(panel, parts, config.context_rows, model.horizon)
     if not len(windows):
         return None, "No window lies in the validation rows."

@@ -13,7 +13,7 @@ from optuna import Trial
 from optuna.exceptions import TrialPruned
 from optuna.trial import FrozenTrial, TrialState
 
-from forecaster import tuned
+from forecaster import backend, tuned
 from forecaster.errors import ForecasterError
 from forecaster.searching import Search, plain
 from forecaster.studies import BEGUN, TrialFailed
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from forecaster.planning import Progress
 
 OnProgress = Callable[[int, int, "Progress"], None]  # trial, fold and epoch
-OUT_OF_MEMORY = ("ResourceExhausted", "OutOfMemory", "RESOURCE_EXHAUSTED", "out of memory")
 STATES = {
     TrialState.COMPLETE: tuned.COMPLETE,
     TrialState.PRUNED: tuned.PRUNED,
@@ -85,8 +84,7 @@ def _recorded(trial: Trial) -> Iterator[None]:
         trial.set_user_attr("reason", error.message)
         raise TrialFailed from error
     except Exception as error:
-        said = f"{type(error).__name__} {error}"
-        if not isinstance(error, MemoryError) and not any(sign in said for sign in OUT_OF_MEMORY):
+        if not backend.is_out_of_memory(error):
             raise
         trial.set_user_attr("reason", "Out of memory.")
         raise TrialFailed from error

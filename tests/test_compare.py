@@ -341,6 +341,24 @@ def test_one_that_fails_with_a_later_seed_is_left_out(fitted, monkeypatch):
     assert sum(config.network.cell == "lstm" for config, _ in fitted) == 1
 
 
+def test_one_that_takes_too_much_memory_is_left_out(fitted, monkeypatch):
+    fit = training.fit
+
+    def sometimes(panel: Any, config: Config, parts: Any, **more: Any) -> Any:
+        if config.network.cell == "lstm":
+            raise MemoryError
+        return fit(panel, config, parts, **more)
+
+    monkeypatch.setattr(training, "fit", sometimes)
+    assert comparison(seeds=1).failed == {"lstm": "Out of memory."}
+
+
+def test_a_mistake_of_the_program_is_not_hidden_as_a_failed_candidate(fitted, monkeypatch):
+    stop_after(monkeypatch, 1, ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        comparison(seeds=1)
+
+
 def test_a_forecast_that_is_not_finite_is_a_failure(fitted, monkeypatch):
     roll = backtesting.roll
 
