@@ -58,6 +58,11 @@ class Search:
         settings = spaces.settings_of(params, self.asked, self.base)
         return presets.resolve(self.asked.replace(**settings), self.panel)
 
+    def asked_by(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings that values stand for, whether or not they suit each other."""
+        settings = spaces.settings_of(params, self.asked, self.base)
+        return {key: settings[key] for key in self.keys if key in settings}
+
     def settings(self, config: Config) -> dict[str, Any]:
         """Return what a trial's configuration decides, for records and `forecast.toml`."""
         values = config.flat()

@@ -52,6 +52,7 @@ def score(trial: Trial, *, search: Search, deadline: float, on_progress: OnProgr
     scores: list[float] = []
     losses: list[float] = []
     with _recorded(trial):
+        trial.set_user_attr(BEGUN, plain(search.asked_by(params)))  # it may be refused
         config = search.base if default else search.config(params)
         trial.set_user_attr(BEGUN, plain(search.settings(config)))
         ensemble = search.asked.training.ensemble or 1

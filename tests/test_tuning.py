@@ -199,6 +199,7 @@ class TestWithoutNetworks:
         failed = [trial for trial in found.trials if trial.state == "failed"]
         assert failed
         assert failed[0].reason == "segment 3 does not divide lookback 16."
+        assert failed[0].settings["segment"] == 3
 
     def test_nothing_but_failures_is_an_error_that_says_why(self, workspace, monkeypatch):
         def fit(*_, **__):
