@@ -100,12 +100,15 @@ def test_no_row_of_the_test_folds_is_looked_at():
 def test_a_candidate_that_fails_is_left_out_and_said():
     def fit(panel, config, parts):
         if config.network.skip == "linear":
+            if config.network.normalise == "spread":
+                raise MemoryError
             raise ForecasterError("It diverged.", "Do something.")
         return training.fit(panel, config, parts)
 
     selection = selection_of(panel_of("a"), fit)
     assert selection.candidates[0].score is None
     assert selection.to_dict()["candidates"][0]["reason"] == "It diverged."
+    assert selection.candidates[1].reason == "Out of memory."
     assert "\nThe linear map of the context failed: It diverged.\n" in selection_text(selection)
     assert all(not each.reason for each in selection.candidates[2:])
     assert selection.chosen.name == "last season"
