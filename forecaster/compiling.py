@@ -58,7 +58,7 @@ def compiled(
     key = (*shape, spec.loss, *clipping.items(), forced, steps, xla, *device, keep_zeros)
     if keras.backend.backend() == "jax":  # compiles the rows in as constants
         _compiled.clear()
-    held = _held(rows)
+    held = _held(rows, spec.device)
     if key in _compiled:
         _compiled.move_to_end(key)
         return _compiled[key]
@@ -82,13 +82,16 @@ def forget() -> None:
     _compiled.clear()
 
 
-def _held(rows: Rows) -> Held:
-    """Put rows where others of their shape were; all that is compiled for that shape reads them."""
+def _held(rows: Rows, device: str) -> Held:
+    """Put rows where others of their shape were; all that is compiled for that shape reads them.
+
+    Those that another device was asked for lie there, and stay.
+    """
     for windowed in _compiled.values():
-        if windowed.held.shape == rows.shape:
+        if (windowed.held.shape, windowed.held.device) == (rows.shape, device):
             windowed.held.put(rows)
             return windowed.held
-    return Held(rows)
+    return Held(rows, device)
 
 
 def start_anew(windowed: Windowed, network: Any, learning_rate: float) -> None:

@@ -368,6 +368,17 @@ def test_memory_holds_rows_not_windows():
     assert max(variable.shape[0] for variable in held._variables.values()) < 2 * 5000
 
 
+def test_rows_on_one_device_do_not_serve_another():
+    panel = panel_of("a")
+    held = []
+    for device in ("auto", "cpu", "cpu"):
+        config = presets.resolve(Config.of(**QUICK, device=device), panel)
+        rows = training._rows(panel, config, scaling.fit(panel, config.scaling))
+        held.append(compiling.compiled(rows, config, windows=32, xla=False).held)
+    assert held[0] is not held[1]
+    assert held[1] is held[2]
+
+
 def test_what_was_compiled_serves_other_rows_as_new():
     """Weights, seeds of dropout and optimiser start anew, and no row of before is left."""
     config = Config.of(**QUICK | {"dropout": 0.5, "ensemble": 2})

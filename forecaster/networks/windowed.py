@@ -69,12 +69,16 @@ class Rows:
 class Held:
     """Rows on the device, with room for more: others of their shape can take their place.
 
+    Args:
+        rows: The first.
+        device: What was asked for.
+
     Attributes:
         shape: See `Rows.shape`.
     """
 
-    def __init__(self, rows: Rows) -> None:
-        self.shape = rows.shape
+    def __init__(self, rows: Rows, device: str = "auto") -> None:
+        self.shape, self.device = rows.shape, device
         self._variables = {
             name: keras.Variable(array, trainable=False, dtype=DTYPES[array.dtype.kind])
             for name, array in self._arrays(rows).items()
