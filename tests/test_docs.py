@@ -83,7 +83,30 @@ def test_decisions_have_different_numbers():
     assert len(numbers) == len(set(numbers))
 
 
-def test_links_inside_the_readme_lead_somewhere():
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
-    assert links
-    assert [link for link in links if not (REPOSITORY / link).exists()] == []
+def anchors(document: Path) -> set[str]:
+    """Return the anchors that GitHub makes of the headings of a document."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def leads_somewhere(document: Path, link: str) -> bool:
+    """Tell whether a link of a document names a file that there is, and a heading in it."""
+    name, _, anchor = link.partition("#")
+    target = document.parent / name if name else document
+    return target.exists() and (not anchor or anchor in anchors(target))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        REPOSITORY / "README.md",
+        REPOSITORY / "CHANGELOG.md",
+        *sorted((REPOSITORY / "docs").rglob("*.md")),
+    ],
+    ids=lambda path: path.name,
+)
+def test_links_between_the_documents_lead_somewhere(document: Path):
+    text = document.read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    assert links or document.name != "README.md"
+    assert [link for link in links if not leads_somewhere(document, link)] == []
