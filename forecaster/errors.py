@@ -6,6 +6,8 @@ do about it. Any other exception is a programming error and keeps its traceback.
 
 from __future__ import annotations
 
+INTERRUPTED = 130  # exit code after Ctrl-C, as shells give it: 128 + SIGINT
+
 
 class ForecasterError(Exception):
     """A failure the user can understand and act on.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +13,13 @@ from forecaster import api, judging, series
 from forecaster.archive import OTHER, STORE, Archive
 from forecaster.config import SECTION_OF, Config
 from forecaster.continuing import BUILT_FOR
-from forecaster.errors import ForecasterError, InvalidInputError, NotFoundError, PartialError
+from forecaster.errors import (
+    INTERRUPTED,
+    ForecasterError,
+    InvalidInputError,
+    NotFoundError,
+    PartialError,
+)
 from forecaster.locking import OnWait
 from forecaster.locking import silent as quiet
 from forecaster.memory import TASKS, lengths_of, require_own
@@ -124,7 +129,7 @@ class CompareResult(Result):
     def exit_code(self) -> int:
         """0, or 7 when series or candidates are left out; 130 when it was interrupted."""
         if self.comparison.interrupted:
-            return 128 + signal.SIGINT
+            return INTERRUPTED
         return PartialError.exit_code if self.comparison.failed else super().exit_code
 
     def to_dict(self) -> dict[str, Any]:
@@ -148,7 +153,7 @@ class MemoryResult(Result):
     @property
     def exit_code(self) -> int:
         """0, or 130 when it was interrupted."""
-        return 128 + signal.SIGINT if self.memory.interrupted else 0
+        return INTERRUPTED if self.memory.interrupted else 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for `--json`."""

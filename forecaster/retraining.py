@@ -18,7 +18,7 @@ from forecaster.announcing import Announcer
 from forecaster.atomic import at_home
 from forecaster.config import Config, LogSpec
 from forecaster.cycle import COMMAND, Cycle
-from forecaster.errors import ForecasterError, InvalidInputError, NotFoundError
+from forecaster.errors import INTERRUPTED, ForecasterError, InvalidInputError, NotFoundError
 from forecaster.locking import OnWait
 from forecaster.locking import silent as quiet
 from forecaster.logs import Log
@@ -129,7 +129,7 @@ def _code(error: BaseException) -> int:
         return error.exit_code
     if isinstance(error, SystemExit):
         return int(error.code or 0)
-    return 130 if isinstance(error, KeyboardInterrupt) else 1
+    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
 
 
 def _output(workspace: Workspace, config: Config, origins: Mapping[str, str], name: str) -> Path:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from forecaster import jobs, searching, spaces, studies
 from forecaster.config import SECTION_OF, Config
-from forecaster.errors import ForecasterError, PartialError
+from forecaster.errors import INTERRUPTED, ForecasterError, PartialError
 from forecaster.locking import OnWait, silent
 from forecaster.predicting import export, require_folder
 from forecaster.registry import Registry
@@ -27,7 +27,6 @@ from forecaster.workspace import PREFIX, Workspace, load_config
 if TYPE_CHECKING:
     from forecaster.jobs import TrainResult
 
-INTERRUPTED = 130
 RUN_ONLY = {"device", "deterministic", "seed", "time_budget"}
 WRITTEN = {"data", "scaling", "network", "training", "bounds"}
 

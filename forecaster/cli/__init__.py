@@ -7,6 +7,8 @@ import os
 import sys
 from typing import NoReturn
 
+from forecaster.errors import INTERRUPTED
+
 
 def main() -> NoReturn:
     """Run `forecast` with the arguments of the process, and exit with its code."""
@@ -16,7 +18,7 @@ def main() -> NoReturn:
 
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # before the command line was even loaded
-        code = 130
+        code = INTERRUPTED
     _leave(code)
 
 

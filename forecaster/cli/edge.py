@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from forecaster.cli.output import print_json
-from forecaster.errors import ForecasterError
+from forecaster.errors import INTERRUPTED, ForecasterError
 
 if TYPE_CHECKING:
     from forecaster.cli.session import Session
@@ -81,7 +81,7 @@ def _stopped(error: BaseException, session: Session) -> Failure:
     if isinstance(error, Terminated):
         return Failure(128 + signal.SIGTERM, f"Terminated: {session.interrupted}.", label="")
     # the terminal has just written ^C
-    return Failure(128 + signal.SIGINT, f"Interrupted: {session.interrupted}.", label="\n")
+    return Failure(INTERRUPTED, f"Interrupted: {session.interrupted}.", label="\n")
 
 
 def report(failure: Failure, *, as_json: bool) -> None:
