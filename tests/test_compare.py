@@ -276,15 +276,24 @@ def test_one_that_no_series_is_long_enough_for_is_left_to_itself(fitted):
     assert found.panel.skipped == {}
 
 
-def test_no_test_row_decides_what_is_trained(fitted):
+def test_no_test_row_decides_what_is_trained(fitted, monkeypatch):
     settings = SMALL | {"epochs": None, "segment": None, "lookback": None}
     frame = frame_of("a", "b")
     dirty = frame.copy()
     dirty.loc[dirty.groupby("unique_id").cumcount() >= 160 - 8 * 4, "y"] = 1e6
+    stand_in, given = training.fit, []
+
+    def fit(panel: Any, config: Config, parts: Any, **more: Any) -> Model:
+        given.append(panel.head(parts.val_stop).y)
+        return stand_in(panel, config, parts, **more)
+
+    monkeypatch.setattr(training, "fit", fit)
     for rows in (frame, dirty):
         forecaster.compare(rows, {"it": {"lookback": 16, "segment": 4}}, seeds=2, **settings)
     configs = [config for config, _ in fitted]
     assert configs[:2] == configs[2:]
+    np.testing.assert_array_equal(given[:2], given[2:])
+    assert np.max(given) < 1e6 == dirty["y"].max()
 
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, runs: int, error: BaseException) -> None:
