@@ -49,7 +49,7 @@ class Comparison:
         runs: In the order trained, of candidates that did not fail.
         baselines: Scores by baseline.
         failed: Candidates that failed, and why.
-        differences: Every pair of candidates, and each with the best baseline.
+        differences: Every pair of candidates, and each with the baseline that is best on these folds.
         folds: How many each was judged on.
         panel: The rows, with what there is to say of them.
         notes: What to say of baselines that are left out, or could not be fitted.

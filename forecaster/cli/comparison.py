@@ -39,7 +39,8 @@ def comparison_text(result: CompareResult) -> str:
     tests = counted(sum(not math.isnan(each.p_value) for each in found.differences), "pair")
     lines += [
         *found.verdict,
-        f"p: Diebold-Mariano test of the errors averaged over seeds, corrected for {tests} (Holm).",
+        "p: Diebold-Mariano test of the errors averaged over seeds, the baseline being the one that "
+        f"is best on these very folds; corrected for {tests} (Holm).",
     ]
     if result.output:
         lines.append(f"Every run: {result.output}")
