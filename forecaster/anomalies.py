@@ -4,14 +4,15 @@ Each row is forecast one step ahead by the judged network of a version, which ha
 on the rows held out. The score of a row is the deviate that reaches its value (see `intervals`); the
 scores of held-out rows calibrate. The p-value of a row is the share of them, itself counted in, that
 are as large, and a row is an anomaly when that is at most the rate of false alarms asked for: of rows
-like those that calibrate, no larger share is flagged on average (conformal p-values: Vovk, Gammerman
-and Shafer 2005, *Algorithmic Learning in a Random World*, prop. 2.4; of outliers: Bates et al. 2023,
-Annals of Statistics 51(1), sec. 2).
+exchangeable with those that calibrate, no larger share is flagged on average (conformal p-values: Vovk,
+Gammerman and Shafer 2005, *Algorithmic Learning in a Random World*, prop. 2.4; of outliers: Bates et
+al. 2023, Annals of Statistics 51(1), sec. 2). Here the share is approximate, as two things have seen the
+rows that calibrate and not those that are judged: early stopping, and the stretch of each series.
 
 What follows an anomaly is forecast twice: from the values as they are, and from values in which
 anomalies are replaced by what was expected. It is one only when both did not expect it: a spike does
-not make its neighbours anomalies, nor a new level all that comes after, and as the first test alone
-keeps the rate, both together do.
+not make its neighbours anomalies, nor a new level all that comes after, and both tests together flag
+no more than the first alone.
 """
 
 from __future__ import annotations
