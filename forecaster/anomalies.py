@@ -147,8 +147,7 @@ def detect(detector: Detector, panel: Panel, bounds: BoundsSpec | None = None) -
     since = detector.since
     wanted = ~(trained | validated) if since is None else _from(panel, since)
     rows = np.flatnonzero(wanted & _possible(panel, model))
-    within = Bounds.of(model.config.bounds if bounds is None else bounds, panel.ids)
-    found = _twice(detector, panel, rows, within)
+    found = _twice(detector, panel, rows, model.config.bounds if bounds is None else bounds)
     missing = np.flatnonzero(wanted & panel.filled)
     ids = np.repeat(np.array(panel.ids, dtype=object), panel.lengths)
     level, name = f"{100 * (1 - detector.rate):.6g}", model.config.network.cell
@@ -217,14 +216,14 @@ class _Found:
             getattr(self, name)[places] = getattr(other, name)
 
 
-def _twice(detector: Detector, panel: Panel, rows: Ints, within: Bounds) -> _Found:
+def _twice(detector: Detector, panel: Panel, rows: Ints, bounds: BoundsSpec) -> _Found:
     """Judge rows from the values as they are; what is outside, from expected values too.
 
     The second look goes from anomaly to anomaly, in order of time, as each takes the place of a value
     in the contexts of later ones: of its own series, or of all series where these are forecast
     together.
     """
-    found, lookback = _look(detector, panel, rows, within), detector.model.lookback
+    found, lookback = _look(detector, panel, rows, bounds), detector.model.lookback
     suspects = np.flatnonzero(found.outside)
     series = np.searchsorted(panel.offsets, rows[suspects], side="right") - 1
     times = rows[suspects] - panel.offsets[series]
@@ -236,8 +235,8 @@ def _twice(detector: Detector, panel: Panel, rows: Ints, within: Bounds) -> _Fou
         near = times[now] - last[context[now]] <= lookback
         if near.any():
             again = places[near]
-            other = replace(panel, y=replaced)
-            found.put(again, _look(detector, other, rows[again], within))
+            part = _read_by(detector.model, replace(panel, y=replaced), rows[again])
+            found.put(again, _look(detector, *part, bounds))
         flagged = now[found.outside[places]]
         last[context[flagged]] = times[flagged]
         replaced[rows[suspects[flagged]]] = found.point[suspects[flagged]]
@@ -257,9 +256,30 @@ def _in_order(context: Ints, times: Ints) -> Iterator[Ints]:
     yield from np.split(order, np.flatnonzero(np.diff(number[order])) + 1) if len(order) else ()
 
 
-def _look(detector: Detector, panel: Panel, rows: Ints, within: Bounds) -> _Found:
+def _read_by(model: Model, panel: Panel, rows: Ints) -> tuple[Panel, Ints]:
+    """Return what the forecasts of rows read, one a series or all of one time; and the rows in it.
+
+    Each look would else go through the whole panel. Series that the model was not trained on are
+    scaled by all their rows, and stay whole.
+    """
+    series = np.searchsorted(panel.offsets, rows, side="right") - 1
+    if (model.scaling.rows_of(panel.ids) < 0).any():
+        return panel, rows
+    times = rows - panel.offsets[series]
+    kept, when = series, times
+    if model.config.network.joint:
+        kept = np.arange(len(panel.ids))
+        when = np.full(len(kept), times[0])
+    begin = np.maximum(0, when - model.lookback - 1)  # a difference needs the row before
+    stop = np.minimum(panel.lengths[kept], when + model.horizon + 1)  # of what is known ahead
+    part, place = panel.part(kept, begin, stop), np.searchsorted(kept, series)
+    return part, part.offsets[place] + times - begin[place]
+
+
+def _look(detector: Detector, panel: Panel, rows: Ints, bounds: BoundsSpec) -> _Found:
     """Say what is expected of rows, from the values before them."""
     level, conformal = 100 * (1 - detector.rate), detector.model.conformal
+    within = Bounds.of(bounds, panel.ids)
     forecast = replace(_one_step(detector.model, panel, rows), within=within)
     low, high = forecast.bounds(level)
     own = _deviates(forecast, panel, rows) / conformal.stretches(forecast.places)

@@ -89,9 +89,13 @@ class Panel:
         """Return the first rows of each series: (series,) how many, at most all."""
         return self._rows(np.arange(len(self.ids)), np.clip(lengths, 0, self.lengths))
 
-    def _rows(self, series: np.ndarray, lengths: np.ndarray) -> Panel:
+    def part(self, series: np.ndarray, begin: np.ndarray, stop: np.ndarray) -> Panel:
+        """Return the rows `begin:stop` of some series, by their places; each `(series,)`."""
+        return self._rows(series, stop - begin, begin)
+
+    def _rows(self, series: np.ndarray, lengths: np.ndarray, begin: np.ndarray | int = 0) -> Panel:
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        shift = self.offsets[series] - offsets[:-1]
+        shift = self.offsets[series] + begin - offsets[:-1]
         rows = np.arange(offsets[-1]) + np.repeat(shift, lengths)
         return replace(
             self,

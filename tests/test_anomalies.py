@@ -11,16 +11,19 @@ from retrain_made import registry
 from scipy.stats import betabinom
 from series_made import QUICK, frame_of
 
-from forecaster import Forecaster
-from forecaster.anomalies import by_chance, calibrated, detect
+from forecaster import Forecaster, anomalies, scaling
+from forecaster.anomalies import _read_by, by_chance, calibrated, detect
 from forecaster.calendars import moment
 from forecaster.cli import app
+from forecaster.config import Config
 from forecaster.errors import InvalidInputError
 from forecaster.fallback import Fallback
 from forecaster.inspecting import _notices
+from forecaster.known import input_features, known_after
 from forecaster.model import Model
 from forecaster.runtime import Network
 from forecaster.series import prepare
+from forecaster.windows import rows_before
 
 pytestmark = pytest.mark.xdist_group("retrain")
 
@@ -129,6 +132,46 @@ def test_a_spike_makes_no_anomalies_of_series_forecast_together(monkeypatch):
     assert set(flagged(spiked, "b")) == {*flagged(clean, "b"), panel.ds[spike]}
     low, high = detector.model.forecast(panel, np.array([spike - ROWS, spike]), 1).bounds(99)
     assert not low[0, 0] <= panel.y[spike - ROWS + 1] <= high[0, 0]  # but for the second look
+
+
+def test_a_second_look_reads_no_more_than_it_needs_and_says_the_same(monkeypatch):
+    frame, _ = changed("b", [-100, -80], 6.0)
+    sizes, look = [], anomalies._look
+
+    def watched(detector, panel, *others):
+        sizes.append(len(panel.y))
+        return look(detector, panel, *others)
+
+    monkeypatch.setattr(anomalies, "_look", watched)
+    short = found(frame, 0.1)[1].rows
+    assert len(sizes) > 10
+    assert max(sizes[1:]) <= len(IDS) * (QUICK["lookback"] + QUICK["horizon"] + 2)
+    monkeypatch.setattr(anomalies, "_read_by", lambda model, panel, rows: (panel, rows))
+    pd.testing.assert_frame_equal(short, found(frame, 0.1)[1].rows, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("joint", "rows"), [(False, [30, 199]), (True, [50]), (False, [3])])
+def test_what_a_forecast_reads_is_the_same_of_a_part(joint, rows):
+    frame = frame_of(*IDS, rows=100)
+    frame["price"] = np.random.default_rng(1).normal(size=len(frame))
+    config = Config.of(
+        **QUICK | {"future": ("price",), "calendar_features": True, "transform": "diff"},
+        joint=joint,
+    )
+    panel, rows = prepare(frame, config.data), np.array(rows)
+    state = scaling.fit(panel, config.scaling)
+    part, at = _read_by(Model(config, state, None, b"", b"", None), panel, rows)
+    assert len(part.y) < len(panel.y)
+    assert part.ds[at].equals(panel.ds[rows])
+    read = []
+    for each, places in ((panel, rows), (part, at)):
+        aligned = state.align(each, config.scaling)
+        series = np.searchsorted(each.offsets, places, side="right") - 1
+        context = rows_before(places - 1, 16, each.offsets[series], 8)
+        features = input_features(each, aligned, config)[0][context]
+        read.append((features, known_after(each, aligned, config, places - 1)))
+    for whole, same in zip(*read, strict=True):
+        np.testing.assert_array_equal(whole, same)
 
 
 def test_without_a_second_look_a_spike_would_make_another_row_an_anomaly():
