@@ -199,7 +199,7 @@ def distil(original: Original, on_epoch: OnEpoch, *, units: str) -> Small:
 
     config = original.config.replace(layers=units, ensemble=1)
     if heads := config.network.heads:  # as many of them as divide the student's units
-        config = config.replace(heads=math.gcd(heads, config.network.layers[-1]))
+        config = config.replace(heads=math.gcd(heads, *(config.network.layers or ())[-1:]))
     presets.check(config)
     methods, starts = zip(
         *(
