@@ -1,17 +1,20 @@
 """Compressed versions: what is in 8 bits, which weights stay zero, whom a student learns from."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 from retrain_made import registry
 from series_made import panel_of
 
 from forecaster import artifacts, training
 from forecaster.backend import import_keras
 from forecaster.cli import app
-from forecaster.compressing import Original, distil, prune
+from forecaster.compressing import Original, Small, distil, prune
 from forecaster.config import Config, NetworkSpec
 from forecaster.errors import InvalidInputError
 from forecaster.manifest import read_manifest
@@ -237,8 +240,9 @@ def test_rounds_of_pruning_share_the_time_budget(monkeypatch):
         assert sum(given["share"] for name, _, given in done if name == what) == pytest.approx(1)
 
 
-@pytest.mark.slow  # six trainings: three rounds, of the judged and of the published network
-def test_a_pruned_version_keeps_its_zeros_and_can_be_continued(trained, capsys):
+@pytest.mark.slow  # three trainings
+def test_a_pruned_version_keeps_its_zeros_and_can_be_continued(trained, capsys, monkeypatch):
+    monkeypatch.setattr("forecaster.pruning.ROUNDS", 1)
     document, model, manifest = compressed(trained, capsys, "--prune", "0.6")
     assert 0.59 < zeros(model.weights) <= document["after"]["zeros"] + 1e-9
     judged = artifacts.load_judged(registry(trained).version_folder("air", document["version"]))
@@ -247,6 +251,22 @@ def test_a_pruned_version_keeps_its_zeros_and_can_be_continued(trained, capsys):
     assert document["after"]["graph"] == pytest.approx(document["before"]["graph"], rel=0.01)
     assert manifest["compressed"]["option"] == "--prune 0.6"
     run(trained, capsys, "train", "--warm-start", document["version"], "--epochs", "1")
+
+
+@pytest.mark.slow  # two trainings of its own
+def test_a_version_of_series_together_with_chances_is_compressed_too(trained, capsys):
+    words = ("--joint", "--direction", "--refit-all", "off", "--epochs", "1", "--cell", "lstm-gru")
+    run(trained, capsys, "train", *words, "--layers", "8,8")
+    latest = ("--version", "latest")
+    document, model, _ = compressed(trained, capsys, *latest, "--distill", "4,4")
+    folder = registry(trained).version_folder("air", document["version"])
+    assert model.network.together == 2
+    assert model.chances == artifacts.load_judged(folder).model.chances is not None
+    assert document["after"]["zeros"] == 0
+    document, small, _ = compressed(trained, capsys, *latest, "--quantize", "int8")
+    assert small.chances is not None
+    run(trained, capsys, "predict", *latest, "--output", str(trained / "o.csv"))
+    assert "-up" in (trained / "o.csv").read_text().splitlines()[0]
 
 
 def test_a_distilled_version_is_smaller(trained, capsys):
@@ -258,14 +278,28 @@ def test_a_distilled_version_is_smaller(trained, capsys):
     run(trained, capsys, "models", "verify")
 
 
+def spoilt(made, _):
+    """Turn the weights of the judged network round."""
+    graph = onnx.load_from_string(made.judged.graph)
+    for tensor in graph.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.ndim > 1:
+            tensor.CopyFrom(numpy_helper.from_array(-values, tensor.name))
+    worse = replace(made.judged, graph=graph.SerializeToString())
+    return Small(made.published, worse, "Spoilt.")
+
+
 def test_what_has_become_worse_is_not_promoted(trained, capsys, monkeypatch):
     before = registry(trained).champion("air")
-    errors = iter([(1.0, 1.0), (1.2, 1.2)])
-    monkeypatch.setattr("forecaster.compressing._errors", lambda version: next(errors))
+    monkeypatch.setattr("forecaster.compressing.quantise", spoilt)
     said = run(
         trained, capsys, "compress", "--quantize", "int8", "--promote", "--max-rise", "0.1", code=6
     )
-    assert "its MASE is 1.2 where" in said.err
+    after, found = re.search(r"its MASE is (\S+) where \S+ has (\S+), a rise", said.err).groups()
+    version = registry(trained).version_folder("air", before)
+    known = read_manifest(version)["judgement"]["scores"]["gru"]["mase"]
+    assert float(found) == pytest.approx(known, rel=1e-3)
+    assert float(after) > 1.1 * known
     assert registry(trained).champion("air") == before
     assert len(registry(trained).versions("air")) == 2
 
