@@ -97,7 +97,7 @@ def test_scalers_see_train_rows_only_and_validation_none():
 
 def test_what_all_series_share_is_not_learnt_from_a_late_short_one():
     """A series too short for a window is scaled by all its rows; they lie after the others' cutoff."""
-    whole = frame_of("a", noise=0.001, rows=ROWS)  # so regular that the usual unit bounds its own
+    whole = frame_of("a", season=ROWS, noise=0, rows=ROWS)  # so smooth that others bound its unit
     late = pd.concat([whole.tail(18).assign(unique_id=uid) for uid in ("b", "c")])
     shared = []
     for noise in (0.0, 1e6):
