@@ -89,7 +89,7 @@ class Measures:
         window_ms: Median milliseconds for one window.
         batch_ms: For a batch of 256.
         mae: On the test folds, by the judged network.
-        mase: Likewise.
+        mase: Likewise; NaN when no train rows change.
     """
 
     graph: int
@@ -101,6 +101,10 @@ class Measures:
     batch_ms: float
     mae: float
     mase: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for the manifest, None for NaN."""
+        return asdict(self) | {"mase": None if np.isnan(self.mase) else self.mase}
 
 
 @dataclass(frozen=True)
@@ -295,7 +299,7 @@ def compress(
     about = {key: manifest[key] for key in KEPT if key in manifest} | {
         "judged": judged.record(),
         "judgement": tested.judgement.to_dict(),
-        "compressed": made | {"before": asdict(before), "after": asdict(after)},
+        "compressed": made | {"before": before.to_dict(), "after": after.to_dict()},
     }
     if published.weights != original.published.weights:
         about["data"] = api.data_of(panel)
@@ -303,9 +307,14 @@ def compress(
     good = after.mase <= before.mase * (1 + max_rise)
     version = registry.save(name, published, about, kept, promote=False)
     if promote and not good:
+        why = (
+            f"its MASE is {after.mase:.4g} where {origin} has {before.mase:.4g}, a rise of more than "
+            f"{max_rise:g}"
+        )
+        if np.isnan(after.mase):
+            why = "no train rows change, so that MASE has no denominator"
         raise QualityGateError(
-            f"Version {version} is saved but not put into service: its MASE is {after.mase:.4g} "
-            f"where {origin} has {before.mase:.4g}, a rise of more than {max_rise:g}.",
+            f"Version {version} is saved but not put into service: {why}.",
             f"If that is wanted: {promote_command(name, version)}.",
         )
     if promote:

@@ -304,6 +304,17 @@ def test_what_has_become_worse_is_not_promoted(trained, capsys, monkeypatch):
     assert len(registry(trained).versions("air")) == 2
 
 
+def test_a_version_whose_mase_cannot_be_told_is_saved_and_not_promoted(
+    trained, capsys, monkeypatch
+):
+    monkeypatch.setattr("forecaster.compressing._errors", lambda _: (0.5, float("nan")))
+    said = run(trained, capsys, "compress", "--quantize", "int8", "--promote", code=6)
+    assert "no train rows change, so that MASE has no denominator" in said.err
+    newest = registry(trained).versions("air")[-1]
+    manifest = read_manifest(registry(trained).version_folder("air", newest))
+    assert manifest["compressed"]["after"]["mase"] is None
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
