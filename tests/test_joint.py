@@ -1,6 +1,7 @@
 """Series that are forecast together: one network sees them all, and what depends on it."""
 
 import functools
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 from series_made import QUICK, frame_of
 from test_networks import BASE, shaken
 
-from forecaster import Forecaster, presets, splits, training
+from forecaster import Forecaster, presets, shrinking, splits, training
 from forecaster.config import Config
 from forecaster.errors import InvalidInputError
 from forecaster.networks.builder import build
@@ -203,3 +204,22 @@ def test_batches_are_chosen_by_times_not_by_windows():
     many = prepare(frame_of(*"abcdefghij", rows=900), config.data)
     together = presets.resolve(config.replace(joint=True), many).training
     assert together.batch_size < presets.resolve(config, many).training.batch_size
+
+
+def test_shrinking_holds_no_more_outputs_than_of_a_network_of_one_series():
+    class Flat:
+        """Stands in for a compiled network whose forecasts are all zero."""
+
+        together, at_once = 100, 10
+        network = SimpleNamespace(layers=[], output_shape=(None, 4, 1))
+        held = SimpleNamespace(starts=np.arange(100) * 9000)
+
+        def __call__(self, cutoffs):
+            return np.zeros((len(cutoffs) * self.together, 4, 1), dtype=np.float32)
+
+        def losses_of(self, cutoffs, forecast):
+            assert len(forecast) <= shrinking.SHARE_WINDOWS
+            return np.zeros(len(cutoffs), dtype=np.float32)
+
+    config = Config.of(horizon=4)
+    assert shrinking.best_share(Flat(), config, {}, np.arange(20, 8000)) == 0
