@@ -263,7 +263,7 @@ def _read_by(model: Model, panel: Panel, rows: Ints) -> tuple[Panel, Ints]:
     scaled by all their rows, and stay whole.
     """
     series = np.searchsorted(panel.offsets, rows, side="right") - 1
-    if (model.scaling.rows_of(panel.ids) < 0).any():
+    if (model.scaling.rows_of(panel.ids)[series] < 0).any():
         return panel, rows
     times = rows - panel.offsets[series]
     kept, when = series, times
