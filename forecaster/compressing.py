@@ -213,11 +213,13 @@ def distil(original: Original, on_epoch: OnEpoch, *, units: str) -> Small:
         strict=True,
     )
     judged, published = _trained(original, config, on_epoch, starts, methods)
-    stack = "-".join(map(str, config.network.layers or ()))
+    stack = f"{'-'.join(map(str, config.network.layers or ()))} units"
+    if config.network.heads:
+        stack += f" and {config.network.heads} heads"
     return Small(
         published,
         judged,
-        f"Distilled into one network of {stack} units, trained on the truth and on what the "
+        f"Distilled into one network of {stack}, trained on the truth and on what the "
         "original forecasts of the train rows.",
     )
 
