@@ -283,7 +283,8 @@ def test_exports_are_whole_or_not_there(fitted, tmp_path, monkeypatch):
 def test_settings_that_are_given_are_kept_and_the_rest_is_chosen():
     panel = panel_of("a", rows=2000, frequency="h")
     chosen = presets.resolve(Config.of(horizon=24), panel)
-    assert all(value is not None for value in chosen.network.model_dump().values())
+    settings = chosen.network.model_dump()
+    assert [name for name, value in settings.items() if value is None] == ["heads"]  # no attention
     assert (chosen.network.lookback, chosen.network.segment) == (720, 24)
     kept = presets.resolve(Config.of(horizon=24, lookback=48, segment=12, layers=(5,)), panel)
     assert (kept.network.lookback, kept.network.segment, kept.network.layers) == (48, 12, (5,))

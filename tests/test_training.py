@@ -236,13 +236,13 @@ def test_a_window_that_does_not_fit_is_an_error():
 
 COMPILED = """
 from series_made import QUICK, panel_of
-from forecaster import planning, presets, scaling, splits, training, weights
+from forecaster import compiling, presets, splits, training
 from forecaster.config import Config
 
 panel = panel_of("a", "b")
 config = presets.resolve(Config.of(**QUICK), panel)
 for limit in (0, 1e12):
-    training.XLA_PAYS = limit
+    compiling.XLA_PAYS = limit
     trained = training.fit(panel, config, splits.of_config(panel, config)).trained
     print(trained.compiled, trained.members[0].best_val_loss)
 """
