@@ -20,7 +20,7 @@ def seconds(value: object) -> object:
     if not isinstance(value, str):
         return value
     if re.fullmatch(r"\d+(\.\d+)?", value.strip()):
-        return float(value)
+        return float(value.strip())
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhdw])", value.strip())
     if not parts or "".join(number + unit for number, unit in parts) != value.strip():
         raise ValueError("a duration such as 90s, 10m, 1h30m or 2d is needed")

@@ -482,6 +482,7 @@ def test_skill_is_less_error_by_more_than_chance(error, noise, skill):
             judging.require_skill(judgement)
 
 
+@pytest.mark.slow  # trains several networks
 def test_publishing_the_judged_model_is_a_choice():
     settings = QUICK | {"epochs": 4, "deterministic": True}
     fitted = Forecaster(**settings).fit(frame_of("a"))

@@ -149,7 +149,7 @@ def test_every_problem_is_told_at_once_with_its_origin():
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("90", 90), ("90s", 90), ("1h30m", 5400), ("1.5d", 129_600), ("1w", 604_800)],
+    [("90", 90), ("90s", 90), ("1h30m", 5400), ("90\x1f", 90), ("1.5d", 129_600), ("1w", 604_800)],
 )
 def test_durations(text: str, expected: float):
     assert seconds(text) == expected

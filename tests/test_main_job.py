@@ -384,6 +384,7 @@ def test_a_file_with_covariates_is_forecast(tmp_path):
     assert "promo" in refused(tmp_path, "predict", "--data", "text.csv", code=5)
 
 
+@pytest.mark.slow  # trains several networks
 def test_what_is_known_ahead_comes_in_with_the_file(tmp_path):
     table = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=207), "y": range(207)})
     table = table.assign(y=table["y"].where(table.index < 200), heat=table.index % 5, town="Bonn")

@@ -25,6 +25,7 @@ def fitted():
     return Forecaster(**SHORT).fit(mixed())
 
 
+@pytest.mark.slow  # trains several networks
 def test_a_short_series_is_trained_on_and_forecast():
     table = fitted().predict()
     assert table.groupby("unique_id").size().to_dict() == {"long": 4, "short": 4}
@@ -43,6 +44,7 @@ def test_what_is_left_out_of_the_judgement_is_told():
     assert "1 of 2 series have less than 32 rows" in notice
 
 
+@pytest.mark.slow  # trains several networks
 def test_a_context_goes_on_backwards_with_the_first_season():
     frame = mixed(short=12)
     short = frame[frame["unique_id"] == "short"]

@@ -465,6 +465,7 @@ def test_listing_imports_nothing_heavy(registry: Registry):
     assert run.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.slow  # trains several networks
 def test_reproducing_trains_the_same_again_and_notices_other_data(tmp_path: Path, capsys):
     registry = Registry(tmp_path / "models")
     registry.save("air", golden(), about())

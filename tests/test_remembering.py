@@ -144,7 +144,7 @@ def test_what_is_no_setting_of_the_tasks_is_as_the_tasks_need_it():
 def test_the_time_budget_ends_a_training(few):
     (network,) = trained(epochs=500, time_budget=1e-3)
     assert network.stopped_by == "time budget"
-    assert network.epochs == 1
+    assert network.epochs <= 2  # the clock starts with the first batch, which may be an epoch
 
 
 def test_every_cell_length_and_seed_has_its_turn(monkeypatch):

@@ -242,6 +242,7 @@ def test_a_challenger_is_built_for_what_the_champion_forecasts(trained, monkeypa
     assert asked == [(4, 8), (8, 6), (2, 6), (8, None)]
 
 
+@pytest.mark.slow  # trains several networks
 def test_warm_starts_follow_one_another_night_after_night(trained):
     for more in (1, 2):
         champion = registry(trained).champion("air")
@@ -254,6 +255,7 @@ def test_warm_starts_follow_one_another_night_after_night(trained):
         assert not [line for line in result.notices if "random weights" in line]
 
 
+@pytest.mark.slow  # trains several networks
 def test_what_cannot_be_continued_is_trained_afresh(trained):
     champion = registry(trained).champion("air")
     for number, reason in enumerate(("horizon 8 was asked for", "network.onnx"), 1):

@@ -65,6 +65,7 @@ def test_nothing_is_tried_where_nothing_is_open_or_auto_is_not_asked():
     assert selection_of(panel, preset="segment") is None
 
 
+@pytest.mark.slow  # trains several networks
 def test_the_candidate_of_the_lowest_validation_score_is_chosen():
     selection = selection_of(panel_of("a", "b"))
     scores = {each.name: each.score for each in selection.candidates}

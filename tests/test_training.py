@@ -42,6 +42,7 @@ def test_what_is_wrapped_around_a_network_takes_no_name_that_keras_has():
     assert taken == {"__init__", "__module__", "__doc__", "call", "compute_loss"}
 
 
+@pytest.mark.slow  # trains several networks
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 @pytest.mark.parametrize("preset", ["segment", "classic"])
 def test_every_cell_learns_what_the_mean_cannot(cell, preset):
@@ -156,6 +157,7 @@ def test_the_learning_rate_falls_along_a_cosine():
     np.testing.assert_allclose(rates_of(learning_rate=0.01), expected, rtol=1e-5)
 
 
+@pytest.mark.slow  # trains several networks
 def test_a_refit_goes_down_the_whole_cosine_in_the_epochs_that_were_best():
     panel = panel_of("a")
     config = presets.resolve(Config.of(**QUICK | {"learning_rate": 0.01, "epochs": 8}), panel)

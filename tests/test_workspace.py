@@ -77,7 +77,7 @@ def test_a_flag_of_false_or_zero_is_given(workspace: Workspace):
         ("[training]\nepoch = 3\n", r"training\.epoch: unknown key .*nearest is 'epochs'"),
         ("epochs = 3\n", r"epochs: unknown key .*belongs under \[training\]"),
         ("training = 3\n", r"training: .*found 3"),
-        ("[network]\ncell = 'LSTM'\n", "'rnn', 'lstm' or 'gru', found 'LSTM'"),
+        ("[network]\ncell = 'LSTM'\n", "'rnn', 'lstm' or 'gru' is needed, .*found 'LSTM'"),
         ("[training\n", "not valid TOML"),
         ("[prediction]\nlevel = [80, 80]\n", "different percentages"),
         ("[training]\nlearning_rate = inf\n", "finite"),
