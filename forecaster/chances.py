@@ -18,7 +18,6 @@ from scipy.special import expit, logit
 from forecaster import metrics
 from forecaster.arrays import Flags, Floats, Ints
 
-SHARES = np.linspace(0, 1, 11)  # of what was learnt, tried on validation
 CERTAIN = 1e-4  # no chance is nearer to 0 or 1: a surprise stays possible
 
 
@@ -76,18 +75,16 @@ class Chances:
     def calibrated(self, said: Floats, up: Flags, spans: Ints) -> Chances:
         """Return them with the share that has the least log-loss on windows not trained on.
 
-        Nothing is kept when the gain over the base rate is no more than luck (`may_be_luck`).
+        Nothing is kept when the gain over the base rate is no more than luck (`metrics.best_share`).
 
         Args:
             said: What the network says `(window, horizon)`.
             up: What came `(window, horizon)`.
             spans: Number of the span of time that each window lies in `(window,)`.
         """
-        tried = [replace(self, kept=float(share)) for share in SHARES]
+        tried = [replace(self, kept=float(share)) for share in metrics.SHARES]
         losses = np.array([_log_losses(up, each.of(said)).mean(axis=1) for each in tried])
-        best = int(np.argmin(losses.mean(axis=1)))
-        luck = metrics.may_be_luck(losses[0] - losses[best], spans)
-        return tried[0 if luck else best]
+        return replace(self, kept=metrics.best_share(losses, spans))
 
 
 class Chance(NamedTuple):

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from forecaster.workspace import Workspace
 
 ROUNDS = 30  # of measuring, the networks in turn
+SLOWER = 1.05  # times as long, from which on it is said
 KEPT = ("selection", "data", "fitted")  # what the manifest says as the first version's did
 
 
@@ -325,6 +326,11 @@ def compress(
     if api.digest(panel) != manifest["data"]["hash"]:
         notices.append(
             "The stored rows are not those that the version was trained on: both were judged on them."
+        )
+    if after.batch_ms > SLOWER * before.batch_ms:
+        notices.append(
+            f"It is no faster: {BATCH} windows take {after.batch_ms:.3g} ms, where they took "
+            f"{before.batch_ms:.3g}."
         )
     if after.graph > before.graph:
         notices.append(

@@ -14,6 +14,7 @@ import numpy as np
 from forecaster.arrays import Flags, Floats, Ints
 
 SIGNIFICANCE = 0.05
+SHARES = np.linspace(0, 1, 11)  # of what was learnt, tried on windows not trained on
 
 
 class ScaledError(NamedTuple):
@@ -370,6 +371,22 @@ def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int, step: int = 1)
 
 LEAST_SPANS = 8
 LUCK = 0.05
+
+
+def best_share(losses: Floats, spans: Ints) -> float:
+    """Return the share of what was learnt that has the least loss, the smaller of equals.
+
+    0 when the gain over keeping nothing may be luck.
+
+    Args:
+        losses: Of each window with each of `SHARES` `(share, window)`.
+        spans: Number of the span of time that each window lies in `(window,)`.
+
+    >>> best_share(np.linspace(1, 0, 11)[:, None] * np.ones(16), np.arange(16))
+    1.0
+    """
+    best = int(np.argmin(losses.mean(axis=1)))
+    return 0.0 if may_be_luck(losses[0] - losses[best], spans) else float(SHARES[best])
 
 
 def may_be_luck(gains: Floats, spans: Ints) -> bool:

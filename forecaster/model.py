@@ -206,7 +206,7 @@ class Model:
         return self._falling_back(self.fallback, forecast, panel, cutoffs)
 
     def outputs(self, panel: Panel, cutoffs: Ints) -> Floats:
-        """Return what the network itself says of windows `(window, horizon, 1 + quantile)`.
+        """Return what the network itself says of windows `(window, horizon, output)`.
 
         Args:
             panel: Regular series.

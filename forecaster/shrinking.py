@@ -6,16 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from forecaster import backend
+from forecaster import backend, metrics
 from forecaster.arrays import Ints
 from forecaster.config import Config
-from forecaster.metrics import may_be_luck
 from forecaster.networks.windowed import VAL_BATCH, Windowed
 from forecaster.windows import spans, spread
 
 keras = backend.import_keras()
 
-SHARES = np.linspace(0, 1, 11)  # of what was learnt, tried on validation
 SHARE_WINDOWS = 4 * VAL_BATCH
 
 Weights = dict[str, list[Any]]
@@ -54,17 +52,16 @@ def best_share(windowed: Windowed, config: Config, start: Weights, val: Ints) ->
         return (_traced if recurrent else _forecasts)(windowed, some)
 
     if recurrent:  # what the head makes is fed back: the forecast is not linear in it
-        tried = (forecasts(share) for share in SHARES)
+        tried = (forecasts(share) for share in metrics.SHARES)
     else:
         none, whole = forecasts(0.0), forecasts(1.0)
         shift = whole - none  # what was learnt, for the point and as much for all
-        tried = (whole - (1 - share) * shift for share in SHARES)
+        tried = (whole - (1 - share) * shift for share in metrics.SHARES)
     losses = np.array(
         [keras.ops.convert_to_numpy(windowed.losses_of(some, each)) for each in tried]
     )
-    best = int(np.argmin(losses.mean(axis=1)))
     apart = spans(some, windowed.held.starts, int(config.network.horizon or 1))
-    return 0.0 if may_be_luck(losses[0] - losses[best], apart) else float(SHARES[best])
+    return metrics.best_share(losses, apart)
 
 
 def _forecasts(windowed: Windowed, cutoffs: Ints) -> Any:

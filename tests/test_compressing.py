@@ -305,6 +305,14 @@ def test_what_has_become_worse_is_not_promoted(trained, capsys, monkeypatch):
     assert len(registry(trained).versions("air")) == 2
 
 
+@pytest.mark.parametrize(("after", "said"), [(2.0, True), (1.0, False)])
+def test_a_version_that_is_no_faster_says_so(trained, capsys, monkeypatch, after, said):
+    speeds = [(0.1, 1.0), (0.1, after)]
+    monkeypatch.setattr("forecaster.compressing._milliseconds", lambda _: speeds)
+    found = run(trained, capsys, "compress", "--quantize", "int8")
+    assert ("It is no faster: 256 windows take 2 ms" in found.err) == said
+
+
 def test_a_version_whose_mase_cannot_be_told_is_saved_and_not_promoted(
     trained, capsys, monkeypatch
 ):

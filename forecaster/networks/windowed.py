@@ -116,7 +116,11 @@ class Held:
         by_series["taught"] = rows.taught
         empty = self.shape[0] - len(rows.features)
         arrays = {
-            name: np.concatenate([part, np.full((empty, *part.shape[1:]), EMPTY[part.dtype.kind])])
+            name: np.pad(
+                part,
+                [(0, empty), *[(0, 0)] * (part.ndim - 1)],
+                constant_values=EMPTY[part.dtype.kind],
+            )
             for name, part in by_row.items()
             if part is not None
         }

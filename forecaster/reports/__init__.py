@@ -1,1 +1,1 @@
-"""Pictures of forecasts."""
+"""Pictures of forecasts, comparisons and studies."""

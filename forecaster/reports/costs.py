@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from forecaster.reports.plots import save_figure
+from forecaster.reports.plots import plain_axes, save_figure
 
 Figures = Mapping[str, Mapping[str, float]]
 MARKERS = "osD^vPX*<>"
@@ -54,8 +54,7 @@ def plot_costs(means: Figures, spreads: Figures, lines: Mapping[str, float], pat
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain_axes(axes)
     legend = figure.legend(
         handles, [*means, *lines], loc="outside right upper", frameon=False, fontsize=9
     )

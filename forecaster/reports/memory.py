@@ -9,9 +9,9 @@ import numpy as np
 
 from forecaster.memory import SOLVED
 from forecaster.remembered import Memory
-from forecaster.reports.plots import save_figure
+from forecaster.reports.plots import plain_axes, save_figure
 
-COLOURS = {"rnn": "#d62728", "lstm": "#1f77b4", "gru": "#2ca02c"}
+COLORS = {"rnn": "#d62728", "lstm": "#1f77b4", "gru": "#2ca02c"}
 FADED = 0.2
 
 
@@ -34,8 +34,7 @@ def plot_memory(memory: Memory, path: Path) -> None:
         _draw_gradients(places[when], memory, when)
     places["trained"].sharey(places["untrained"])
     for axes in places.values():
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+        plain_axes(axes)
     places["accuracy"].legend(frameon=False, fontsize=8, ncols=5)
     save_figure(figure, path)
 
@@ -45,10 +44,10 @@ def _draw_accuracy(axes: Any, memory: Memory) -> None:
     task, lengths = memory.task, memory.lengths
     for cell in memory.cells:
         seeds = [[each.accuracy for each in memory.of(cell, length)] for length in lengths]
-        colour = COLOURS.get(cell)
-        axes.plot(lengths, [np.mean(one) for one in seeds], "o-", color=colour, label=cell)
+        color = COLORS.get(cell)
+        axes.plot(lengths, [np.mean(one) for one in seeds], "o-", color=color, label=cell)
         low, high = [min(one) for one in seeds], [max(one) for one in seeds]
-        axes.fill_between(lengths, low, high, color=colour, alpha=FADED, lw=0)
+        axes.fill_between(lengths, low, high, color=color, alpha=FADED, lw=0)
     axes.axhline(SOLVED, color="#777777", ls="--", lw=1, label="solved")
     axes.axhline(task.chance, color="#777777", ls=":", lw=1, label="best constant")
     axes.set_xscale("log")
@@ -66,7 +65,7 @@ def _draw_gradients(axes: Any, memory: Memory, when: str) -> None:
         seeds = [getattr(each, f"gradient_{when}") for each in memory.of(cell, length)]
         mean = np.mean(seeds, axis=0)
         shown = np.where(mean > 0, mean, np.nan)  # what is too small for a float has no logarithm
-        axes.plot(np.arange(1, length + 1), shown, color=COLOURS.get(cell), lw=1.4)
+        axes.plot(np.arange(1, length + 1), shown, color=COLORS.get(cell), lw=1.4)
     axes.set_yscale("log")
     axes.set_title(f"gradient at each step, {when}", loc="left", fontsize=10)
     axes.set_xlabel(f"step (of {length:,})")

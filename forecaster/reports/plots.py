@@ -65,10 +65,15 @@ def finish_axes(axes: Axes, name: str, more: str = "", *, legend: bool = False) 
     """Write a name above axes, a long one cut short, and take away what is not needed."""
     title = name if len(name) <= TITLE_LENGTH else f"{name[: TITLE_LENGTH - 3]}..."
     axes.set_title(title + more, loc="left", fontsize=10, parse_math=False)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain_axes(axes)
     if legend:
         axes.legend(loc="upper left", frameon=False, fontsize=8, ncols=5)
+
+
+def plain_axes(axes: Axes) -> None:
+    """Give axes a faint grid and no frame."""
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forecaster.atomic import replace_file
-from forecaster.errors import ForecasterError
+from forecaster.reports.plots import plain_axes, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,11 +33,8 @@ def plot_study(tuned: Tuned, path: Path) -> None:
         named = sorted(tuned.importances.items(), key=lambda item: item[1])
         axes.barh([name for name, _ in named], [share for _, share in named], color="#1f77b4")
         axes.set_xlabel("share of the scores' variance (fANOVA)")
-        axes.spines[["top", "right"]].set_visible(False)
-    try:
-        replace_file(path, lambda file: figure.savefig(file, format=path.suffix[1:], dpi=120))
-    except OSError as error:
-        raise ForecasterError(f"The plot '{path}' cannot be written: {error.strerror}.") from error
+        plain_axes(axes)
+    save_figure(figure, path)
 
 
 def _history(tuned: Tuned, axes: Axes) -> None:
@@ -52,6 +48,5 @@ def _history(tuned: Tuned, axes: Axes) -> None:
         axes.axhline(tuned.default.score or 0, color="#d62728", lw=1, ls="--", label="default")
     axes.set_xlabel("trial")
     axes.set_ylabel("MASE on the inner folds")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain_axes(axes)
     axes.legend(frameon=False, fontsize=8)
