@@ -62,11 +62,12 @@ def compiled(
     if key in _compiled:
         _compiled.move_to_end(key)
         return _compiled[key]
-    windowed = Windowed(build_for(rows, config, forced), held, config)
+    halved = xla and keras.backend.backend() == "tensorflow" and int(spec.batch_size or 32) % 2 == 0
+    windowed = _wrapped(build_for(rows, config, forced), held, config, halved)
     optimizer = KeepZeros if keep_zeros else keras.optimizers.Adam
     windowed.compile(
         optimizer=optimizer(float(spec.learning_rate or 0), **clipping),
-        jit_compile=xla,
+        jit_compile=xla and not halved,
         steps_per_execution=steps,
     )
     # Variables that are made inside a TensorFlow function have it traced twice.
@@ -75,6 +76,14 @@ def compiled(
     while len(_compiled) > KEPT:
         _compiled.popitem(last=False)
     return windowed
+
+
+def _wrapped(network: Any, held: Held, config: Config, halved: bool) -> Windowed:
+    if not halved:
+        return Windowed(network, held, config)
+    from forecaster.networks.halved import Halved  # needs TensorFlow
+
+    return Halved(network, held, config)
 
 
 def forget() -> None:

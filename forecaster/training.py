@@ -164,7 +164,7 @@ def _train(
     """
     spec = config.training
     begin = time.monotonic()
-    with backend.quiet():
+    with backend.quiet(), backend.memory_kept():
         device = backend.select_device(spec.device)
         with backend.device_scope(device):
             rows = _rows(panel, config, state)

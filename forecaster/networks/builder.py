@@ -10,6 +10,7 @@ from forecaster.arrays import Floats
 from forecaster.backend import import_keras
 from forecaster.config import NetworkSpec
 from forecaster.networks.encoder import encode, recurrent
+from forecaster.networks.faster import Dropout
 from forecaster.networks.feedback import RecurrentDecoder
 from forecaster.networks.layers import (
     KnownFirst,
@@ -224,7 +225,7 @@ def _decode_direct(
     features = state[0]
     if vectors is not None:
         features = layers.Add(name="state_and_series")([features, vectors])
-    features = layers.Dropout(spec.stack[-1].dropout, name="dropout_top")(features)
+    features = Dropout(spec.stack[-1].dropout, name="dropout_top")(features)
     if future is not None:
         flat = layers.Flatten(name="future_flat")(future)
         features = layers.Concatenate(name="state_and_future")([features, flat])
@@ -251,7 +252,7 @@ def _decode_parallel(
         inputs = layers.Add(name="position_and_series")([inputs, steps])
     repeat = RepeatWindows(positions, top.units, name="repeat")
     decoded, *_ = top(inputs, initial_state=[repeat(part) for part in state])
-    decoded = layers.Dropout(spec.stack[-1].dropout, name="dropout_top")(decoded)
+    decoded = Dropout(spec.stack[-1].dropout, name="dropout_top")(decoded)
     # (window * position, segment * output)
     pieces = layers.Dense(segment * outputs, kernel_initializer="zeros", name="head")(decoded)
     return Regroup((int(spec.horizon or 0), outputs), name="steps")(pieces)
@@ -300,5 +301,5 @@ def _decode_recurrent(
         name="recurrent_decoder",
     )
     decoded = decoder(state, latest, start=start, future=future, truth=truth)
-    decoded = layers.Dropout(last.dropout, name="dropout_top")(decoded)
+    decoded = Dropout(last.dropout, name="dropout_top")(decoded)
     return Regroup((horizon, outputs), name="steps")(head(decoded))

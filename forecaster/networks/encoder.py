@@ -10,12 +10,13 @@ from typing import Any
 
 from forecaster.backend import import_keras
 from forecaster.config import NetworkSpec, Recurrent
+from forecaster.networks.faster import GRU, LSTM, Dropout, SimpleRNN
 from forecaster.networks.layers import Regroup, Slice
 
 keras = import_keras()
 layers = keras.layers
 
-CELLS = {"rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
+CELLS = {"rnn": SimpleRNN, "lstm": LSTM, "gru": GRU}
 FEED_FORWARD = 4  # times the units (Vaswani et al. 2017, sec. 3.3)
 
 
@@ -36,7 +37,7 @@ def encode(spec: NetworkSpec, sequence: Any, mask: Any = None) -> tuple[Any, lis
     for number, each in enumerate(lower, 1):
         layer = _layer(spec, each, f"recurrent_{number}", return_sequences=True)
         states, *_ = _run(layer, each.dilation, sequence, mask)
-        states = layers.Dropout(each.dropout, name=f"dropout_{number}")(states)
+        states = Dropout(each.dropout, name=f"dropout_{number}")(states)
         sequence = _residual(sequence, states, layer.name) if spec.residual else states
     top = _layer(
         spec, last, f"recurrent_{len(spec.stack)}", return_sequences=attends, return_state=True
@@ -156,12 +157,12 @@ def _transform(spec: NetworkSpec, states: Any, _: Any) -> Any:
     normed = layers.LayerNormalization(name="attention_norm")(states)
     query = Slice(1, -1, None, name="query")(normed)  # (window, 1, unit)
     attended = _heads(spec, units)(query, normed)
-    attended = layers.Dropout(rate, name="attention_dropout")(attended)
+    attended = Dropout(rate, name="attention_dropout")(attended)
     last = Slice(1, -1, None, name="last_state")(states)
     last = layers.Add(name="attention_residual")([last, attended])
     wide = layers.LayerNormalization(name="feed_forward_norm")(last)
     wide = layers.Dense(FEED_FORWARD * units, activation="relu", name="feed_forward_in")(wide)
     narrow = layers.Dense(units, name="feed_forward_out")(wide)
-    narrow = layers.Dropout(rate, name="feed_forward_dropout")(narrow)
+    narrow = Dropout(rate, name="feed_forward_dropout")(narrow)
     block = layers.Add(name="feed_forward_residual")([last, narrow])
     return Regroup((units,), name="transformed")(block)

@@ -1,0 +1,233 @@
+"""The three recurrences in TensorFlow, with their gradients written out.
+
+Left to itself, TensorFlow keeps every intermediate result of every step and goes back through each
+operation. Here backpropagation through time (Werbos 1990, doi 10.1109/5.58337) keeps the states and
+the gates only, and adds up the gradients of the weights on the way back.
+
+A column is a window: what belongs to one unit lies side by side, and so do the units of a gate. All
+that is not a matrix product then runs through memory in order, many windows in one instruction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+SIGMOID = ((0.5, 0.5, 1.0, 0.5), (0.5, 0.5, 0.0, 0.5))  # factor and shift of each gate of the LSTM
+Step = Any  # a tensor `(row, window)`
+Steps = Any  # a tensor `(step, row, window)`
+
+
+class Recurrence(NamedTuple):
+    """One step of a cell, forward and back.
+
+    Attributes:
+        kept: What the way back needs beside the states: the rows of each, in units.
+        forward: From what comes of the input and of the state, each `(gate * unit, window)`, and the
+            states before, to the states after, the output first, and what is kept.
+        backward: From the states before and after, what was kept, and the gradients of the states
+            after, to those of what came of the input and of the state, and to those that reach the
+            states before past the recurrent matrix.
+    """
+
+    kept: tuple[int, ...]
+    forward: Callable[..., tuple[tuple[Step, ...], tuple[Step, ...]]]
+    backward: Callable[..., tuple[Step, Step, tuple[Step, ...]]]
+
+
+def run(
+    name: str,
+    sequences: Any,
+    first: Sequence[Any],
+    kernel: Any,
+    recurrent: Any,
+    bias: Any,
+) -> tuple[Any, list[Any]]:
+    """Run a cell over all steps, the gates of its weights side by side as Keras has them.
+
+    Args:
+        name: In `RECURRENCES`.
+        sequences: `(window, step, feature)`; the number of steps is known.
+        first: States to start in, each `(window, unit)`.
+        kernel: `(feature, gate * unit)`.
+        recurrent: `(unit, gate * unit)`.
+        bias: `(gate * unit,)`, or one for what comes of the input and one for what comes of the
+            state `(2, gate * unit)`.
+
+    Returns:
+        The outputs `(window, step, unit)`, and the final states.
+    """
+    kernel, recurrent, bias = map(tf.convert_to_tensor, (kernel, recurrent, bias))
+    if bias.shape.ndims == 1:
+        bias = tf.stack([bias, tf.zeros_like(bias)])
+    inputs = tf.transpose(sequences, (1, 2, 0))
+    states = [tf.transpose(state) for state in first]
+    outputs, *states = _runner(RECURRENCES[name])(inputs, kernel, recurrent, bias, *states)
+    return tf.transpose(outputs, (2, 0, 1)), [tf.transpose(state) for state in states]
+
+
+def _runner(recurrence: Recurrence) -> Callable[..., Any]:
+    """Return the function of inputs, weights and first states, with its gradient."""
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def of(inputs: Steps, kernel: Any, recurrent: Any, bias: Any, *first: Step) -> Any:
+        steps, features, _ = inputs.shape
+        units = recurrent.shape[0]
+        from_inputs, from_state = tf.transpose(kernel), tf.transpose(recurrent)
+        shift = bias[..., None]
+
+        def forward(step: Any, states: Sequence[Step]) -> tuple[Any, Any]:
+            of_input = tf.matmul(from_inputs, inputs[step]) + shift[0]
+            of_state = tf.matmul(from_state, states[0]) + shift[1]
+            states, kept = recurrence.forward(of_input, of_state, states)
+            return states, (*states, *kept)
+
+        rows = [units * count for count in (*[1] * len(first), *recurrence.kept)]
+        last, written = _loop(range(steps), forward, first, rows)
+        after, kept = written[: len(first)], written[len(first) :]
+
+        def gradient(d_outputs: Steps, *d_last: Step) -> list[Any]:
+            before = [
+                tf.concat([one[None], states[:-1]], axis=0)
+                for one, states in zip(first, after, strict=True)
+            ]
+
+            def backward(step: Any, carried: Sequence[Any]) -> tuple[Any, Any]:
+                d_kernel, d_recurrent, d_bias, d_output, *d_others = carried
+                at = [[part[step] for part in parts] for parts in (before, after, kept)]
+                d_states = [d_output + d_outputs[step], *d_others]
+                d_of_input, d_of_state, d_before = recurrence.backward(*at, d_states)
+                d_both = tf.stack([tf.reduce_sum(d, axis=1) for d in (d_of_input, d_of_state)])
+                return (
+                    d_kernel + tf.matmul(inputs[step], d_of_input, transpose_b=True),
+                    d_recurrent + tf.matmul(at[0][0], d_of_state, transpose_b=True),
+                    d_bias + d_both,
+                    d_before[0] + tf.matmul(recurrent, d_of_state),
+                    *d_before[1:],
+                ), (tf.matmul(kernel, d_of_input),)
+
+            nothing = [tf.zeros_like(weight) for weight in (kernel, recurrent, bias)]
+            carried, d_inputs = _loop(range(steps)[::-1], backward, [*nothing, *d_last], [features])
+            return [*d_inputs, *carried]
+
+        return (after[0], *last), gradient
+
+    return of
+
+
+def _loop(
+    steps: range,
+    body: Callable[[Any, Sequence[Any]], tuple[Any, Any]],
+    carried: Sequence[Any],
+    rows: Sequence[int],
+) -> tuple[Sequence[Any], list[Steps]]:
+    """Carry something from step to step, and collect what each gives in the order of time.
+
+    Args:
+        steps: Forward or backward.
+        body: From the number of the step and what is carried to what is, and what the step gives.
+        carried: At first.
+        rows: Of all that a step gives.
+    """
+    if len(steps) == 1:
+        carried, given = body(0, carried)
+        return carried, [part[None] for part in given]
+    arrays = [tf.TensorArray(tf.float32, len(steps), element_shape=(count, None)) for count in rows]
+
+    def one(number: Any, carried: Sequence[Any], arrays: Sequence[Any]) -> tuple[Any, Any, Any]:
+        step = steps.start + steps.step * number
+        carried, given = body(step, carried)
+        written = [array.write(step, part) for array, part in zip(arrays, given, strict=True)]
+        return number + 1, tuple(carried), tuple(written)
+
+    _, carried, arrays = tf.while_loop(
+        lambda number, *_: number < len(steps),
+        one,
+        (0, tuple(carried), tuple(arrays)),
+        maximum_iterations=len(steps),
+    )
+    return carried, [array.stack() for array in arrays]
+
+
+def _sigmoid(values: Any) -> Any:
+    """As a tanh, which XLA computes once where it would repeat a sigmoid for each that reads it."""
+    return 0.5 * tf.tanh(0.5 * values) + 0.5
+
+
+def _simple_forward(of_input: Step, of_state: Step, _: Sequence[Step]) -> tuple[Any, Any]:
+    return (tf.tanh(of_input + of_state),), ()
+
+
+def _simple_backward(
+    _: Sequence[Step], after: Sequence[Step], kept: Sequence[Step], d_states: Sequence[Step]
+) -> tuple[Step, Step, Any]:
+    del kept
+    d_sum = d_states[0] * (1 - after[0] * after[0])
+    return d_sum, d_sum, (tf.zeros_like(d_sum),)
+
+
+def _lstm_forward(of_input: Step, of_state: Step, before: Sequence[Step]) -> tuple[Any, Any]:
+    """Gates: input, forget, candidate, output."""
+    units = before[0].shape[0]
+    # a sigmoid is half a tanh of half the argument, and a half: one function serves all gates
+    half, shift = (np.repeat(one, units).astype(np.float32)[:, None] for one in SIGMOID)
+    gates = half * tf.tanh(half * (of_input + of_state)) + shift
+    i, f, g, o = tf.split(gates, 4)
+    cell = f * before[1] + i * g
+    return (o * tf.tanh(cell), cell), (gates,)
+
+
+def _lstm_backward(
+    before: Sequence[Step],
+    after: Sequence[Step],
+    kept: Sequence[Step],
+    d_states: Sequence[Step],
+) -> tuple[Step, Step, Any]:
+    i, f, g, o = tf.split(kept[0], 4)
+    squashed = tf.tanh(after[1])
+    d_output, d_cell = d_states
+    d_cell += d_output * o * (1 - squashed * squashed)
+    d_i, d_f, d_g = (
+        d_cell * g * i * (1 - i),
+        d_cell * before[1] * f * (1 - f),
+        d_cell * i * (1 - g * g),
+    )
+    d_sum = tf.concat([d_i, d_f, d_g, d_output * squashed * o * (1 - o)], axis=0)
+    return d_sum, d_sum, (tf.zeros_like(d_output), d_cell * f)
+
+
+def _gru_forward(of_input: Step, of_state: Step, before: Sequence[Step]) -> tuple[Any, Any]:
+    """Gates: update, reset, candidate; the reset gate acts after the recurrent matrix."""
+    units = before[0].shape[0]
+    gates = _sigmoid(of_input[: 2 * units] + of_state[: 2 * units])
+    z, r = tf.split(gates, 2)
+    remembered = of_state[2 * units :]
+    candidate = tf.tanh(of_input[2 * units :] + r * remembered)
+    return (z * before[0] + (1 - z) * candidate,), (gates, candidate, remembered)
+
+
+def _gru_backward(
+    before: Sequence[Step],
+    _: Sequence[Step],
+    kept: Sequence[Step],
+    d_states: Sequence[Step],
+) -> tuple[Step, Step, Any]:
+    gates, candidate, remembered = kept
+    z, r = tf.split(gates, 2)
+    (d_state,) = d_states
+    d_candidate = d_state * (1 - z) * (1 - candidate * candidate)
+    d_z = d_state * (before[0] - candidate) * z * (1 - z)
+    d_r = d_candidate * remembered * r * (1 - r)
+    d_of_input = tf.concat([d_z, d_r, d_candidate], axis=0)
+    d_of_state = tf.concat([d_z, d_r, d_candidate * r], axis=0)
+    return d_of_input, d_of_state, (d_state * z,)
+
+
+RECURRENCES = {
+    "SimpleRNN": Recurrence((), _simple_forward, _simple_backward),
+    "LSTM": Recurrence((4,), _lstm_forward, _lstm_backward),
+    "GRU": Recurrence((2, 1, 1), _gru_forward, _gru_backward),
+}
