@@ -42,6 +42,7 @@ class Version:
         last: Their latest row.
         mase: On its held-out folds.
         skill: One less the ratio of that to the best baseline's.
+        compressed: How it was made smaller, such as `--quantize int8`; None of a trained one.
         damage: Why its manifest cannot be read; empty when it can.
     """
 
@@ -54,6 +55,7 @@ class Version:
     last: str | None = None
     mase: float | None = None
     skill: float | None = None
+    compressed: str | None = None
     damage: str = ""
 
 
@@ -106,6 +108,7 @@ def _version(registry: Registry, name: str, version: str, state: str) -> Version
             last=data.get("last"),
             mase=scores[0].get("mase") if scores else None,  # the model stands before the baselines
             skill=judgement.get("skill"),
+            compressed=manifest.get("compressed", {}).get("option"),
         )
     except (InvalidInputError, NotFoundError) as error:
         return Version(name, version, state, damage=error.message)
@@ -125,7 +128,8 @@ def describe(registry: Registry, name: str, said: str) -> dict[str, Any]:
     state = dict(_states(registry, name)).get(version, "champion")  # without a manifest, no other
     listed = _version(registry, name, version, state)
     promotions = [asdict(each) for each in registry.history(name) if each.version == version]
-    about = {key: value for key, value in asdict(listed).items() if key != "damage"}
+    left_out = ("damage", "compressed")  # the manifest says more of both
+    about = {key: value for key, value in asdict(listed).items() if key not in left_out}
     return {
         **read_manifest(folder),
         **about,

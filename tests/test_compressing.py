@@ -182,6 +182,10 @@ def test_a_quantised_version_is_one_like_any_other(trained, capsys):
     run(trained, capsys, "predict", "--output", str(trained / "o.csv"))
     shown = run(trained, capsys, "models", "show").out
     assert f"Compressed: from version {before} (--quantize int8)" in shown
+    listed = run(trained, capsys, "models", "list").out.splitlines()
+    assert listed[0].endswith("made by compress")
+    assert listed[-1].split()[-2:] == ["--quantize", "int8"]
+    assert not any("00:00:00" in line for line in listed)
     refused = run(trained, capsys, "models", "reproduce", code=1).err
     assert f"made from {before!r}" in refused
     again = run(trained, capsys, "compress", "--quantize", "int8", code=5).err

@@ -173,3 +173,24 @@ def test_freed_memory_is_kept_only_inside():
         faults()
         kept = faults()
     assert kept < 100 < faults()
+
+
+def test_a_step_is_faster_than_that_of_plain_keras(compiled_anew):
+    """Twice as fast where it was measured (benchmarks/RESULTS.md); half of that fails."""
+    panel = panel_of("a", rows=300)
+    layers = {"preset": "classic", "cell": "lstm", "layers": (50, 50), "lookback": 60}
+    config = resolved(panel, horizon=1, quantiles=(), dropout=0.0, segment=1, **layers)
+    rows = training._rows(panel, config, scaling.fit(panel, config.scaling))
+    ours = compiling.compiled(rows, config, windows=32, xla=True)
+    plain = keras.Sequential(
+        [keras.layers.LSTM(50, return_sequences=True), keras.layers.LSTM(50), keras.layers.Dense(1)]
+    )
+    plain.compile("adam", "mse")
+    contexts, targets = np.ones((32, 60, 1), "float32"), np.ones((32, 1), "float32")
+
+    def seconds(step):
+        return min(timeit.repeat(step, number=1, repeat=20))
+
+    with backend.memory_kept():
+        our_step = seconds(lambda: ours.train_on_batch(np.arange(100, 132)))
+    assert our_step < seconds(lambda: plain.train_on_batch(contexts, targets))

@@ -10,6 +10,7 @@ import pytest
 from series_made import QUICK, panel_of
 
 from forecaster import compiling, presets, scaling, splits, training
+from forecaster.cli import tables
 from forecaster.config import Config
 from forecaster.errors import InvalidInputError
 from forecaster.networks.builder import build
@@ -171,3 +172,18 @@ def test_a_preset_with_attention_has_steps_to_attend_to(preset, attention, rows)
     assert config.network.attention == attention
     assert config.network.heads == 4
     assert config.network.lookback // config.network.segment >= 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, []),
+        ({"bidirectional": True, "residual": True}, ["read both ways", "residual"]),
+        ({"attention": "states", "dilations": 2}, ["dilated", "attention: states"]),
+        ({"preset": "seq2seq"}, ["recurrent decoder"]),
+        ({"padding": "mask", "direction": True}, ["padding masked", "chance of a step up"]),
+        ({"joint": True}, ["all series together"]),
+    ],
+)
+def test_what_a_network_has_is_said(settings, said):
+    assert tables._special(resolved(panel_of("a", "b"), **settings).network) == said

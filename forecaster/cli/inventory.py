@@ -20,19 +20,29 @@ def versions_text(versions: Sequence[Version]) -> str:
     """Return versions as a table; the one in service is marked."""
     if not versions:
         return "No model is stored. Start with: forecast train"
+    columns = ["model", "version", "state", "series", "data until", "MASE", "skill"]
     rows = [
-        (
+        [
             each.name,
             each.version,
             MARKS[each.state],
             each.series,
-            "damaged" if each.damage else each.last,
+            "damaged" if each.damage else _until(each.last),
             _number(each.mase),
             None if each.skill is None else f"{each.skill:+.1%}",
-        )
+        ]
         for each in versions
     ]
-    return table(rows, ("model", "version", "state", "series", "data until", "MASE", "skill"))
+    if any(each.compressed for each in versions):
+        columns.append("made by compress")
+        for row, each in zip(rows, versions, strict=True):
+            row.append(each.compressed)
+    return table(rows, columns)
+
+
+def _until(time: str | None) -> str | None:
+    """Leave out the hour of a date."""
+    return None if time is None else time.removesuffix(" 00:00:00")
 
 
 def description_text(described: dict[str, Any]) -> str:
@@ -46,8 +56,8 @@ def description_text(described: dict[str, Any]) -> str:
     ]
     if data:
         lines.append(
-            f"Data: {data.get('series')} series, {data.get('rows')} rows, {data.get('first')} to "
-            f"{data.get('last')}, hash {str(data.get('hash'))[:12]}"
+            f"Data: {data.get('series')} series, {data.get('rows')} rows, {_until(data.get('first'))} to "
+            f"{_until(data.get('last'))}, hash {str(data.get('hash'))[:12]}"
         )
     lines.append(
         f"Network: {network.get('cell')} {stack}, lookback {network.get('lookback')}, horizon "

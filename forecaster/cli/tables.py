@@ -12,6 +12,7 @@ from forecaster.words import counted
 
 if TYPE_CHECKING:
     from forecaster.chances import ChanceScores
+    from forecaster.config import NetworkSpec
     from forecaster.jobs import BacktestResult, PredictResult, TrainResult
     from forecaster.judging import Judgement
     from forecaster.model import Trained
@@ -53,7 +54,7 @@ def training_text(result: TrainResult) -> str:
         f"{_service_text(result)}\n"
         f"Network: {network.preset} {network.cell} {stack}, lookback {network.lookback}, horizon "
         f"{network.horizon}, segment {network.segment}, "
-        f"{'all series together, ' if network.joint else ''}{fit.parameters:,} weights.\n"
+        f"{''.join(f'{part}, ' for part in _special(network))}{fit.parameters:,} weights.\n"
         f"Data: {result.series} series, {result.rows:,} rows; {fit.windows:,} training and "
         f"{fit.val_windows:,} validation windows.\n"
         f"Training: {_fit_text(fit)} on {fit.device}{', XLA' if fit.compiled else ''}."
@@ -64,6 +65,21 @@ def training_text(result: TrainResult) -> str:
     if again is fit:
         return f"{text}\n{place} is the judged model; the rows held out were not used."
     return f"{text}\n{place} is the same trained again on all rows: {_fit_text(again)}."
+
+
+def _special(network: NetworkSpec) -> list[str]:
+    """Name what a network has that the plain ones have not."""
+    parts = {
+        "all series together": network.joint,
+        "read both ways": network.bidirectional,
+        "dilated": any(layer.dilation > 1 for layer in network.stack),
+        "residual": network.residual,
+        f"attention: {network.attention}": network.attention not in (None, "none"),
+        "recurrent decoder": network.decoder == "recurrent",
+        "padding masked": network.padding == "mask",
+        "chance of a step up": network.direction,
+    }
+    return [name for name, has in parts.items() if has]
 
 
 def _service_text(result: TrainResult) -> str:
