@@ -318,11 +318,13 @@ def test_an_interrupted_run_keeps_the_seeds_that_all_were_trained_with(fitted, m
 
 
 def test_interrupted_before_all_were_trained_once_it_says_which_were_not(
-    fitted, monkeypatch, workspace
+    fitted, monkeypatch, workspace, capsys
 ):
     stop_after(monkeypatch, 2, KeyboardInterrupt())
     code, text = run("compare", "--workspace", workspace, *FLAGS)
     assert code == 130
+    begun = [line for line in capsys.readouterr().err.splitlines() if line.endswith(" ...")]
+    assert begun == [f"{cell}, seed 1 of 3 ..." for cell in ("rnn", "lstm", "gru")]
     assert "Interrupted: this is what was done before." in text
     assert "gru failed: It was not reached" in text
 

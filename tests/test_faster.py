@@ -55,7 +55,7 @@ def test_outputs_and_gradients_are_those_of_keras(cell, steps, sequences):
     ours.set_weights(weights)
     theirs.set_weights(weights)
     expected = gradients(theirs, inputs, states, xla=False)
-    for xla in (False, True):
+    for xla in (False, True) if sequences else (False,):
         for got, wanted in zip(gradients(ours, inputs, states, xla), expected, strict=True):
             np.testing.assert_allclose(got, wanted, rtol=2e-5, atol=2e-5)
 
@@ -153,6 +153,7 @@ def test_each_half_draws_its_own_dropout_and_each_batch_anew(compiled_anew):
     ]
 
 
+@pytest.mark.filterwarnings("ignore:Model doesn't support")  # once determinism was asked for
 def test_a_batch_of_odd_size_is_not_halved(compiled_anew):
     panel = panel_of("a", rows=100)
     config = presets.resolve(Config.of(layers=(4,), lookback=8, horizon=3, batch_size=15), panel)

@@ -494,7 +494,10 @@ class TestCommand:
         flags = [f"--{key.replace('_', '-')}={value}" for key, value in FLAGS.items()]
         words = ["tune", "--workspace", str(workspace.folder), *flags, "--search", "dropout=0..0.5"]
         assert app.run([*words, "--trials", "9", "--write"]) == 0
-        text = capsys.readouterr().out
+        text, told = capsys.readouterr()
+        assert [line for line in told.splitlines() if line.startswith("Trial ")] == [
+            f"Trial {number} ..." for number in range(9)
+        ]
         assert text.startswith("Study 'study': 9 trials (")
         assert "MASE on 3 inner folds before the test rows:" in text
         assert "0 (default)" in text

@@ -132,7 +132,7 @@ def compare(
     from forecaster.cli.comparison import comparison_text
     from forecaster.cli.output import emit, notice, progress
     from forecaster.cli.session import current
-    from forecaster.cli.tables import epochs, windows
+    from forecaster.cli.tables import runs, windows
     from forecaster.comparing import asked
     from forecaster.jobs import compare as run
 
@@ -146,7 +146,7 @@ def compare(
             seeds,
             output=Path(output) if output else None,
             plot=Path(plot) if plot else None,
-            on_run=lambda whose: epochs(advance, whose),
+            on_run=runs(advance),
             on_window=windows(advance),
         )
     for line in result.notices:
@@ -168,7 +168,7 @@ def _remember(
     from forecaster.cli.memory import memory_text
     from forecaster.cli.output import emit, notice, progress
     from forecaster.cli.session import current
-    from forecaster.cli.tables import epochs
+    from forecaster.cli.tables import runs
     from forecaster.jobs import remember as run
 
     workspace = current().workspace()
@@ -178,7 +178,7 @@ def _remember(
             output=Path(output) if output else None,
             plot=Path(plot) if plot else None,
             tell=notice,
-            on_run=lambda whose: epochs(advance, whose),
+            on_run=runs(advance),
         )
     emit(result.to_dict(), memory_text(result))
     return result.exit_code

@@ -97,6 +97,12 @@ def _advance_nothing(steps: float = 1, label: str | None = None) -> None:
     del steps, label
 
 
+def begun(what: str) -> None:
+    """Say on stderr what begins where no progress bar shows it, for whoever reads a log."""
+    if not sys.stderr.isatty():
+        notice(f"{what} ...")
+
+
 @contextmanager
 def progress(label: str, total: int | None = None) -> Iterator[Callable[..., None]]:
     """Show a progress bar on a terminal, and nothing elsewhere.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from forecaster.cli.output import table
+from forecaster.cli.output import begun, table
 from forecaster.cli.tables import backtest_text, training_text
 from forecaster.words import counted
 
@@ -18,9 +18,13 @@ SHOWN_TRIALS = 5
 
 
 def steps(advance: Callable[..., None]) -> Callable[[int, int, Progress], None]:
-    """Return a callback that shows each epoch of each fold of each trial in a progress bar."""
+    """Return a callback that shows each epoch of each fold of each trial, or that a trial begins."""
+    told = set()
 
     def show(trial: int, fold: int, progress: Progress) -> None:
+        if trial not in told:
+            told.add(trial)
+            begun(f"Trial {trial}")
         advance(1, f"Trial {trial}, fold {fold + 1}, epoch {progress.epoch}: {progress.loss:.4f}")
 
     return show

@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from forecaster.cli.output import table
+from forecaster.cli.output import begun, table
 from forecaster.words import counted
 
 if TYPE_CHECKING:
@@ -35,6 +35,16 @@ def epochs(advance: Callable[..., None], whose: str = "") -> Callable[[Progress]
         advance(1, f"{about}{which} {progress.epoch} of at most {progress.epochs}: {losses}")
 
     return show
+
+
+def runs(advance: Callable[..., None]) -> Callable[[str], Callable[[Progress], None]]:
+    """Return a callback that is told what is trained next, and gives the one for its epochs."""
+
+    def begin(whose: str) -> Callable[[Progress], None]:
+        begun(whose)
+        return epochs(advance, whose)
+
+    return begin
 
 
 def windows(advance: Callable[..., None]) -> Callable[[str, int, int], None]:
