@@ -117,6 +117,9 @@ class Memory:
         found = self.of(cell, self.lengths[first])
         share = f"{sum(each.solved for each in found)} of {counted(len(found), 'network')} did"
         before = f"up to {self.lengths[first - 1]:,} steps" if first else "no length"
+        if any(solved[first:]):
+            done = [f"{n:,}" for n, each in zip(self.lengths, solved, strict=True) if each]
+            before = f"{', '.join(done)} steps, not every shorter length"
         return f"{cell} solved {before}; at {self.lengths[first]:,} {share}."
 
     def to_dict(self) -> dict[str, Any]:

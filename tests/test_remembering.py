@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -234,6 +235,17 @@ def test_the_verdict_says_up_to_where_each_cell_remembers():
     assert MEMORY.verdict() == [
         "rnn solved up to 10 steps; at 50 1 of 2 networks did.",
         "gru solved every length, up to 50 steps.",
+    ]
+
+
+def test_the_verdict_hides_no_longer_length_that_is_solved():
+    """It fails at 10 steps, by luck perhaps, and solves what is harder."""
+    networks = [
+        remembered("gru", length, 1, share) for length, share in [(10, 0.9), (20, 0.96), (50, 1.0)]
+    ]
+    memory = replace(MEMORY, networks=tuple(networks))
+    assert memory.verdict() == [
+        "gru solved 20, 50 steps, not every shorter length; at 10 0 of 1 network did."
     ]
 
 

@@ -127,6 +127,7 @@ def test_the_networks_are_compared_without_the_baselines_that_may_stand_in():
     assert selection.config.evaluation.fallback == "baseline"
 
 
+@pytest.mark.slow
 def test_trying_takes_a_share_of_the_time_budget():
     budgets = []
 
