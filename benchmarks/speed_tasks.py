@@ -49,7 +49,7 @@ def panel(rows: int, count: int = 1) -> Any:
     times = pd.date_range("1900-01-01", periods=rows, freq="h")
     frame = pd.DataFrame(
         {
-            "unique_id": np.repeat([f"s{number:05d}" for number in range(count)], rows),
+            "unique_id": np.repeat(np.array([f"s{n:05d}" for n in range(count)], object), rows),
             "ds": np.tile(times, count),
             "y": np.tile(series(rows), count),
         }

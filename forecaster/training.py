@@ -209,7 +209,7 @@ def _rows(panel: Panel, config: Config, state: scaling.Scaling) -> Rows:
         features=features,
         known=known,
         static=state.static_features(panel),
-        series=np.repeat(np.arange(len(panel.ids)), panel.lengths),
+        series=np.repeat(np.arange(len(panel.ids), dtype=np.int32), panel.lengths),
         starts=panel.offsets[:-1],
         sizes=Sizes(  # a loss is the same for values of any unit: float32 holds what is left
             scale=np.where(state.log, state.scale, 1.0),

@@ -22,7 +22,7 @@ from forecaster.errors import (
     InvalidInputError,
     MissingDependencyError,
 )
-from forecaster.networks.windowed import Windowed
+from forecaster.networks.windowed import Rows, Windowed
 from forecaster.windows import rows_after
 
 
@@ -376,6 +376,15 @@ def test_memory_holds_rows_not_windows():
     rows = training._rows(panel, config, scaling.fit(panel, config.scaling))
     held = compiling.compiled(rows, config, windows=32, xla=False).held
     assert max(variable.shape[0] for variable in held._variables.values()) < 2 * 5000
+
+
+@pytest.mark.parametrize(
+    ("rows", "room"), [(10, 1024), (1500, 2048), (2**20 + 1, 2**21), (2**21 + 1, 3 * 2**20)]
+)
+def test_room_for_rows_is_shared_by_like_numbers_and_wastes_little_of_many(rows, room):
+    features = np.broadcast_to(np.float32(0), (rows, 1))
+    nothing = dict.fromkeys(("known", "static", "series", "sizes"))
+    assert Rows(features=features, starts=np.zeros(1), **nothing).shape[0] == room
 
 
 def test_rows_on_one_device_do_not_serve_another():

@@ -6,6 +6,7 @@ with the rows, not with rows x lookback. Other rows can be put in their place wi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ KerasModel: Any = keras.Model
 KerasDataset: Any = keras.utils.PyDataset
 
 VAL_BATCH = 1024  # windows that are forecast at once
-LEAST_ROOM = 1024  # rows
+LEAST_ROOM, BLOCK = 1024, 2**20  # rows
 INTEGER = keras.backend.standardize_dtype("int")  # as the backend counts
 DTYPES = {"f": "float32", "b": "float32", "i": INTEGER}  # by the kind of what is held
 EMPTY = {"f": np.nan, "i": 0}  # for rows that are not there
@@ -56,14 +57,17 @@ class Rows:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Room for rows, a power of two; features, known, static; windows taught; whether up; series.
+        """Room for rows, features, known, static; windows taught; whether up; series.
+
+        The room is a power of two, and of many rows a number of blocks, so that little is wasted.
 
         Two panels of one shape can be held in each other's place.
         """
         widths = (0 if part is None else part.shape[1] for part in (self.known, self.static))
-        room = max(LEAST_ROOM, 1 << (len(self.features) - 1).bit_length())
+        rows = len(self.features)
+        room = min(1 << (rows - 1).bit_length(), -(-rows // BLOCK) * BLOCK)
         taught, up = 0 if self.taught is None else len(self.taught), int(self.up is not None)
-        return room, self.features.shape[1], *widths, taught, up, len(self.starts)
+        return max(LEAST_ROOM, room), self.features.shape[1], *widths, taught, up, len(self.starts)
 
 
 class Held:
@@ -81,12 +85,12 @@ class Held:
         self.shape, self.device = rows.shape, device
         self._variables = {
             name: keras.Variable(array, trainable=False, dtype=DTYPES[array.dtype.kind])
-            for name, array in self._arrays(rows).items()
+            for name, array in self._arrays(rows)
         }
 
     def put(self, rows: Rows) -> None:
         """Put rows of the same shape in place of those held."""
-        for name, array in self._arrays(rows).items():
+        for name, array in self._arrays(rows):
             self._variables[name].assign(array)
 
     def take(self, name: str, places: Any) -> Any:
@@ -102,8 +106,11 @@ class Held:
         """Row at which each series begins `(series,)`."""
         return np.asarray(ops.convert_to_numpy(self._variables["starts"]))
 
-    def _arrays(self, rows: Rows) -> dict[str, np.ndarray]:
-        """Return what is held by name, what goes by row filled up to the room there is."""
+    def _arrays(self, rows: Rows) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield what is held by name, what goes by row filled up to the room there is.
+
+        A copy that is filled up is gone before the next one is made.
+        """
         by_row = {
             "features": rows.features,
             "targets": rows.features[:, 0],
@@ -112,19 +119,14 @@ class Held:
             "lessons": rows.lessons,
             "up": rows.up,
         }
+        empty = self.shape[0] - len(rows.features)
+        for name, part in by_row.items():
+            if part is not None:
+                more = [(0, empty), *[(0, 0)] * (part.ndim - 1)]
+                yield name, np.pad(part, more, constant_values=EMPTY[part.dtype.kind])
         by_series = {"static": rows.static, "starts": rows.starts, **rows.sizes._asdict()}
         by_series["taught"] = rows.taught
-        empty = self.shape[0] - len(rows.features)
-        arrays = {
-            name: np.pad(
-                part,
-                [(0, empty), *[(0, 0)] * (part.ndim - 1)],
-                constant_values=EMPTY[part.dtype.kind],
-            )
-            for name, part in by_row.items()
-            if part is not None
-        }
-        return arrays | {name: part for name, part in by_series.items() if part is not None}
+        yield from ((name, part) for name, part in by_series.items() if part is not None)
 
 
 class Windowed(KerasModel):  # type: ignore[misc]
