@@ -23,7 +23,8 @@ LOG_LINE = re.compile(
 )
 
 GLIBC = ("mallopt", "malloc_trim")
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # malloc.h, as the numbers below
+USUAL = {M_MMAP_MAX: 2**16, M_MMAP_THRESHOLD: 2**25, M_TRIM_THRESHOLD: 2**26}
 OUT_OF_MEMORY = ("ResourceExhausted", "OutOfMemory", "RESOURCE_EXHAUSTED", "out of memory")
 
 
@@ -101,10 +102,11 @@ def memory_kept() -> Iterator[None]:
 
     TensorFlow allocates the same tens of megabytes for every batch; fresh from the system, each page
     of them is cleared and mapped again, a third of the time of a small network's step. Other
-    libraries than glibc are left as they are.
+    libraries than glibc are left as they are. What is set ends glibc's own adjusting to the sizes
+    that a program frees (mallopt(3)); afterwards its thresholds are where that would end at most.
     """
-    library = ctypes.CDLL(None)
-    if sys.platform != "linux" or not all(hasattr(library, name) for name in GLIBC):
+    library = _glibc()
+    if library is None:
         yield
         return
     library.mallopt(M_MMAP_MAX, 0)
@@ -112,9 +114,17 @@ def memory_kept() -> Iterator[None]:
     try:
         yield
     finally:
-        library.mallopt(M_MMAP_MAX, 65536)  # glibc's own, as the next
-        library.mallopt(M_TRIM_THRESHOLD, 128 * 1024)
+        for option, value in USUAL.items():
+            library.mallopt(option, value)
         library.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """Return the C library where it is glibc."""
+    if sys.platform != "linux":
+        return None
+    library = ctypes.CDLL(None)
+    return library if all(hasattr(library, name) for name in GLIBC) else None
 
 
 class _StandIn:

@@ -50,7 +50,8 @@ def compiled(
         keep_zeros: Whether weights that are zero stay so.
     """
     spec = config.training
-    steps = _steps_at_once(windows // int(spec.batch_size or 32))
+    batch = int(spec.batch_size or 32)
+    steps = _steps_at_once(windows // batch)
     clipping = {"global_clipnorm": spec.clip_norm, "clipvalue": spec.clip_value}
     shape: tuple[Any, ...] = (config.network, config.context_season, rows.shape)
     forced = float(spec.teacher_forcing or 0)
@@ -62,7 +63,7 @@ def compiled(
     if key in _compiled:
         _compiled.move_to_end(key)
         return _compiled[key]
-    halved = xla and keras.backend.backend() == "tensorflow" and int(spec.batch_size or 32) % 2 == 0
+    halved = xla and keras.backend.backend() == "tensorflow" and batch % 2 == 0
     windowed = _wrapped(build_for(rows, config, forced), held, config, halved)
     optimizer = KeepZeros if keep_zeros else keras.optimizers.Adam
     windowed.compile(

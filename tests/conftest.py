@@ -110,3 +110,13 @@ def waiting(halted: Path, tmp_path: Path) -> Path:
     from retrain_made import copied
 
     return copied(halted, tmp_path / "workspace")
+
+
+@pytest.fixture
+def compiled_anew() -> Iterator[None]:
+    """No network that was compiled before serves the test, and none of its own the next."""
+    from forecaster import compiling
+
+    compiling.forget()
+    yield
+    compiling.forget()

@@ -218,14 +218,6 @@ def test_what_was_compiled_can_be_forgotten():
     assert not compiling._compiled
 
 
-@pytest.fixture
-def compiled_anew():
-    """No network that was compiled before serves the test, and none of its own the next."""
-    compiling.forget()
-    yield
-    compiling.forget()
-
-
 def test_divergence_is_an_error_that_says_what_to_do(compiled_anew, monkeypatch, capsys):
     monkeypatch.setitem(
         __import__("forecaster.networks.windowed", fromlist=["LOSSES"]).LOSSES,

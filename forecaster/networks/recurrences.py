@@ -190,12 +190,11 @@ def _lstm_backward(
     squashed = tf.tanh(after[1])
     d_output, d_cell = d_states
     d_cell += d_output * o * (1 - squashed * squashed)
-    d_i, d_f, d_g = (
-        d_cell * g * i * (1 - i),
-        d_cell * before[1] * f * (1 - f),
-        d_cell * i * (1 - g * g),
-    )
-    d_sum = tf.concat([d_i, d_f, d_g, d_output * squashed * o * (1 - o)], axis=0)
+    d_i = d_cell * g * i * (1 - i)
+    d_f = d_cell * before[1] * f * (1 - f)
+    d_g = d_cell * i * (1 - g * g)
+    d_o = d_output * squashed * o * (1 - o)
+    d_sum = tf.concat([d_i, d_f, d_g, d_o], axis=0)
     return d_sum, d_sum, (tf.zeros_like(d_output), d_cell * f)
 
 

@@ -60,7 +60,6 @@ class Rows:
         """Room for rows, features, known, static; windows taught; whether up; series.
 
         The room is a power of two, and of many rows a number of blocks, so that little is wasted.
-
         Two panels of one shape can be held in each other's place.
         """
         widths = (0 if part is None else part.shape[1] for part in (self.known, self.static))
