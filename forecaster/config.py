@@ -270,6 +270,11 @@ class NetworkSpec(Spec):
     recurrent_dropout: Rate = Field(
         0.0, description="Share of recurrent state dropped; above 0 no cuDNN."
     )
+    gate_bias: Literal["constant", "chrono"] | None = Field(
+        None,
+        description="How the gates of LSTM and GRU start: with Keras' constants, or open, so that "
+        "states last from one step to all of the context; else constant, chrono in a memory task.",
+    )
     bidirectional: bool = Field(
         False, description="Have every recurrent layer read the context both ways."
     )

@@ -28,7 +28,8 @@ DEFAULTS: dict[str, Any] = {  # of settings that are open: the same for every ce
     "dropout": 0.0,
     "epochs": 30,
     "batch_size": 128,
-    "learning_rate": 5e-3,
+    "learning_rate": 1e-2,
+    "gate_bias": "chrono",
     "schedule": "cosine",
     "time_budget": 300.0,
 }

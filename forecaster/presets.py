@@ -153,6 +153,7 @@ def _network(
         "quantiles": () if classic else (0.1, 0.9),
         "decoder": decoder,
         "dropout": (0.2,) if classic else (0.1,),
+        "gate_bias": "constant",
     }
     return {
         key: value if getattr(spec, key) is None else getattr(spec, key)

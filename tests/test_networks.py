@@ -195,6 +195,7 @@ CHANGES = {
     "decoder": "direct",
     "dropout": (0.3,),
     "recurrent_dropout": 0.3,
+    "gate_bias": "chrono",
     "bidirectional": True,
     "residual": True,
     "dilations": (1, 2),
@@ -230,8 +231,29 @@ def settings(layer):
     penalties = [getattr(layer, f"{name}_regularizer", None) for name in ("kernel", "recurrent")]
     penalties = [each and each.get_config() for each in penalties]
     kernel = getattr(layer, "kernel", None) if layer.name == "skip" else None
-    more = (kernel, penalties, getattr(layer, "num_heads", None))
+    biases = type(getattr(layer, "bias_initializer", None)).__name__
+    more = (kernel, penalties, getattr(layer, "num_heads", None), biases)
     return [*(str(getattr(layer, name, None)) for name in names), *map(str, more)]
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_gates_may_start_so_that_states_last_as_long_as_the_context(cell):
+    """Tallec & Ollivier 2018: a unit that keeps 1 - 1/T of its state remembers for T steps."""
+    units, steps = 500, 40
+    spec = {"cell": cell, "layers": (units, units), "dilations": (1, 2), "gate_bias": "chrono"}
+    network = build(BASE.model_copy(update=spec | {"lookback": steps, "segment": 1}), 1)
+    for number, longest in ((1, steps - 1), (2, steps // 2 - 1)):
+        bias = np.asarray(network.get_layer(f"recurrent_{number}").get_weights()[-1])
+        if cell == "lstm":
+            entering, kept, *others = np.split(bias, 4)
+            np.testing.assert_array_equal(entering, -kept)
+        else:
+            (kept, *others), of_state = np.split(bias[0], 3), bias[1]
+            others.append(of_state)
+        assert not any(map(np.any, others))
+        lasting = 1 + np.exp(kept)  # steps: 1 / (1 - sigmoid(bias))
+        assert 2 <= lasting.min() < lasting.max() <= longest + 1
+        assert lasting.mean() == pytest.approx(1 + (1 + longest) / 2, rel=0.1)
 
 
 def test_a_stack_returns_sequences_on_all_but_the_last():

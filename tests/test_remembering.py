@@ -29,6 +29,7 @@ CHANGES = {
     "layers": (7, 5),
     "dropout": (0.4,),
     "recurrent_dropout": 0.4,
+    "gate_bias": "constant",
     "epochs": 1,
     "batch_size": 32,
     "learning_rate": 1e-4,

@@ -207,6 +207,12 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
             "recurrent_dropout", float, "Share of recurrent state dropped; above 0 no cuDNN.", "0"
         ),
         Flag(
+            "gate_bias",
+            ("constant", "chrono"),
+            "How the gates of LSTM and GRU start: with Keras' constants, or open, so that states "
+            "last from one step to all of the context; else constant, chrono in a memory task.",
+        ),
+        Flag(
             "bidirectional", bool, "Have every recurrent layer read the context both ways.", "off"
         ),
         Flag("residual", bool, "Add what goes into each recurrent layer to what comes out.", "off"),

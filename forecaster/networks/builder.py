@@ -292,7 +292,7 @@ def _decode_recurrent(
     latest = Regroup((width,), name="first_input")(latest)
     head = layers.Dense(segment * outputs, kernel_initializer="zeros", name="head")
     decoder = RecurrentDecoder(
-        recurrent(spec, last, "decoder_layer", return_sequences=True, return_state=True),
+        recurrent(spec, last, "decoder_layer", positions, return_sequences=True, return_state=True),
         head,
         width,
         positions,

@@ -15,9 +15,39 @@ from forecaster.networks.layers import Regroup, Slice
 
 keras = import_keras()
 layers = keras.layers
+KerasInitializer: Any = keras.initializers.Initializer
 
 CELLS = {"rnn": SimpleRNN, "lstm": LSTM, "gru": GRU}
 FEED_FORWARD = 4  # times the units (Vaswani et al. 2017, sec. 3.3)
+
+
+@keras.saving.register_keras_serializable("forecaster")
+class Chrono(KerasInitializer):  # type: ignore[misc]
+    """Biases of gates with which states last from 1 step to as many as a sequence has.
+
+    A unit that keeps a share 1 - 1/T of its state at each step remembers for about T of them: T is
+    drawn evenly for each (Tallec & Ollivier 2018, arXiv 1804.11188, eq. 16: log(T - 1) is the bias of
+    the LSTM's forget gate, its negative that of the input gate; the update gate of Keras' GRU keeps).
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        """Return the biases of a Keras LSTM `(4 * unit,)` or GRU `(2, 3 * unit)`."""
+        lstm = len(shape) == 1
+        units = shape[-1] // (4 if lstm else 3)
+        lasting = keras.initializers.RandomUniform(1.0, max(2.0, self.steps - 1.0))((units,), dtype)
+        kept, none = keras.ops.log(lasting), keras.ops.zeros_like(lasting)
+        if lstm:  # input, forget, cell, output
+            return keras.ops.concatenate([-kept, kept, none, none])
+        return keras.ops.stack(
+            [keras.ops.concatenate([kept, none, none]), keras.ops.zeros(shape[-1:], dtype)]
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """What `Chrono` was made with."""
+        return {"steps": self.steps}
 
 
 def encode(spec: NetworkSpec, sequence: Any, mask: Any = None) -> tuple[Any, list[Any]]:
@@ -33,20 +63,20 @@ def encode(spec: NetworkSpec, sequence: Any, mask: Any = None) -> tuple[Any, lis
         each `(window, unit)`. The layer is the top one, or one like it where that reads both ways.
     """
     attends = spec.attention not in (None, "none")
+    steps = sequence.shape[1]
     *lower, last = spec.stack
     for number, each in enumerate(lower, 1):
-        layer = _layer(spec, each, f"recurrent_{number}", return_sequences=True)
+        layer = _layer(spec, each, f"recurrent_{number}", steps, return_sequences=True)
         states, *_ = _run(layer, each.dilation, sequence, mask)
         states = Dropout(each.dropout, name=f"dropout_{number}")(states)
         sequence = _residual(sequence, states, layer.name) if spec.residual else states
-    top = _layer(
-        spec, last, f"recurrent_{len(spec.stack)}", return_sequences=attends, return_state=True
-    )
+    name = f"recurrent_{len(spec.stack)}"
+    top = _layer(spec, last, name, steps, return_sequences=attends, return_state=True)
     states, *final = _run(top, last.dilation, sequence, mask)
     if spec.bidirectional:
         final = _merged(final, last.units)
         states = layers.Dense(last.units, name="states")(states) if attends else states
-        top = recurrent(spec, last, "decoder", return_state=True)
+        top = recurrent(spec, last, "decoder", steps, return_state=True)
     if attends:
         states = _residual(sequence, states, "states") if spec.residual else states
         attend = {"states": _attend, "self": _transform}[str(spec.attention)]
@@ -56,8 +86,19 @@ def encode(spec: NetworkSpec, sequence: Any, mask: Any = None) -> tuple[Any, lis
     return top, final
 
 
-def recurrent(spec: NetworkSpec, layer: Recurrent, name: str, **options: bool) -> Any:
-    """One recurrent layer, one way, with the defaults that cuDNN can run."""
+def recurrent(spec: NetworkSpec, layer: Recurrent, name: str, steps: int, **options: Any) -> Any:
+    """One recurrent layer, one way, with the defaults that cuDNN can run.
+
+    Args:
+        spec: Every field set.
+        layer: Its cell and size.
+        name: Of the layer.
+        steps: That its states should be able to last, if gates start so.
+        **options: Of the layer.
+    """
+    if spec.gate_bias == "chrono" and layer.cell != "rnn":
+        options |= {"bias_initializer": Chrono(steps // layer.dilation)}
+        options |= {"unit_forget_bias": False} if layer.cell == "lstm" else {}
     penalty = keras.regularizers.L1L2(spec.l1, spec.l2) if spec.l1 or spec.l2 else None
     return CELLS[layer.cell](
         layer.units,
@@ -69,9 +110,9 @@ def recurrent(spec: NetworkSpec, layer: Recurrent, name: str, **options: bool) -
     )
 
 
-def _layer(spec: NetworkSpec, layer: Recurrent, name: str, **options: bool) -> Any:
+def _layer(spec: NetworkSpec, layer: Recurrent, name: str, steps: int, **options: Any) -> Any:
     """One layer of the encoder, which may read both ways (Schuster & Paliwal 1997)."""
-    one_way = recurrent(spec, layer, name, **options)
+    one_way = recurrent(spec, layer, name, steps, **options)
     return layers.Bidirectional(one_way, name=name) if spec.bidirectional else one_way
 
 
