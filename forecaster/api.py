@@ -295,6 +295,7 @@ def evaluate(
 
 def prepared(frame: pd.DataFrame, config: Config) -> tuple[Panel, Config]:
     """Return a long frame made regular, without series that are too short, and settings for it."""
+    presets.check_asked(config)
     panel = series.prepare(frame, config.data)
     resolved = presets.resolve(config, panel)
     return with_notices(_long_enough(panel, resolved), config, resolved), resolved

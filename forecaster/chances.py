@@ -148,7 +148,7 @@ class ChanceScores:
         high: Its upper end.
         calibration_error: Mean distance of chance and share by bin (Naeini et al. 2015).
         bins: The reliability table.
-        p_value: Of the Diebold-Mariano test between the log-losses; NaN when it cannot be computed.
+        p_value: Of the Diebold-Mariano test between the log-losses; NaN when that is open.
         verdict: One sentence.
     """
 
@@ -165,13 +165,13 @@ class ChanceScores:
     verdict: str
 
 
-def judge(chance: Chance, times: int, p_value: float) -> ChanceScores:
+def judge(chance: Chance, times: int, test: metrics.DieboldMariano) -> ChanceScores:
     """Score chances of the test folds.
 
     Args:
         chance: What was said and what came.
         times: Steps in time that count as independent.
-        p_value: Of the test between the log-losses.
+        test: Between the log-losses.
     """
     given = np.isfinite(chance.said)
     came, said = chance.up[given], chance.said[given]
@@ -190,8 +190,8 @@ def judge(chance: Chance, times: int, p_value: float) -> ChanceScores:
         high=high,
         calibration_error=error,
         bins=bins,
-        p_value=p_value,
-        verdict=_verdict(model.log_loss, other.log_loss, p_value),
+        p_value=test.p_value,
+        verdict=_verdict(model.log_loss, other.log_loss, test),
     )
 
 
@@ -230,19 +230,22 @@ def _log_losses(up: Flags, chance: Floats) -> Floats:
     return -np.log(np.where(up, chance, 1 - chance))
 
 
-def _verdict(own: float, base: float, p_value: float) -> str:
+def _verdict(own: float, base: float, test: metrics.DieboldMariano) -> str:
     """Say in one sentence whether the chances are worth anything."""
     if np.isnan(own):
         return "The chances are not judged: no tested step has one."
-    test = "too few folds to test"
-    if not np.isnan(p_value):
-        test = f"Diebold-Mariano {metrics.p_text(p_value)}"
     figures = f"log-loss {own:.4f} against {base:.4f}"
-    if own < base and p_value < metrics.SIGNIFICANCE:
-        return f"The chances of a step up are better than the base rate ({figures}; {test})."
+    if test.is_open:
+        return (
+            f"Whether the chances of a step up are better than the base rate is open ({figures}): "
+            f"{test.note}."
+        )
+    figures += f"; Diebold-Mariano {metrics.p_text(test.p_value)}"
+    if own < base and test.p_value < metrics.SIGNIFICANCE:
+        return f"The chances of a step up are better than the base rate ({figures})."
     if own < base:
         return (
             "The chances of a step up are no better than the base rate, as far as can be told "
-            f"({figures}, which may be chance; {test})."
+            f"({figures}, which may be chance)."
         )
-    return f"The chances of a step up are no better than the base rate ({figures}; {test})."
+    return f"The chances of a step up are no better than the base rate ({figures})."

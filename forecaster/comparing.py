@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from forecaster import backtesting, judging, series, statistical
+from forecaster import backtesting, judging, presets, series, statistical
 from forecaster.baselines import BASELINES
 from forecaster.config import CELLS, SECTION_OF, Config
 from forecaster.contest import COSTS, SCORES, Contest, Run, scores
@@ -161,7 +161,8 @@ def compare(
     Raises:
         ForecasterError: No candidate could be trained: the reason of the first.
     """
-    return compared(frame, Config.of(**settings), candidates or asked(), seeds, on_run)
+    configs = configured(Config.of(**settings), candidates or asked())
+    return compared(frame, configs, seeds, on_run)
 
 
 def asked(
@@ -209,8 +210,7 @@ def candidate_of(text: str) -> dict[str, Any]:
 
 def compared(
     frame: pd.DataFrame,
-    config: Config,
-    candidates: Candidates,
+    configs: Mapping[str, Config],
     seeds: int,
     on_run: OnRun = _silent,
     on_window: OnWindow = statistical.silent,
@@ -222,16 +222,40 @@ def compared(
 
     Args:
         frame: Columns `unique_id, ds, y` and any covariates.
-        config: Settings of all.
-        candidates: What each sets, by name.
+        configs: Of each candidate, by name (`configured`).
         seeds: How many.
         on_run: Told what is trained next.
         on_window: Called after each window that Theta or ETS is fitted to.
     """
-    configs = {name: _configured(config, name, each) for name, each in candidates.items()}
-    contest = Contest(series.prepare(frame, config.data), configs)
+    data = next(iter(configs.values())).data  # the same for all
+    contest = Contest(series.prepare(frame, data), configs)
     rolled = contest.train(seeds, on_run)
     return _outcome(contest, rolled, on_window)
+
+
+def configured(config: Config, candidates: Candidates) -> dict[str, Config]:
+    """Return the settings of each candidate, before any row is read.
+
+    One that contradicts itself is left to fail beside the others.
+
+    Args:
+        config: Settings of all.
+        candidates: What each sets, by name.
+
+    Raises:
+        InvalidInputError: A setting that there is not, or that cannot differ; all candidates
+            contradict themselves: the reason of the first.
+    """
+    found = {name: _configured(config, name, each) for name, each in candidates.items()}
+    refused = []
+    for each in found.values():
+        try:
+            presets.check_asked(each)
+        except InvalidInputError as error:
+            refused.append(error)
+    if len(refused) == len(found):
+        raise refused[0]
+    return found
 
 
 def _configured(config: Config, name: str, settings: Mapping[str, Any]) -> Config:
@@ -286,7 +310,7 @@ def _outcome(contest: Contest, rolled: Rolled, on_window: OnWindow) -> Compariso
         runs=tuple(runs),
         baselines=baselines,
         failed={name: error.message for name, error in contest.failed.items()},
-        differences=differences(entries, partial(judging.p_value_between, folds)),
+        differences=differences(entries, partial(judging.test_between, folds)),
         folds=int(folds.fold.max()) + 1,
         panel=contest.panel,
         notes=folds.notes,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forecaster import api, artifacts, backtesting, metrics, presets, splits
+from forecaster import api, artifacts, backtesting, contradictions, metrics, splits
 from forecaster.config import Config
 from forecaster.continuing import Judged, Start
 from forecaster.errors import InvalidInputError, QualityGateError
@@ -205,7 +205,7 @@ def distil(original: Original, on_epoch: OnEpoch, *, units: str) -> Small:
     config = original.config.replace(layers=units, ensemble=1)
     if heads := config.network.heads:  # as many of them as divide the student's units
         config = config.replace(heads=math.gcd(heads, *(config.network.layers or ())[-1:]))
-    presets.check(config)
+    contradictions.check(config)
     methods, starts = zip(
         *(
             (training.Method(replace(teacher, fallback=None)), Start(b"", teacher.scaling))

@@ -1,16 +1,100 @@
-"""Settings of the recurrent stack that contradict each other, refused before anything is built."""
+"""Settings that contradict each other, refused before anything is read or built.
+
+Settings that are still open (None) contradict nothing: what is asked for is checked before any row is
+read, and once more when everything is set.
+"""
 
 from __future__ import annotations
 
-from forecaster.config import NetworkSpec, TrainSpec
+from forecaster.config import Config, EvaluationSpec, NetworkSpec, TrainSpec
 from forecaster.errors import InvalidInputError
 
 
-def check_stack(network: NetworkSpec) -> None:
+def check(config: Config) -> None:
+    """Refuse a configuration that cannot be built.
+
+    Raises:
+        InvalidInputError: Says which two settings contradict each other.
+    """
+    network = config.network
+    _check_segment(network)
+    _check_stack(network)
+    _check_clipping(config.training)
+    _check_lookback(network)
+    _check_masks(network)
+    _check_joint(network, config.data.static)
+    _check_teacher_forcing(network, config.training)
+    if config.training.loss == "smape" and config.scaling.transform == "diff":
+        raise InvalidInputError(
+            "The loss smape needs levels, but --transform diff forecasts their differences.",
+            "Choose another --loss or another --transform.",
+        )
+
+
+def check_test(spec: EvaluationSpec, horizon: int | None) -> None:
+    """Refuse two different tests, and one without a fold.
+
+    Args:
+        spec: As asked for: once everything is set, folds and rows say the same.
+        horizon: Future steps forecast; None when that is open.
+
+    Raises:
+        InvalidInputError: Says which settings, and what to do.
+    """
+    if spec.test_size and spec.folds:
+        raise InvalidInputError(
+            f"Both --folds {spec.folds} and --test-size {spec.test_size} say how much is tested.",
+            "Give one of them.",
+        )
+    if spec.test_size and horizon and spec.test_size < horizon:
+        raise InvalidInputError(
+            f"--test-size needs at least the horizon, {horizon} rows, but is {spec.test_size}.",
+            "Raise --test-size, lower --horizon, or give --folds.",
+        )
+
+
+def _check_segment(network: NetworkSpec) -> None:
+    """Refuse a context, or a horizon decoded in segments, that is not of whole ones."""
+    for name, steps in (("lookback", network.lookback), ("horizon", network.horizon)):
+        needed = name == "lookback" or network.decoder not in (None, "direct")
+        if needed and int(steps or 0) % int(network.segment or 1):
+            raise InvalidInputError(
+                f"segment {network.segment} does not divide {name} {steps}.",
+                f"Choose a --segment that divides --{name}, or leave --segment out.",
+            )
+
+
+def _check_lookback(network: NetworkSpec) -> None:
+    """Refuse a context shorter than what is read of it."""
+    if network.lookback is None:
+        return
+    lag, lookback = network.skip_lag, network.lookback
+    if (network.min_context or 0) > lookback:
+        raise InvalidInputError(
+            f"min_context {network.min_context} is more than lookback {lookback}.",
+            "Lower --min-context or raise --lookback.",
+        )
+    if lag is None:
+        return
+    if network.normalise == "spread" and lag >= lookback:
+        raise InvalidInputError(
+            f"--normalise spread compares a season with the one before, but lookback {lookback} is "
+            f"not longer than skip_lag {lag}.",
+            "Raise --lookback, lower --skip-lag, or give another --normalise.",
+        )
+    season = network.normalise == "season" or network.skip in {"season", "linear"}
+    if season and lag > lookback:
+        raise InvalidInputError(
+            f"skip_lag {lag} is longer than lookback {lookback}: the last season is not seen.",
+            "Raise --lookback, lower --skip-lag, or give --skip none --normalise last.",
+        )
+
+
+def _check_stack(network: NetworkSpec) -> None:
     """Refuse a stack that cannot be built.
 
     Args:
-        network: Every field set.
+        network: With `layers`.
 
     Raises:
         InvalidInputError: Says which settings contradict each other, and what to change.
@@ -28,7 +112,7 @@ def check_stack(network: NetworkSpec) -> None:
         if steps % layer.dilation:
             raise InvalidInputError(
                 f"dilation {layer.dilation} of layer {number} does not divide the {steps} recurrent "
-                f"steps (lookback {network.lookback} / segment {network.segment}).",
+                f"steps ({_steps_text(network)}).",
                 "Choose --dilations that divide them, another --lookback, or leave --lookback out.",
             )
     _check_attention(network, steps)
@@ -42,10 +126,10 @@ def _check_attention(network: NetworkSpec, steps: int) -> None:
                 "Give --attention states or self, or leave --heads out.",
             )
         return
-    if steps < 2:
+    if network.lookback and steps < 2:
         raise InvalidInputError(
             f"attention {network.attention} needs at least 2 recurrent steps to attend to, but "
-            f"lookback {network.lookback} / segment {network.segment} is {steps}.",
+            f"{_steps_text(network)} is {steps}.",
             "Raise --lookback, lower --segment, or give --attention none.",
         )
     units = network.stack[-1].units
@@ -56,7 +140,14 @@ def _check_attention(network: NetworkSpec, steps: int) -> None:
         )
 
 
-def check_joint(network: NetworkSpec, static: tuple[str, ...]) -> None:
+def _steps_text(network: NetworkSpec) -> str:
+    """Say what the recurrent steps come from."""
+    return f"lookback {network.lookback}" + (
+        f" / segment {network.segment}" if network.segment else ""
+    )
+
+
+def _check_joint(network: NetworkSpec, static: tuple[str, ...]) -> None:
     """Refuse what does not go with series that are forecast together.
 
     Raises:
@@ -71,11 +162,8 @@ def check_joint(network: NetworkSpec, static: tuple[str, ...]) -> None:
         )
 
 
-def check_masks(network: NetworkSpec) -> None:
+def _check_masks(network: NetworkSpec) -> None:
     """Refuse what would read steps that are masked, before the start of a series.
-
-    Args:
-        network: Every field set.
 
     Raises:
         InvalidInputError: Says which setting does, and what to change.
@@ -95,7 +183,7 @@ def check_masks(network: NetworkSpec) -> None:
         raise _reads_masked("joint gives all series the same rows", "joint")
     lag = int(network.skip_lag or 1)
     for option, rows in (("normalise", lag), ("skip", lag), ("segment", int(network.segment or 1))):
-        if rows > known and (option == "segment" or getattr(network, option) == "season"):
+        if rows > known > 0 and (option == "segment" or getattr(network, option) == "season"):
             raise InvalidInputError(
                 f"{option} {getattr(network, option)} reads the last {rows} rows, but with padding "
                 f"mask a context may hold as few as min_context {known}.",
@@ -111,7 +199,7 @@ def _reads_masked(what: str, option: str) -> InvalidInputError:
     )
 
 
-def check_teacher_forcing(network: NetworkSpec, training: TrainSpec) -> None:
+def _check_teacher_forcing(network: NetworkSpec, training: TrainSpec) -> None:
     """Refuse to show the truth to a decoder that is not fed its own output either.
 
     Raises:
@@ -120,12 +208,12 @@ def check_teacher_forcing(network: NetworkSpec, training: TrainSpec) -> None:
     if training.teacher_forcing is not None and network.decoder != "recurrent":
         raise InvalidInputError(
             f"--teacher-forcing needs a decoder that is fed its own output, but --decoder is "
-            f"{network.decoder}.",
+            f"{network.decoder or f'left to --preset {network.preset}, which has none'}.",
             "Give --decoder recurrent or --preset seq2seq, or leave --teacher-forcing out.",
         )
 
 
-def check_clipping(training: TrainSpec) -> None:
+def _check_clipping(training: TrainSpec) -> None:
     """Refuse to clip the gradient twice, which Keras cannot.
 
     Raises:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from forecaster.arrays import Floats
-from forecaster.metrics import SIGNIFICANCE, p_text
+from forecaster.metrics import SIGNIFICANCE, DieboldMariano, p_text
 
 NAMED_PAIRS = 10  # of those that cannot be told apart
 
@@ -41,8 +41,9 @@ class Difference:
         better: The one with the lower mean MASE.
         worse: The other one.
         mase: How much lower.
-        p_value: Of the Diebold-Mariano test, after Holm; NaN when there are too few folds.
+        p_value: Of the Diebold-Mariano test, after Holm; NaN when it is open.
         seeds_p_value: Of Welch's t-test between the seeds; NaN with one seed.
+        open_because: Why nothing can be said over time; empty when it can.
     """
 
     better: str
@@ -50,6 +51,7 @@ class Difference:
     mase: float
     p_value: float
     seeds_p_value: float
+    open_because: str = ""
 
     @property
     def is_noise(self) -> bool:
@@ -58,22 +60,29 @@ class Difference:
 
 
 def differences(
-    entries: Mapping[str, Entry], test: Callable[[Floats, Floats], float]
+    entries: Mapping[str, Entry], test: Callable[[Floats, Floats], DieboldMariano]
 ) -> tuple[Difference, ...]:
     """Compare every pair, the lowest p-value first.
 
     Args:
         entries: What is compared, by name.
-        test: Gives the p-value of the Diebold-Mariano test between two losses.
+        test: Gives the Diebold-Mariano test between two losses.
     """
     order = sorted(entries, key=lambda name: float(np.mean(entries[name].mase)))
     pairs = [(entries[one], entries[other]) for one, other in combinations(order, 2)]
-    p_values = holm([test(one.losses, other.losses) for one, other in pairs])
+    tests = [test(one.losses, other.losses) for one, other in pairs]
+    corrected = holm([each.p_value for each in tests])
     found = [
         Difference(
-            *names, float(np.mean(other.mase) - np.mean(one.mase)), p, welch(one.mase, other.mase)
+            *names,
+            mase=float(np.mean(other.mase) - np.mean(one.mase)),
+            p_value=p_value,
+            seeds_p_value=welch(one.mase, other.mase),
+            open_because=each.note if each.is_open else "",
         )
-        for names, (one, other), p in zip(combinations(order, 2), pairs, p_values, strict=True)
+        for names, (one, other), each, p_value in zip(
+            combinations(order, 2), pairs, tests, corrected, strict=True
+        )
     ]
     return tuple(sorted(found, key=lambda each: (np.isnan(each.p_value), each.p_value)))
 
@@ -120,25 +129,34 @@ def welch(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 def sentences(found: Sequence[Difference]) -> list[str]:
-    """Say which differences are more than noise, and which are not."""
+    """Say which differences are more than noise, which are not, and of which nothing can be said."""
     real = [each for each in found if not each.is_noise]
     lines = []
     for name in dict.fromkeys(each.better for each in real):
         beaten = [f"{each.worse} ({p_text(each.p_value)})" for each in real if each.better == name]
         lines.append(f"{name} beats {_and(beaten)}.")
-    noise = [f"{each.better} and {each.worse} ({_why(each)})" for each in found if each.is_noise]
+    open_ones = [each for each in found if each.open_because]
+    noise = [each for each in found if each.is_noise and not each.open_because]
     if noise:
-        some = "; ".join(noise[:NAMED_PAIRS])
-        more = f"; and {len(noise) - NAMED_PAIRS} more pairs" if len(noise) > NAMED_PAIRS else ""
-        start = "Cannot be told apart" if real else "Every difference is noise"
-        lines.append(f"{start}: {some}{more}.")
+        start = "Cannot be told apart" if real or open_ones else "Every difference is noise"
+        pairs = [f"{each.better} and {each.worse} ({_why(each)})" for each in noise]
+        lines.append(f"{start}: {_some(pairs)}.")
+    for why in dict.fromkeys(each.open_because for each in open_ones):
+        pairs = [
+            f"{each.better} and {each.worse}" for each in open_ones if each.open_because == why
+        ]
+        lines.append(f"Open, as {why}: {_some(pairs)}.")
     return lines
+
+
+def _some(pairs: Sequence[str]) -> str:
+    """Name the first pairs and count the rest."""
+    more = len(pairs) - NAMED_PAIRS
+    return "; ".join(pairs[:NAMED_PAIRS]) + (f"; and {more} more pairs" if more > 0 else "")
 
 
 def _why(each: Difference) -> str:
     """Say why a difference counts as noise."""
-    if np.isnan(each.p_value):
-        return "too few folds to test"
     if each.p_value < SIGNIFICANCE:
         return f"{p_text(each.p_value)}, but seeds differ as much"
     return p_text(each.p_value)

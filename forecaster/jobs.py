@@ -26,6 +26,7 @@ from forecaster.memory import TASKS, lengths_of, require_own
 from forecaster.model import Model, Trained
 from forecaster.predicting import export, require_folder, require_format
 from forecaster.predicting import predict as forecast
+from forecaster.presets import check_asked
 from forecaster.refreshing import require_no_input
 from forecaster.registry import Registry
 from forecaster.reports.costs import plot_costs
@@ -194,6 +195,8 @@ def train(
     registry = Registry(workspace.models, lock_timeout=SAVE_TIMEOUT, on_wait=on_wait)
     registry.require_writable(name)
     config, _ = load_config(workspace, flags)
+    if warm_start is None:  # else the version's settings come in
+        check_asked(config)
     forecaster = api.Forecaster.of(config)
     start = None if warm_start is None else registry.find(name, warm_start)
     frame = Store(workspace.data).read(list(ids) or None)
@@ -220,6 +223,7 @@ def backtest(
     """Judge settings on stored series; write every forecast when asked, skill or not."""
     require_output(workspace, output)
     config, _ = load_config(workspace, {**flags, "refit_all": False})
+    check_asked(config)
     frame = Store(workspace.data).read(list(ids) or None)
     evaluated = api.evaluate(frame, config, on_epoch, on_window)
     if output:
@@ -242,14 +246,15 @@ def compare(
     on_window: OnWindow = silent,
 ) -> CompareResult:
     """Compare candidates on stored series; write every run and draw them when asked."""
-    from forecaster.comparing import compared  # here: forecasts need none of it
+    from forecaster.comparing import compared, configured  # here: forecasts need none of it
 
     require_output(workspace, output)
     require_folder(plot)
     require_plot(plot)
     config, _ = load_config(workspace, flags)
+    configs = configured(config, candidates)
     frame = Store(workspace.data).read(list(ids) or None)
-    found = compared(frame, config, candidates, seeds, on_run, on_window)
+    found = compared(frame, configs, seeds, on_run, on_window)
     if output:
         export(found.to_frame(), output)
     if plot:

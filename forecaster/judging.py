@@ -17,7 +17,7 @@ from forecaster.chances import Chance, ChanceScores
 from forecaster.chances import judge as judge_chances
 from forecaster.checks import Checks, check, thirds
 from forecaster.errors import QualityGateError
-from forecaster.metrics import SIGNIFICANCE, p_text
+from forecaster.metrics import LEAST_TIMES, SIGNIFICANCE, DieboldMariano, p_text
 from forecaster.series import Panel
 from forecaster.statistical import OnWindow, silent
 
@@ -105,7 +105,8 @@ class Judgement:
         unscaled: Windows that MASE leaves out, because the train rows of their series never change.
         best_baseline: The baseline with the lowest MASE on these folds.
         skill: One less the ratio of the model's MASE to that baseline's.
-        p_value: Of the Diebold-Mariano test between the two; NaN when it cannot be computed.
+        p_value: Of the Diebold-Mariano test between the two; NaN when the verdict is open.
+        times: Points in time that it is told by.
         verdict: One sentence.
         checks: Direction, lagged copy, flat forecasts, and scores by step.
         notes: What to say of the baselines, a line each.
@@ -122,6 +123,7 @@ class Judgement:
     best_baseline: str
     skill: float
     p_value: float
+    times: int
     verdict: str
     checks: Checks
     notes: tuple[str, ...] = ()
@@ -131,6 +133,11 @@ class Judgement:
     def has_skill(self) -> bool:
         """Whether the model beats the best baseline by more than chance may explain."""
         return self.skill > 0 and self.p_value < SIGNIFICANCE
+
+    @property
+    def is_thin(self) -> bool:
+        """Whether there are too few points in time to say what the scores mean."""
+        return self.times < LEAST_TIMES
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for manifests and `--json`: a number that is not finite is None."""
@@ -213,7 +220,7 @@ def judge(folds: Folds) -> Judgement:
     mase = {name: row["mase"] for name, row in scores.items()}
     best = best_of({name: mase[name] for name in folds.baselines})
     skill = 1 - mase[folds.name] / mase[best] if mase[best] > 0 else float("nan")
-    test = p_value_between(
+    test = test_between(
         folds, *(losses_over_time(folds, folds.forecasts[name]) for name in (folds.name, best))
     )
     late = thirds(folds.y.shape[1])
@@ -231,7 +238,8 @@ def judge(folds: Folds) -> Judgement:
         unscaled=int(np.isnan(folds.scale[folds.series]).sum()),
         best_baseline=best,
         skill=skill,
-        p_value=test,
+        p_value=test.p_value,
+        times=test.n,
         verdict=_verdict(folds.name, best, mase, skill, test),
         checks=check(
             folds.y,
@@ -254,7 +262,7 @@ def _judge_chances(folds: Folds) -> ChanceScores | None:
     if folds.chance is None:
         return None
     own, base = (_over_time(folds, loss) for loss in folds.chance.log_losses)
-    test = p_value_between(folds, own, base)
+    test = test_between(folds, own, base)
     return judge_chances(folds.chance, _apart(folds) * folds.y.shape[1], test)
 
 
@@ -322,10 +330,10 @@ def _over_time(folds: Folds, loss: Floats) -> Floats:
     return np.asarray((total[number > 0] / number[number > 0, None]).ravel())
 
 
-def p_value_between(folds: Folds, one: Floats, other: Floats) -> float:
-    """Return the p-value of the Diebold-Mariano test between two `losses_over_time`."""
+def test_between(folds: Folds, one: Floats, other: Floats) -> DieboldMariano:
+    """Return the Diebold-Mariano test between two `losses_over_time`."""
     steps = 1 if _lie_apart(folds) else folds.step_size
-    return metrics.diebold_mariano(one, other, folds.y.shape[1], steps).p_value
+    return metrics.diebold_mariano(one, other, folds.y.shape[1], steps)
 
 
 def _lie_apart(folds: Folds) -> bool:
@@ -333,19 +341,21 @@ def _lie_apart(folds: Folds) -> bool:
     return folds.step_size >= folds.y.shape[1]
 
 
-def _verdict(name: str, best: str, mase: dict[str, float], skill: float, p_value: float) -> str:
+def _verdict(
+    name: str, best: str, mase: dict[str, float], skill: float, test: DieboldMariano
+) -> str:
     """Say in one sentence whether the model is worth using."""
     figures = f"MASE {_short(mase[name])} against {_short(mase[best])}"
-    chance = "too few folds to test"
-    if not np.isnan(p_value):
-        chance = f"Diebold-Mariano {p_text(p_value)}"
     share = _short(100 * abs(skill), 1)
     against = f"{name} has {share}% {'less' if skill > 0 else 'more'} error than {best}"
     if mase[best] == 0:
         return f"No skill: {best} is exact on these folds ({figures})."
     if not np.isfinite(skill):
         return "The verdict is open: no train rows change, so that MASE has no denominator."
-    if p_value < SIGNIFICANCE:
+    if test.is_open:
+        return f"The verdict is open: {against} ({figures}), but {test.note}."
+    chance = f"Diebold-Mariano {p_text(test.p_value)}"
+    if test.p_value < SIGNIFICANCE:
         return f"{'Skill' if skill > 0 else 'No skill'}: {against} ({figures}; {chance})."
     if skill > 0:
         return f"Skill is not proven: {against}, which may be chance ({figures}; {chance})."

@@ -15,6 +15,8 @@ from forecaster.arrays import Flags, Floats, Ints
 
 SIGNIFICANCE = 0.05
 SHARES = np.linspace(0, 1, 11)  # of what was learnt, tried on windows not trained on
+LEAST_TIMES = 8  # from fewer points in time nothing is told from luck
+LUCK = 0.05
 
 
 class ScaledError(NamedTuple):
@@ -29,7 +31,7 @@ class DieboldMariano(NamedTuple):
 
     Attributes:
         statistic: Negative when the first model loses less.
-        p_value: Two-sided; NaN when it cannot be computed.
+        p_value: Two-sided; NaN when there are too few losses, or it cannot be computed.
         n: Loss differences.
         note: Why there is no p-value, or how it was come by; may be empty.
     """
@@ -38,6 +40,11 @@ class DieboldMariano(NamedTuple):
     p_value: float
     n: int
     note: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing can be said, as `note` explains."""
+        return math.isnan(self.p_value)
 
 
 def p_text(p_value: float) -> str:
@@ -335,6 +342,8 @@ def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int, step: int = 1)
     forecasts that overlap are correlated up to lag h - 1. Corrected for small samples as in
     Harvey, Leybourne & Newbold 1997, equations 8-9, and compared with Student's t of n - 1 degrees.
     The rectangular variance can be negative; then Bartlett's window (Newey & West 1987) stands in.
+    Of fewer than `LEAST_TIMES` losses nothing is said: Student's t of so few leans on losses that are
+    normal, which errors without their signs are not.
 
     Args:
         loss_a: Loss of the first model at each time, in order, `(time,)`.
@@ -345,9 +354,11 @@ def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int, step: int = 1)
     Raises:
         ValueError: The losses differ in shape or are not finite.
 
-    >>> test = diebold_mariano(np.array([1.0, 2.0, 1.0, 2.0]), np.array([2.0, 2.0, 2.0, 2.5]), 1)
+    >>> test = diebold_mariano(np.array([1.0, 2.0] * 4), np.array([2.0, 2.0, 2.0, 2.5] * 2), 1)
     >>> round(test.statistic, 3), round(test.p_value, 3)
-    (-2.611, 0.08)
+    (-3.989, 0.005)
+    >>> diebold_mariano(np.ones(3), np.zeros(3), 1).note
+    '3 points in time are too few to tell (8 are needed)'
     """
     difference = np.asarray(loss_a, dtype=np.float64) - np.asarray(loss_b, dtype=np.float64)
     n, size = len(difference), float(np.abs(difference).max(initial=0))
@@ -356,9 +367,10 @@ def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int, step: int = 1)
     if not np.isfinite(difference).all():
         raise ValueError("Losses must be finite: leave out the times that have none.")
     overlap = (horizon - 1) // step + 1  # h of the papers, counted in times
-    if n < 3 or n <= overlap:
-        needed = max(3, overlap + 1)
-        return DieboldMariano(float("nan"), float("nan"), n, f"needs at least {needed} losses")
+    if n < (needed := max(LEAST_TIMES, overlap + 1)):
+        are = "point in time is" if n == 1 else "points in time are"
+        note = f"{n} {are} too few to tell ({needed} are needed)"
+        return DieboldMariano(float("nan"), float("nan"), n, note)
     if size == 0:
         return DieboldMariano(0.0, 1.0, n, "the losses are identical")
     difference /= size
@@ -367,10 +379,6 @@ def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int, step: int = 1)
             float("nan"), float("nan"), n, "the losses differ by the same amount every time"
         )
     return _tested(difference, overlap)
-
-
-LEAST_SPANS = 8
-LUCK = 0.05
 
 
 def best_share(losses: Floats, spans: Ints) -> float:
@@ -408,7 +416,7 @@ def may_be_luck(gains: Floats, spans: Ints) -> bool:
 
     number = np.bincount(spans)
     means = np.bincount(spans, gains)[number > 0] / number[number > 0]
-    if len(means) < LEAST_SPANS:
+    if len(means) < LEAST_TIMES:
         return False
     error = means.std(ddof=1) / np.sqrt(len(means))
     if error == 0:

@@ -12,19 +12,14 @@ from typing import Any
 import numpy as np
 
 from forecaster.calendars import default_horizon, default_season_length
-from forecaster.config import Config, NetworkSpec
-from forecaster.contradictions import (
-    check_clipping,
-    check_joint,
-    check_masks,
-    check_stack,
-    check_teacher_forcing,
-)
-from forecaster.errors import InvalidInputError
+from forecaster.config import Config, NetworkSpec, TrainSpec
+from forecaster.contradictions import check, check_test
 from forecaster.joint import require_same_steps
+from forecaster.metrics import LEAST_TIMES
 from forecaster.series import Panel
 from forecaster.splits import folds_to_rows
 
+FOLDS = 3  # more where the horizon is so short that so few could not be judged
 UPDATES = 1000  # of the weights, as far as the epochs allow
 EPOCHS = (5, 100)
 MOST_WINDOWS = 256  # in a batch
@@ -42,12 +37,23 @@ TEACHER_FORCING = 0.5
 SEASONS_SEEN = {12: 3, 4: 3, 52: 2}  # short seasons need several, long ones cost too many steps
 
 
+def check_asked(config: Config) -> None:
+    """Refuse settings that contradict each other whatever the data: no row need be read for that.
+
+    Raises:
+        InvalidInputError: Says which, and what to change.
+    """
+    check(config.replace(**_by_preset(config.network)))
+    check_test(config.evaluation, config.network.horizon)
+
+
 def resolve(config: Config, panel: Panel) -> Config:
     """Fill every setting that is None.
 
     Raises:
         InvalidInputError: Settings that contradict each other or the data.
     """
+    check_asked(config)
     if config.network.joint:
         require_same_steps(panel)
     rows = usual_length(panel)
@@ -92,19 +98,12 @@ def _evaluation(config: Config, rows: int, horizon: int) -> dict[str, int]:
     """Choose folds, the rows they need and the step between them."""
     spec = config.evaluation
     step = spec.step_size or (1 if spec.test_size else horizon)
-    if spec.test_size and spec.folds:
-        raise InvalidInputError(
-            f"Both --folds {spec.folds} and --test-size {spec.test_size} say how much is tested.",
-            "Give one of them.",
-        )
     if spec.test_size:
-        if spec.test_size < horizon:
-            raise InvalidInputError(
-                f"--test-size needs at least the horizon, {horizon} rows, but is {spec.test_size}.",
-            )
+        check_test(spec, horizon)
         folds = (spec.test_size - horizon) // step + 1
         return {"folds": folds, "test_size": spec.test_size, "step_size": step}
-    folds = spec.folds or int(np.clip((rows // 4 - horizon) // step + 1, 1, 3))
+    most = max(FOLDS, -(-LEAST_TIMES // horizon))
+    folds = spec.folds or int(np.clip((rows // 4 - horizon) // step + 1, 1, most))
     return {"folds": folds, "test_size": folds_to_rows(folds, horizon, step), "step_size": step}
 
 
@@ -120,14 +119,16 @@ def _network(
         horizon: Future steps forecast.
         season: Steps in a season.
     """
-    spec = config.network
+    spec, preset = config.network, _by_preset(config.network)
     classic, textbook = spec.preset == "classic", spec.preset in TEXTBOOK
-    attention = spec.attention or ATTENTION.get(spec.preset, "none")
-    units = spec.layers or default_layers(spec)
     seen = season * SEASONS_SEEN.get(season, 30 if season >= 24 else 12)
     wanted = 60 if textbook else min(LOOKBACK_ROWS, max(seen, 3 * horizon))
     segment, decoder = _segment(
-        spec, horizon, season, spec.lookback or min(wanted, train_rows - horizon), attention
+        spec,
+        horizon,
+        season,
+        spec.lookback or min(wanted, train_rows - horizon),
+        preset["attention"],
     )
     whole = segment * math.lcm(*spec.dilations)  # a layer's dilation divides its steps
     lookback = spec.lookback or _whole(min(wanted, (train_rows - horizon) // 2), whole)
@@ -143,18 +144,41 @@ def _network(
         "segment": segment,
         "lookback": lookback,
         "min_context": min_context,
+        "skip": "none" if classic or lag == 1 else start,
+        "skip_lag": lag,
+        "decoder": decoder,
+    }
+    return preset | _filled(spec, defaults)
+
+
+def _by_preset(spec: NetworkSpec) -> dict[str, Any]:
+    """Choose the parts of the network that depend on the preset alone, whatever the data."""
+    classic = spec.preset == "classic"
+    attention = spec.attention or ATTENTION.get(spec.preset, "none")
+    units = spec.layers or default_layers(spec)
+    defaults = {
         "layers": units,
         "attention": attention,
         "heads": None if attention == "none" else math.gcd(units[-1], MOST_HEADS),
         "normalise": "none" if classic else "last",
-        "skip": "none" if classic or lag == 1 else start,
-        "skip_lag": lag,
         "series_vectors": False,
         "quantiles": () if classic else (0.1, 0.9),
-        "decoder": decoder,
+        "decoder": _decoder(spec),
         "dropout": (0.2,) if classic else (0.1,),
         "gate_bias": "constant",
     }
+    return _filled(spec, defaults)
+
+
+def _decoder(spec: NetworkSpec) -> str | None:
+    """Choose the decoder where neither the rows nor the season decide; else None."""
+    if spec.preset in TEXTBOOK:
+        return "recurrent" if spec.preset == "seq2seq" else "direct"
+    return "parallel" if spec.segment else None
+
+
+def _filled(spec: NetworkSpec | TrainSpec, defaults: dict[str, Any]) -> dict[str, Any]:
+    """Return what was asked for, or the default."""
     return {
         key: value if getattr(spec, key) is None else getattr(spec, key)
         for key, value in defaults.items()
@@ -184,10 +208,7 @@ def _training(config: Config, windows: int, decoder: str) -> dict[str, Any]:
         "ensemble": 3 if config.network.preset == "auto" else 1,
         "teacher_forcing": TEACHER_FORCING if decoder == "recurrent" else None,
     }
-    return {
-        key: value if getattr(spec, key) is None else getattr(spec, key)
-        for key, value in defaults.items()
-    }
+    return _filled(spec, defaults)
 
 
 def _whole(rows: int, segment: int) -> int:
@@ -211,10 +232,8 @@ def _segment(
         rows: Past steps seen, about.
         attention: Needs a few steps to attend to.
     """
-    if spec.preset in TEXTBOOK:
-        return spec.segment or 1, "recurrent" if spec.preset == "seq2seq" else "direct"
-    if spec.segment:
-        return spec.segment, "parallel"
+    if decoder := _decoder(spec):
+        return spec.segment or 1, decoder
     most = season if season > 1 else horizon
     if attention != "none":
         most = max(1, min(most, rows // ATTENDED))
@@ -225,47 +244,3 @@ def _segment(
     few = [n for n in fits if season % n == 0 and rows <= STEPS * n]
     folded = min(few, default=max(fits))
     return (folded, "direct") if folded > divides else (divides, "parallel")
-
-
-def check(config: Config) -> None:
-    """Refuse a resolved configuration that cannot be built.
-
-    Raises:
-        InvalidInputError: Says which two settings contradict each other.
-    """
-    network = config.network
-    for name, steps in (("lookback", network.lookback), ("horizon", network.horizon)):
-        needed = name == "lookback" or network.decoder != "direct"
-        if needed and int(steps or 0) % int(network.segment or 1):
-            raise InvalidInputError(
-                f"segment {network.segment} does not divide {name} {steps}.",
-                f"Choose a --segment that divides --{name}, or leave --segment out.",
-            )
-    check_stack(network)
-    check_clipping(config.training)
-    if config.context_rows > int(network.lookback or 0):
-        raise InvalidInputError(
-            f"min_context {network.min_context} is more than lookback {network.lookback}.",
-            "Lower --min-context or raise --lookback.",
-        )
-    lag, lookback = int(network.skip_lag or 1), int(network.lookback or 0)
-    if network.normalise == "spread" and lag >= lookback:
-        raise InvalidInputError(
-            f"--normalise spread compares a season with the one before, but lookback {lookback} is "
-            f"not longer than skip_lag {lag}.",
-            "Raise --lookback, lower --skip-lag, or give another --normalise.",
-        )
-    season = network.normalise == "season" or network.skip in {"season", "linear"}
-    if season and lag > lookback:
-        raise InvalidInputError(
-            f"skip_lag {lag} is longer than lookback {lookback}: the last season is not seen.",
-            "Raise --lookback, lower --skip-lag, or give --skip none --normalise last.",
-        )
-    check_masks(network)
-    check_joint(network, config.data.static)
-    check_teacher_forcing(network, config.training)
-    if config.training.loss == "smape" and config.scaling.transform == "diff":
-        raise InvalidInputError(
-            "The loss smape needs levels, but --transform diff forecasts their differences.",
-            "Choose another --loss or another --transform.",
-        )

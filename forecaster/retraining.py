@@ -22,6 +22,7 @@ from forecaster.errors import INTERRUPTED, ForecasterError, InvalidInputError, N
 from forecaster.locking import OnWait
 from forecaster.locking import silent as quiet
 from forecaster.logs import Log
+from forecaster.presets import check_asked
 from forecaster.registry import Registry
 from forecaster.retrained import Retrained
 from forecaster.runs import Journal, OnStep, Records, Step
@@ -74,6 +75,10 @@ def retrain(
     require_name(name)
     try:
         config, origins = load_config(workspace, flags)
+        if (
+            config.retrain.train and config.retrain.start == "fresh"
+        ):  # not with a version's settings
+            check_asked(config)
     except InvalidInputError as error:
         if workspace.config_file.exists():
             log = Log.of(workspace.folder, LogSpec(), name, pid=os.getpid())

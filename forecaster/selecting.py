@@ -14,9 +14,9 @@ import numpy as np
 
 from forecaster import backend, metrics, scaling, splits
 from forecaster.config import Config
+from forecaster.contradictions import check
 from forecaster.errors import ForecasterError, InvalidInputError
 from forecaster.model import Fit
-from forecaster.presets import check
 from forecaster.series import Panel
 from forecaster.windows import rows_after, spread
 

@@ -120,8 +120,8 @@ class Tuned:
             f"trial {best.number} has {gain:.1%} less error than the default on the inner folds "
             f"(MASE {best.score:.4g} against {default.score:.4g}"
         )
-        if np.isnan(p_value):
-            return f"Not told from noise: {figures}; no test: {test.note})."
+        if test.is_open:
+            return f"Not told from noise: {figures}), but {test.note}."
         word = "Better" if p_value < SIGNIFICANCE else "Within noise"
         return f"{word}: {figures}; Diebold-Mariano {p_text(p_value)})."
 

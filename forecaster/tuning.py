@@ -14,6 +14,7 @@ from forecaster.config import SECTION_OF, Config
 from forecaster.errors import INTERRUPTED, ForecasterError, PartialError
 from forecaster.locking import OnWait, silent
 from forecaster.predicting import export, require_folder
+from forecaster.presets import check_asked
 from forecaster.registry import Registry
 from forecaster.reports.plots import require_plot
 from forecaster.reports.studies import plot_study
@@ -184,13 +185,15 @@ def _searched(
     """Begin or continue a study and run it; what was found when Ctrl-C ends it."""
     deadline = float("inf") if wanted.timeout is None else time.monotonic() + wanted.timeout
     asked, origins = load_config(workspace, flags)
+    check_asked(asked)
+    ranges = spaces.asked_for(wanted.search)
     fixed = {key for key, origin in origins.items() if origin.startswith(("--", PREFIX))}
     file = None if wanted.storage is None else studies.file_of(wanted.storage)
     search_of = partial(
         searching.search_of,
         Store(workspace.data).read(list(ids) or None),
         fixed=fixed,
-        ranges=spaces.asked_for(wanted.search),
+        ranges=ranges,
         inner_folds=wanted.inner_folds,
     )
 

@@ -1,5 +1,6 @@
 """`Forecaster` and `backtest`: intervals, presets, judgement, and the exported table."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -286,6 +287,8 @@ def test_settings_that_are_given_are_kept_and_the_rest_is_chosen():
     settings = chosen.network.model_dump()
     assert [name for name, value in settings.items() if value is None] == ["heads"]  # no attention
     assert (chosen.network.lookback, chosen.network.segment) == (720, 24)
+    few = [presets.resolve(Config.of(horizon=each), panel).evaluation.folds for each in (1, 2, 4)]
+    assert few == [8, 4, 3]  # of fewer values nothing could be said
     kept = presets.resolve(Config.of(horizon=24, lookback=48, segment=12, layers=(5,)), panel)
     assert (kept.network.lookback, kept.network.segment, kept.network.layers) == (48, 12, (5,))
 
@@ -315,6 +318,48 @@ def test_of_many_series_one_horizon_validates():
     few, many = (panel_of(*map(str, range(count)), rows=60) for count in (29, 30))
     assert presets.resolve(asked, few).training.val_size == 12
     assert presets.resolve(asked, many).training.val_size == 6
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"heads": 2}, "heads 2 is for attention, but attention is none"),
+        ({"attention": "states", "heads": 3, "layers": "8"}, "does not divide the 8 units"),
+        ({"attention": "self", "lookback": 1}, "but lookback 1 is 1"),
+        ({"segment": 5, "horizon": 12}, "segment 5 does not divide horizon 12"),
+        ({"segment": 5, "lookback": 12}, "segment 5 does not divide lookback 12"),
+        ({"dilations": "8", "lookback": 60}, "the 60 recurrent steps (lookback 60)"),
+        ({"dilations": "1,2", "layers": "8,8,8"}, "but layers 8,8,8 has 3"),
+        ({"min_context": 30, "lookback": 20}, "min_context 30 is more than lookback 20"),
+        ({"skip": "season", "skip_lag": 9, "lookback": 8}, "skip_lag 9 is longer than lookback 8"),
+        ({"padding": "mask", "residual": True}, "with padding mask"),
+        ({"joint": True, "series_vectors": True}, "tells series apart"),
+        ({"teacher_forcing": 0.5}, "left to --preset auto, which has none"),
+        ({"clip_norm": 1.0, "clip_value": 1.0}, "both limit the gradient"),
+        ({"loss": "smape", "transform": "diff"}, "The loss smape needs levels"),
+        ({"folds": 2, "test_size": 9}, "Both --folds 2 and --test-size 9"),
+        ({"horizon": 12, "test_size": 9}, "needs at least the horizon, 12 rows"),
+    ],
+)
+def test_what_contradicts_itself_is_refused_before_any_row_is_looked_at(asked, said):
+    with pytest.raises(InvalidInputError, match=re.escape(said)):
+        Forecaster(**asked).fit(None)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"segment": 5, "horizon": 12, "preset": "classic"},  # decodes the horizon at once
+        {"min_context": 30},
+        {"skip": "season", "skip_lag": 900},
+        {"attention": "self", "heads": 2},
+        {"padding": "mask", "segment": 9},
+        {"preset": "seq2seq", "teacher_forcing": 0.5},
+        {"test_size": 9},
+    ],
+)
+def test_what_the_data_may_still_allow_is_not_refused(asked):
+    presets.check_asked(Config.of(**asked))
 
 
 def test_spread_needs_two_seasons_to_compare():
@@ -400,8 +445,8 @@ def test_train_rows_that_never_change_leave_the_verdict_open():
 
 def test_the_figures_of_an_outlier_stay_readable():
     verdict = judging.judge(folds_of(1.0, 1e-3, gru=np.full((4, 2), 1e200))).verdict
-    assert "has 1e+202% more error than naive, the best" in verdict
-    assert "(MASE 1e+203 against 1000.000;" in verdict
+    assert "has 1e+202% more error than naive (MASE 1e+203 against 1000.000)" in verdict
+    assert verdict.endswith("the losses differ by the same amount every time.")
 
 
 def test_without_a_season_nothing_is_seasonal():
@@ -454,7 +499,7 @@ def test_skill_can_be_required():
     settings = QUICK | {"epochs": 1, "folds": 1}  # one fold is too few to prove anything
     forecaster_ = Forecaster(**settings, require_skill=True)
     with pytest.raises(
-        QualityGateError, match=r"--require-skill: .* \(MASE .* against .*; too few"
+        QualityGateError, match=r"--require-skill: .* \(MASE .* against .*\), but 4 points in time"
     ):
         forecaster_.fit(frame_of("a"))
     assert not forecaster_.evaluated.backtest.judgement.has_skill

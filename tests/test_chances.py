@@ -14,6 +14,7 @@ from forecaster.chances import CERTAIN, Chance, Chances, judge, reliability, ups
 from forecaster.cli.tables import judgement_text
 from forecaster.errors import DamagedError
 from forecaster.fallback import Fallback
+from forecaster.metrics import DieboldMariano
 from forecaster.networks.builder import build
 from forecaster.networks.onnx_graph import to_onnx
 from forecaster.runtime import Network
@@ -100,7 +101,8 @@ def test_what_validation_refutes_is_not_kept():
 def test_chances_are_judged_by_the_textbooks_figures():
     up = np.array([[True, False], [True, True], [False, False]])
     said = np.array([[0.8, 0.4], [0.6, np.nan], [0.3, 0.2]])
-    found = judge(Chance(up, said, np.full(3, 0.5)), 6, 0.01)
+    base = np.full(3, 0.5)
+    found = judge(Chance(up, said, base), 6, DieboldMariano(-3.0, 0.01, 6))
     assert found.steps == 5
     assert found.came == pytest.approx(0.4)
     kept, came = said[np.isfinite(said)], up[np.isfinite(said)]
@@ -113,9 +115,13 @@ def test_chances_are_judged_by_the_textbooks_figures():
     assert found.calibration_error == pytest.approx(np.abs(kept - came).mean())
     assert sum(each.steps for each in found.bins) == 5
     assert "better than the base rate" in found.verdict
-    assert "no better" in judge(Chance(up, said, np.full(3, 0.5)), 6, 0.2).verdict
-    nothing = judge(Chance(up, said * np.nan, np.full(3, 0.5)), 6, np.nan)
-    assert "not judged" in nothing.verdict
+    chance = judge(Chance(up, said, base), 6, DieboldMariano(-1.0, 0.2, 6))
+    assert "no better than the base rate, as far as can be told" in chance.verdict
+    few = DieboldMariano(np.nan, np.nan, 6, "6 are too few")
+    assert judge(Chance(up, said, base), 6, few).verdict.endswith(
+        "is open (log-loss 0.3649 against 0.6931): 6 are too few."
+    )
+    assert "not judged" in judge(Chance(up, said * np.nan, base), 6, few).verdict
     assert reliability(np.array([True]), np.array([1.0]))[0].low == 0.9
 
 

@@ -191,6 +191,21 @@ def test_the_text_tells_a_copy_from_a_forecast():
     assert lines[-1].startswith("No skill: ")
 
 
+def test_of_three_values_the_text_says_only_that_they_are_too_few():
+    bounds = {80.0: (FLAT[:3, :1], FLAT[:3, :1])}
+    folds = folds_of(FLAT[:3, :1], TRUTH[:3, :1], LAST[:3], bounds=bounds)
+    judgement = judging.judge(folds)
+    assert (judgement.times, judgement.has_skill) == (3, False)
+    assert judgement.checks.lagged_copy.found
+    text = judgement_text(judgement)
+    assert "copy" not in text
+    assert "too narrow" not in text
+    assert text.splitlines()[-1] == (
+        "The verdict is open: gru has 0.0% more error than naive (MASE 0.259 against 0.259), but 3 "
+        "points in time are too few to tell (8 are needed)."
+    )
+
+
 @pytest.mark.parametrize(("sign", "word"), [(1, "more"), (-1, "less")])
 def test_the_text_says_which_way_the_direction_differs(sign, word):
     text = judgement_text(judging.judge(folds_of(FLAT + sign * 0.4 * (TRUTH - FLAT))))

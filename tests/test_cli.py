@@ -494,3 +494,11 @@ with click.Context(click.Command("x")), output.progress("Fetching", total=2) as 
     os.close(leader)
     assert "Fetch" in text
     assert "\x1b[3" not in text  # colours begin so
+
+
+@pytest.mark.parametrize("command", ["train", "backtest", "tune", "compare", "retrain"])
+def test_flags_that_contradict_each_other_are_told_before_data_is_missed(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.run([command, "--heads", "2", "--workspace", str(tmp_path)]) == 5
+    assert "heads 2 is for attention, but attention is none" in capsys.readouterr().err

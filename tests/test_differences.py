@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from forecaster import metrics
 from forecaster.differences import (
     NAMED_PAIRS,
     Difference,
@@ -15,6 +16,7 @@ from forecaster.differences import (
     sentences,
     welch,
 )
+from forecaster.metrics import DieboldMariano
 
 
 def entry(mean, seeds, noise=0.0, seed=0):
@@ -23,7 +25,7 @@ def entry(mean, seeds, noise=0.0, seed=0):
 
 
 def paired(one, other):
-    return float(stats.ttest_rel(one, other).pvalue)
+    return DieboldMariano(0.0, float(stats.ttest_rel(one, other).pvalue), len(one))
 
 
 def test_holm_is_that_of_the_paper():
@@ -87,8 +89,11 @@ def test_networks_that_differ_by_seeds_alone_are_hardly_ever_told_apart():
     assert false <= 0.08 * 200
 
 
+FEW = "3 points in time are too few to tell (8 are needed)"
+
+
 def pair(better, worse, p_value=0.001, seeds=0.001):
-    return Difference(better, worse, 0.1, p_value, seeds)
+    return Difference(better, worse, 0.1, p_value, seeds, FEW if math.isnan(p_value) else "")
 
 
 def test_sentences_say_what_beats_what_and_why_the_rest_is_noise():
@@ -103,9 +108,16 @@ def test_sentences_say_what_beats_what_and_why_the_rest_is_noise():
     ) == [
         "gru beats rnn (p < 0.001) and lstm (p = 0.020).",
         "Cannot be told apart: lstm and rnn (p = 0.010, but seeds differ as much); rnn and theta "
-        "(p = 0.300); rnn and naive (too few folds to test).",
+        "(p = 0.300).",
+        f"Open, as {FEW}: rnn and naive.",
     ]
     assert sentences([pair("a", "b", 0.5)]) == ["Every difference is noise: a and b (p = 0.500)."]
+
+
+def test_of_too_few_values_nothing_is_called_noise():
+    made = {name: Entry((1.0, 1.1), np.arange(3.0) + place) for place, name in enumerate("ab")}
+    found = differences(made, lambda one, other: metrics.diebold_mariano(one, other, 1))
+    assert sentences(found) == [f"Open, as {FEW}: a and b."]
 
 
 def test_one_seed_says_nothing_of_seeds():

@@ -205,11 +205,13 @@ def test_equal_losses_differ_by_chance():
 
 
 def test_what_cannot_be_tested_says_so():
-    few = metrics.diebold_mariano(np.ones(4), np.zeros(4), 4)
-    assert math.isnan(few.p_value)
-    assert few.note == "needs at least 5 losses"
-    assert metrics.diebold_mariano(np.ones(2), np.zeros(2), 1).note == "needs at least 3 losses"
-    assert metrics.diebold_mariano(np.zeros(0), np.zeros(0), 1).n == 0
+    random = np.random.default_rng(2)
+    for n, horizon, needed in ((9, 9, 10), (7, 1, 8), (3, 1, 8), (0, 1, 8)):
+        few = metrics.diebold_mariano(random.random(n), 9 + random.random(n), horizon)
+        assert (few.is_open, few.n) == (True, n)
+        assert few.note == f"{n} points in time are too few to tell ({needed} are needed)"
+    enough = metrics.diebold_mariano(random.random(8), 9 + random.random(8), 1)
+    assert (enough.is_open, enough.note) == (False, "")
     steady = metrics.diebold_mariano(np.arange(9.0) + 0.1, np.arange(9.0), 1)
     assert math.isnan(steady.p_value)
     assert "same amount every time" in steady.note

@@ -36,12 +36,12 @@ def comparison_text(result: CompareResult) -> str:
         lines.append("Interrupted: this is what was done before.")
     if seeds == 1:
         lines.append("One seed says nothing about luck: more of them do (--seeds).")
-    tests = counted(sum(not math.isnan(each.p_value) for each in found.differences), "pair")
-    lines += [
-        *found.verdict,
-        "p: Diebold-Mariano test of the errors averaged over seeds, the baseline being the one that "
-        f"is best on these very folds; corrected for {tests} (Holm).",
-    ]
+    lines += found.verdict
+    if tests := sum(not each.open_because for each in found.differences):
+        lines.append(
+            "p: Diebold-Mariano test of the errors averaged over seeds, the baseline being the one that "
+            f"is best on these very folds; corrected for {counted(tests, 'pair')} (Holm)."
+        )
     if result.output:
         lines.append(f"Every run: {result.output}")
     if result.plot:

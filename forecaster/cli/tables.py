@@ -162,12 +162,12 @@ def judgement_text(judgement: Judgement) -> str:
     if steps := _steps_text(judgement):
         lines += ["", steps, ""]
     narrow = [level for level, share in judgement.coverage.items() if 100 * share < level - SLACK]
-    if narrow:
+    if narrow and not judgement.is_thin:
         lines.append("The intervals were too narrow on these folds: expect more surprises.")
     if judgement.unscaled:
         left_out = counted(judgement.unscaled, "window")
         lines.append(f"MASE leaves out {left_out} of series whose train rows never change.")
-    lines += [*_checks_text(judgement), *judgement.notes]
+    lines += [*([] if judgement.is_thin else _checks_text(judgement)), *judgement.notes]
     if judgement.chances is not None:
         lines += _chances_text(judgement.chances)
     return "\n".join([*lines, judgement.verdict])
