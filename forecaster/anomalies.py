@@ -18,7 +18,7 @@ no more than the first alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -52,12 +52,17 @@ class Detector:
         judged: How far into each series it has looked.
         asked: Share of normal rows that may be flagged.
         since: Rows from here on are judged; None for those that the model has not seen.
+        bounds: What is possible at all.
+        enough_since: With this for `since`, rows enough would calibrate for the share asked for;
+            None when there are enough, or none would be left to judge.
     """
 
     model: Model
     judged: Judged
     asked: float
     since: str | None
+    bounds: BoundsSpec
+    enough_since: str | None = None
 
     @property
     def calibrated(self) -> int:
@@ -72,7 +77,7 @@ class Detector:
     @property
     def needed(self) -> int:
         """Rows that have to calibrate for the share asked for."""
-        return math.ceil(round(1 / self.asked, 9)) - 1
+        return _needed(self.asked)
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,12 @@ class Anomalies:
 
 
 def calibrated(
-    model: Model, judged: Judged, panel: Panel, rate: float, since: str | None = None
+    model: Model,
+    judged: Judged,
+    panel: Panel,
+    rate: float,
+    since: str | None = None,
+    bounds: BoundsSpec | None = None,
 ) -> Detector:
     """Calibrate a judged model one step ahead, on rows that were held out and are not judged.
 
@@ -112,14 +122,16 @@ def calibrated(
         panel: Series that it knows.
         rate: Share of normal rows that may be flagged.
         since: Time from which on rows are judged.
+        bounds: What is possible at all; the model's own bounds when None.
 
     Raises:
         InvalidInputError: No row is left that calibrates.
     """
+    bounds = model.config.bounds if bounds is None else bounds
     trained, validated = _seen(panel, judged)
     known = np.array([uid in judged.seen for uid in panel.ids], dtype=np.bool_)
-    wanted = validated if since is None else validated | ~(trained | _from(panel, since))
-    wanted = wanted & _possible(panel, model) & np.repeat(known, panel.lengths)
+    usable = ~trained & _possible(panel, model) & np.repeat(known, panel.lengths)
+    wanted = usable & (validated if since is None else validated | ~_from(panel, since))
     rows = spread(np.flatnonzero(wanted), MOST_CALIBRATED)
     if not len(rows):
         raise InvalidInputError(
@@ -128,33 +140,48 @@ def calibrated(
             "Fetch them again, train again, or judge later rows only (--since).",
         )
     model = replace(model, fallback=None)
-    forecast = _one_step(model, panel, rows)
+    forecast = replace(_one_step(model, panel, rows), within=Bounds.of(bounds, panel.ids))
     deviates = _deviates(forecast, panel, rows)[:, None]
     scores = calibrate(deviates, forecast.places, len(model.scaling.ids), kept=len(rows))
-    return Detector(replace(model, conformal=scores), judged, rate, since)
+    later = None
+    if since is None and (few := _needed(rate) - len(rows)) > 0:
+        later = _after(panel, usable & ~validated, few)
+    return Detector(replace(model, conformal=scores), judged, rate, since, bounds, later)
 
 
-def detect(detector: Detector, panel: Panel, bounds: BoundsSpec | None = None) -> Anomalies:
+def _needed(rate: float) -> int:
+    """Return how many rows have to calibrate for a share of false alarms."""
+    return math.ceil(round(1 / rate, 9)) - 1
+
+
+def _after(panel: Panel, rows: Flags, count: int) -> str | None:
+    """Return the first time that comes after so many rows of some; None when there is none."""
+    times = panel.ds[rows].sort_values()
+    later = times[times > times[count - 1]] if count <= len(times) else times[:0]
+    return str(later[0]) if len(later) else None
+
+
+def detect(detector: Detector, panel: Panel, ids: Collection[str] = ()) -> Anomalies:
     """Judge the rows of a panel.
 
     Args:
         detector: See `calibrated`.
         panel: Series with the covariates that the model was trained with.
-        bounds: What is possible at all; the model's own bounds when None.
+        ids: What is asked for, of series that are forecast together; all when empty.
     """
     model = detector.model
     trained, validated = _seen(panel, detector.judged)
     since = detector.since
     wanted = ~(trained | validated) if since is None else _from(panel, since)
     rows = np.flatnonzero(wanted & _possible(panel, model))
-    found = _twice(detector, panel, rows, model.config.bounds if bounds is None else bounds)
+    found = _twice(detector, panel, rows)
     missing = np.flatnonzero(wanted & panel.filled)
-    ids = np.repeat(np.array(panel.ids, dtype=object), panel.lengths)
+    names = np.repeat(np.array(panel.ids, dtype=object), panel.lengths)
     level, name = f"{100 * (1 - detector.rate):.6g}", model.config.network.cell
     outside = found.outside
     table = pd.DataFrame(
         {
-            "unique_id": ids[rows],
+            "unique_id": names[rows],
             "ds": panel.ds[rows],
             "y": found.y,
             name: found.point,
@@ -163,16 +190,18 @@ def detect(detector: Detector, panel: Panel, bounds: BoundsSpec | None = None) -
             "p_value": found.p_value,
             "score": found.score,
             "anomaly": outside,
-            "direction": np.where(found.y > found.high, "above", np.where(outside, "below", "")),
+            "direction": np.where(outside, np.where(found.y > found.point, "above", "below"), ""),
             "severity": _severity(found.score, outside),
             "seen": np.where(trained[rows], TRAINED, np.where(validated[rows], VALIDATED, "")),
         }
     )
+    without = pd.DataFrame({"unique_id": names[missing], "ds": panel.ds[missing]})
+    if ids:
+        table, without = (
+            each[each["unique_id"].isin(ids)].reset_index(drop=True) for each in (table, without)
+        )
     unseen = int((table["seen"] == "").sum())
-    chance = by_chance(detector.rate, detector.calibrated, unseen)
-    return Anomalies(
-        table, pd.DataFrame({"unique_id": ids[missing], "ds": panel.ds[missing]}), chance
-    )
+    return Anomalies(table, without, by_chance(detector.rate, detector.calibrated, unseen))
 
 
 def by_chance(rate: float, calibrated: int, judged: int) -> tuple[float, int, int]:
@@ -204,26 +233,22 @@ class _Found:
     high: Floats
     p_value: Floats
     score: Floats
-
-    @property
-    def outside(self) -> Flags:
-        """Which values are outside their intervals."""
-        return np.asarray((self.y < self.low) | (self.y > self.high))
+    outside: Flags
 
     def put(self, places: Ints, other: _Found) -> None:
         """Take the better expectation of some rows."""
-        for name in ("point", "low", "high", "p_value", "score"):
+        for name in ("point", "low", "high", "p_value", "score", "outside"):
             getattr(self, name)[places] = getattr(other, name)
 
 
-def _twice(detector: Detector, panel: Panel, rows: Ints, bounds: BoundsSpec) -> _Found:
+def _twice(detector: Detector, panel: Panel, rows: Ints) -> _Found:
     """Judge rows from the values as they are; what is outside, from expected values too.
 
     The second look goes from anomaly to anomaly, in order of time, as each takes the place of a value
     in the contexts of later ones: of its own series, or of all series where these are forecast
     together.
     """
-    found, lookback = _look(detector, panel, rows, bounds), detector.model.lookback
+    found, lookback = _look(detector, panel, rows), detector.model.lookback
     suspects = np.flatnonzero(found.outside)
     series = np.searchsorted(panel.offsets, rows[suspects], side="right") - 1
     times = rows[suspects] - panel.offsets[series]
@@ -236,7 +261,7 @@ def _twice(detector: Detector, panel: Panel, rows: Ints, bounds: BoundsSpec) -> 
         if near.any():
             again = places[near]
             part = _read_by(detector.model, replace(panel, y=replaced), rows[again])
-            found.put(again, _look(detector, *part, bounds))
+            found.put(again, _look(detector, *part))
         flagged = now[found.outside[places]]
         last[context[flagged]] = times[flagged]
         replaced[rows[suspects[flagged]]] = found.point[suspects[flagged]]
@@ -276,18 +301,25 @@ def _read_by(model: Model, panel: Panel, rows: Ints) -> tuple[Panel, Ints]:
     return part, part.offsets[place] + times - begin[place]
 
 
-def _look(detector: Detector, panel: Panel, rows: Ints, bounds: BoundsSpec) -> _Found:
-    """Say what is expected of rows, from the values before them."""
+def _look(detector: Detector, panel: Panel, rows: Ints) -> _Found:
+    """Say what is expected of rows, from the values before them.
+
+    A value that the bounds exclude is as far out as can be. The ends of an interval are not brought
+    to whole numbers, which would take some of them in that are too far out.
+    """
     level, conformal = 100 * (1 - detector.rate), detector.model.conformal
-    within = Bounds.of(bounds, panel.ids)
+    within, y = Bounds.of(detector.bounds, panel.ids), panel.y[rows]
     forecast = replace(_one_step(detector.model, panel, rows), within=within)
-    low, high = forecast.bounds(level)
+    real = replace(within, whole=np.zeros_like(within.whole))
+    low, high = replace(forecast, within=real).bounds(level)
     own = _deviates(forecast, panel, rows) / conformal.stretches(forecast.places)
+    impossible = (y < within.low[forecast.series]) | (y > within.high[forecast.series])
+    own = np.where(impossible, np.inf, own)
     ranked, bound = conformal.scores[:, 0], conformal.deviates(level, 1)[0]
     larger = len(ranked) - np.searchsorted(ranked, own)
     score = own / bound if bound > 0 else np.where(own > 0, np.inf, 0.0)
     point, p_value = forecast.values[:, 0], (1 + larger) / (len(ranked) + 1)
-    return _Found(panel.y[rows], point, low[:, 0], high[:, 0], p_value, score)
+    return _Found(y, point, low[:, 0], high[:, 0], p_value, score, own > bound)
 
 
 def _one_step(model: Model, panel: Panel, rows: Ints) -> Forecast:
@@ -305,9 +337,16 @@ def _one_step(model: Model, panel: Panel, rows: Ints) -> Forecast:
 
 
 def _deviates(forecast: Forecast, panel: Panel, rows: Ints) -> Floats:
-    """Return the size of the deviate that reaches each row's value `(row,)`."""
-    levels = forecast.scaling.levels(panel)[rows, None]
-    return np.asarray(np.abs(forecast.distribution.deviate_of(levels)[:, 0]))
+    """Return the size of the deviate that reaches each row's value `(row,)`.
+
+    It is 0 for a value at a bound that a forecast beyond it is brought to.
+    """
+    y, within, point = panel.y[rows], forecast.within, forecast.levels[:, 0, 0]
+    levels = forecast.scaling.levels(panel)[rows]
+    deviates = np.abs(forecast.distribution.deviate_of(levels[:, None])[:, 0])
+    brought = (y == within.low[forecast.series]) & (point <= levels)
+    brought |= (y == within.high[forecast.series]) & (point >= levels)
+    return np.where(brought, 0.0, deviates)
 
 
 def _possible(panel: Panel, model: Model) -> Flags:

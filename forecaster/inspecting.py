@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,14 @@ import pandas as pd
 
 from forecaster import anomalies, explaining, series
 from forecaster.bounds import outside_notice
-from forecaster.jobs import Result, require_output, rows_for, settings_today, skips
+from forecaster.jobs import (
+    Result,
+    require_known,
+    require_output,
+    rows_for,
+    settings_today,
+    skips,
+)
 from forecaster.predicting import export, require_folder
 from forecaster.registry import Registry
 from forecaster.reports.inspected import plot_anomalies, plot_importance
@@ -114,11 +122,15 @@ def find_anomalies(
     version = registry.resolve(name, version)
     model, judged = judged_model(registry.version_folder(name, version))
     config = settings_today(model, workspace, flags)
-    frame, notices, gone = rows_for(workspace, model, ids, name, file, columns)
+    together = model.config.network.joint
+    if together:
+        require_known(model, ids, name)
+    read = () if together else ids  # one is forecast from the rows of all
+    frame, notices, gone = rows_for(workspace, model, read, name, file, columns)
     panel = _with_context(series.prepare(frame, config.data), model, config.data.too_short)
-    reference = _reference(workspace, model, panel, config.data) if ids or file else panel
-    detector = anomalies.calibrated(model, judged, reference, rate, since)
-    found = anomalies.detect(detector, panel, config.bounds)
+    reference = _reference(workspace, model, panel, config.data) if read or file else panel
+    detector = anomalies.calibrated(model, judged, reference, rate, since, config.bounds)
+    found = anomalies.detect(detector, panel, ids if together else ())
     skipped = gone | panel.skipped
     table = _table(found, version, everything=everything)
     if output:
@@ -224,6 +236,21 @@ def _table(found: Anomalies, version: str, *, everything: bool) -> pd.DataFrame:
     return table.assign(model_version=version)
 
 
+def _remedy(detector: Detector, panel: Panel) -> str:
+    """Say how the share asked for can be met, as far as the rows allow it, or which one can."""
+    config = detector.model.config
+    wanted = -(-detector.needed // len(detector.model.scaling.ids))
+    left = int(panel.lengths.max()) - wanted - int(config.evaluation.test_size or 0)
+    ways = []
+    if left >= config.context_rows + detector.model.horizon:
+        ways.append(f"train with --val-size {wanted}")
+    if detector.enough_since is not None:
+        ways.append(f"judge --since '{detector.enough_since}'")
+    ways.append(f"give --false-alarms {math.ceil(1e4 * detector.rate) / 1e4:g}")
+    said = ", or ".join(ways)
+    return f"{said[:1].upper()}{said[1:]}."
+
+
 def _notices(detector: Detector, found: Anomalies, panel: Panel) -> list[str]:
     """Say what the rate of false alarms is worth, and which rows are not judged like the others."""
     notices = []
@@ -231,8 +258,7 @@ def _notices(detector: Detector, found: Anomalies, panel: Panel) -> list[str]:
         notices.append(
             f"A share of false alarms of {detector.asked:g} needs {detector.needed:,} calibration "
             f"rows, but there are {detector.calibrated:,}: what is above the largest error seen is an "
-            f"anomaly, which flags {detector.rate:.2g} of normal rows. Hold out more rows (--val-size "
-            f"of train, --since), or ask for --false-alarms {detector.rate:.2g}."
+            f"anomaly, which flags {detector.rate:.2g} of normal rows. {_remedy(detector, panel)}"
         )
     if len(found.missing):
         names = named(dict.fromkeys(found.missing["unique_id"]))

@@ -417,6 +417,21 @@ def settings_today(model: Model, workspace: Workspace, flags: Mapping[str, Any])
     return model.config.replace(**today)
 
 
+def require_known(model: Model, ids: Sequence[str], name: str) -> None:
+    """Refuse series that a model was not trained on.
+
+    Raises:
+        NotFoundError: Names them, and those that it knows.
+    """
+    known = model.scaling.ids
+    if strange := sorted(set(ids) - set(known)):
+        raise NotFoundError(
+            f"The model {name!r} was not trained on {', '.join(map(repr, strange[:5]))}; it "
+            f"knows {', '.join(map(repr, known[:5]))}{' ...' if len(known) > 5 else ''}.",
+            "Train with them, or forecast them as new series with --data FILE.",
+        )
+
+
 def rows_for(
     workspace: Workspace,
     model: Model,
@@ -430,13 +445,8 @@ def rows_for(
     They are those of a file, or of the stored series that the model knows.
     """
     if file is None:
+        require_known(model, ids, name)
         known = model.scaling.ids
-        if strange := sorted(set(ids) - set(known)):
-            raise NotFoundError(
-                f"The model {name!r} was not trained on {', '.join(map(repr, strange[:5]))}; it "
-                f"knows {', '.join(map(repr, known[:5]))}{' ...' if len(known) > 5 else ''}.",
-                "Train with them, or forecast them as new series with --data FILE.",
-            )
         store = Store(workspace.data)
         stored = set(store.ids())
         gone = [] if ids else [uid for uid in known if uid not in stored]

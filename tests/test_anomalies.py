@@ -15,12 +15,13 @@ from forecaster import Forecaster, anomalies, scaling
 from forecaster.anomalies import _read_by, by_chance, calibrated, detect
 from forecaster.calendars import moment
 from forecaster.cli import app
-from forecaster.config import Config
+from forecaster.config import BoundsSpec, Config
 from forecaster.errors import InvalidInputError
 from forecaster.fallback import Fallback
 from forecaster.inspecting import _notices
 from forecaster.known import input_features, known_after
 from forecaster.model import Model
+from forecaster.reports import inspected
 from forecaster.runtime import Network
 from forecaster.series import prepare
 from forecaster.windows import rows_before
@@ -49,12 +50,11 @@ def fitted():
     return Forecaster(**SETTINGS).fit(made())
 
 
-def found(frame, rate=0.01, since=None, reference=None):
+def found(frame, rate=0.01, since=None, reference=None, bounds=None):
     model, judged = fitted().model, fitted().judged
     panel = prepare(frame, model.config.data)
-    detector = calibrated(
-        model, judged, reference or prepare(made(), model.config.data), rate, since
-    )
+    reference = reference or prepare(made(), model.config.data)
+    detector = calibrated(model, judged, reference, rate, since, bounds)
     return detector, detect(detector, panel)
 
 
@@ -206,6 +206,83 @@ def test_too_few_rows_for_a_rate_are_said_and_the_rate_that_holds_is_used():
     assert (largest > 1).all()
 
 
+def test_it_says_from_when_on_enough_rows_would_calibrate():
+    """400 rows validate; of the 600 later ones the first 599 are those up to the last time."""
+    times = sorted(made()["ds"])[-2 * HELD_OUT :]
+    for needed, expected in ((400, None), (401, times[2]), (402, times[2]), (998, times[-1])):
+        detector, _ = found(made(), 1 / (needed + 1))
+        assert detector.needed == needed
+        assert detector.enough_since == (expected and str(expected))
+        if expected:
+            again, rest = found(made(), 1 / (needed + 1), since=detector.enough_since)
+            assert again.calibrated >= again.needed
+            assert again.enough_since is None
+            assert len(rest.rows)
+    assert found(made(), 1 / 1000)[0].enough_since is None  # no row would be left to judge
+
+
+BOUNDS = {
+    "none": {},
+    "min": {"min": 5.0},
+    "max": {"max": 8.0},
+    "both": {"min": 4.7, "max": 8.4},
+    "whole": {"whole": True},
+    "whole min": {"whole": True, "min": 5.0},
+}
+
+
+@pytest.mark.parametrize("values", ["free", "cut off", "whole"])
+@pytest.mark.parametrize("bounds", BOUNDS.values(), ids=list(BOUNDS))
+def test_flag_p_value_score_and_interval_agree_whatever_the_bounds(bounds, values):
+    frame, rate = made().copy(), 0.05
+    if values == "cut off":  # at the bounds, as stocks that are sold out
+        frame["y"] = frame["y"].clip(bounds.get("min"), bounds.get("max"))
+    elif values == "whole":
+        frame["y"] = frame["y"].round()
+    reference = prepare(frame, fitted().model.config.data)
+    _, anomalies = found(frame, rate, reference=reference, bounds=BoundsSpec(**bounds))
+    rows = anomalies.rows
+    low, high = (rows[f"gru-{side}-95"] for side in ("lo", "hi"))
+    assert rows["anomaly"].equals(rows["p_value"] <= rate)
+    assert rows["anomaly"].equals(rows["score"] > 1)
+    assert rows["anomaly"].equals((rows["y"] < low) | (rows["y"] > high))
+    assert ((rows["direction"] == "above") == (rows["y"] > high)).all()
+    beyond = (rows["y"] < bounds.get("min", -9)) | (rows["y"] > bounds.get("max", 99))
+    assert np.isinf(rows["score"]).equals(beyond)
+    assert set(rows.loc[beyond, "severity"]) <= {"critical"}
+    if values == "cut off":  # a value at the bound is what a forecast beyond it says
+        assert len(anomalies.found) <= 2 * rate * len(rows)
+
+
+def test_of_series_forecast_together_some_can_be_asked_for():
+    frame, times = changed("b", [-100], 6.0)
+    detector, every = found(frame)
+    some = detect(detector, prepare(frame, detector.model.config.data), ids=("b",))
+    assert every.rows["unique_id"].nunique() == 2
+    expected = every.rows[every.rows["unique_id"] == "b"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(some.rows, expected)
+    assert times[0] in set(some.found["ds"])
+    assert some.by_chance[0] == pytest.approx(every.by_chance[0] / 2)
+
+
+def test_the_plot_shows_what_was_expected_and_hides_no_data(monkeypatch, tmp_path):
+    figures = []
+    monkeypatch.setattr(inspected, "save_figure", lambda figure, _: figures.append(figure))
+    rows = found(changed("b", [-100], 6.0)[0])[1].rows
+    inspected.plot_anomalies(rows, "gru", tmp_path / "odd.png")
+    (figure,) = figures
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names[:3] == ["99% interval", "expected", "observed"]
+    for axes in figure.axes:
+        drawn = {line.get_label(): line.get_ydata() for line in axes.lines}
+        own = rows[rows["unique_id"] == axes.get_title(loc="left")]
+        np.testing.assert_array_equal(drawn["expected"], own["gru"])
+        np.testing.assert_array_equal(drawn["observed"], own["y"])
+        assert not legend.get_window_extent().overlaps(axes.get_window_extent())
+
+
 def test_later_rows_calibrate_what_comes_after_since():
     start = str(made()["ds"].max() - pd.Timedelta(days=99))
     detector, anomalies = found(made(), since=start)
@@ -276,7 +353,9 @@ def test_the_command_writes_what_it_found(first, tmp_path, capsys):
     folder = first[0]
     target, plot = tmp_path / "odd.csv", tmp_path / "odd.png"
     said = run(folder, capsys, "--all", "--output", str(target), "--plot", str(plot))
-    assert "needs 99 calibration rows, but there are 32" in said.err
+    (line,) = [each for each in said.err.splitlines() if "false alarms" in each]
+    assert "needs 99 calibration rows, but there are 32" in line
+    assert line.endswith("Train with --val-size 50, or give --false-alarms 0.0304.")
     assert "16 rows judged" in said.err
     assert f"Wrote 16 rows to {target}" in said.out
     table = pd.read_csv(target)

@@ -1,6 +1,7 @@
 """Series that are forecast together: one network sees them all, and what depends on it."""
 
 import functools
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,10 +11,12 @@ from series_made import QUICK, frame_of
 from test_networks import BASE, shaken
 
 from forecaster import Forecaster, presets, shrinking, splits, training
+from forecaster.cli import app
 from forecaster.config import Config
 from forecaster.errors import InvalidInputError
 from forecaster.networks.builder import build
 from forecaster.networks.onnx_graph import to_onnx
+from forecaster.registry import Registry
 from forecaster.runtime import Network
 from forecaster.series import prepare
 from forecaster.windows import rows_after
@@ -146,6 +149,26 @@ def test_a_saved_model_forecasts_the_same_also_past_its_horizon(tmp_path):
 
 
 @pytest.mark.slow  # trains twice
+def test_anomalies_of_one_series_are_judged_by_the_rows_of_all(tmp_path, capsys):
+    planned().to_csv(tmp_path / "feed.csv", index=False)
+    where = ("--workspace", str(tmp_path))
+    app.run(["fetch", "--csv", str(tmp_path / "feed.csv"), *where])
+    saved = fitted()
+    Registry(tmp_path / "models").save("all", saved.model, saved.about, saved.judged)
+    said = []
+    for ids in ((), ("b",)):
+        capsys.readouterr()
+        words = ("--name", "all", "--all", "--json", "--false-alarms", "0.2")
+        assert app.run(["anomalies", *ids, *words, *where]) == 0
+        said.append(json.loads(capsys.readouterr().out))
+    every, some = said
+    assert {row["unique_id"] for row in some["rows"]} == {"b"}
+    assert some["rows"] == [row for row in every["rows"] if row["unique_id"] == "b"]
+    assert every["judged"] == 3 * some["judged"]
+    assert app.run(["anomalies", "nobody", "--name", "all", *where]) == 4
+    assert "was not trained on 'nobody'" in capsys.readouterr().err
+
+
 def test_training_goes_on_from_a_joint_model_and_only_with_its_series():
     later = planned()[lambda rows: rows["ds"] < "2024-04-20"]
     few = {"val_size": 8, "folds": 1, "refit_all": False}

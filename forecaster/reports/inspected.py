@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from forecaster.reports.plots import MOST_SERIES, finish_axes, save_figure
+from forecaster.reports.plots import MOST_SERIES, finish_axes, legend_above, save_figure
 
 SEVERITY_COLORS = {"minor": "#f2a541", "major": "#e4572e", "critical": "#8b0000"}
 MOST_PARTS = 30  # of the input are drawn, the most important ones
@@ -34,14 +34,18 @@ def plot_anomalies(rows: pd.DataFrame, name: str, path: Path) -> None:
     for place, uid in enumerate(ids):
         axes = figure.add_subplot(len(ids), 1, place + 1)
         own = rows[rows["unique_id"] == uid]
+        level = f"{str(low).removeprefix(f'{name}-lo-')}% interval"
         axes.fill_between(
-            own["ds"], own[low], own[high], color="#1f77b4", alpha=0.2, lw=0, label="expected"
+            own["ds"], own[low], own[high], color="#1f77b4", alpha=0.2, lw=0, label=level
         )
+        axes.plot(own["ds"], own[name], color="#1f77b4", lw=1.0, label="expected")
         axes.plot(own["ds"], own["y"], color="#333333", lw=1.0, label="observed")
         for severity, color in SEVERITY_COLORS.items():
             some = own[own["severity"] == severity]
             axes.scatter(some["ds"], some["y"], s=22, color=color, zorder=3, label=severity)
-        finish_axes(axes, uid, legend=not place)
+        finish_axes(axes, uid)
+        if not place:
+            legend_above(figure, axes)
     save_figure(figure, path)
 
 

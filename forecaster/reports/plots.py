@@ -57,17 +57,25 @@ def plot_forecasts(panel: Panel, frame: pd.DataFrame, path: Path) -> None:
         joined = [panel.ds[end - 1], *ahead["ds"]], [panel.y[end - 1], *ahead[name]]
         mixed = "model" in ahead  # a baseline may stand in for the network
         axes.plot(*joined, color="#1f77b4", lw=1.6, label="forecast" if mixed else name)
-        finish_axes(axes, uid, f" ({ahead['model'].iloc[0]})" if mixed else "", legend=not place)
+        finish_axes(axes, uid, f" ({ahead['model'].iloc[0]})" if mixed else "")
+        if not place:
+            legend_above(figure, axes)
     save_figure(figure, path)
 
 
-def finish_axes(axes: Axes, name: str, more: str = "", *, legend: bool = False) -> None:
+def finish_axes(axes: Axes, name: str, more: str = "") -> None:
     """Write a name above axes, a long one cut short, and take away what is not needed."""
     title = name if len(name) <= TITLE_LENGTH else f"{name[: TITLE_LENGTH - 3]}..."
     axes.set_title(title + more, loc="left", fontsize=10, parse_math=False)
     plain_axes(axes)
-    if legend:
-        axes.legend(loc="upper left", frameon=False, fontsize=8, ncols=5)
+
+
+def legend_above(figure: Figure, axes: Axes) -> None:
+    """Say what axes show above all of a figure, where it covers no data."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside upper left", frameon=False, fontsize=8, ncols=len(labels)
+    )
 
 
 def plain_axes(axes: Axes) -> None:
