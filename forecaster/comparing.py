@@ -173,6 +173,9 @@ def asked(
     Without cells they are all three, unless there are only candidates that are written out;
     without presets it is that of the settings.
 
+    Raises:
+        InvalidInputError: A candidate is not written as settings, or there twice.
+
     >>> asked(["gru"], ["segment", "classic"])["gru classic"]
     {'cell': 'gru', 'preset': 'classic'}
     """
@@ -184,14 +187,21 @@ def asked(
     }
     if not presets:
         found = {cell: {"cell": cell} for cell in cells}
-    return found | {text: candidate_of(text) for text in texts}
+    for text in texts:
+        settings = candidate_of(text)
+        if twin := next((name for name, each in found.items() if each == settings), None):
+            raise InvalidInputError(
+                f"The candidates {twin!r} and {text!r} are the same.", "Leave one of them out."
+            )
+        found[text] = settings
+    return found
 
 
 def candidate_of(text: str) -> dict[str, Any]:
     """Read what a candidate sets.
 
     Raises:
-        InvalidInputError: It is not written as settings.
+        InvalidInputError: It is not written as settings, or sets one twice.
 
     >>> candidate_of("cell=lstm layers=64,64")
     {'cell': 'lstm', 'layers': '64,64'}
@@ -205,7 +215,13 @@ def candidate_of(text: str) -> dict[str, Any]:
             f"A candidate is written as its settings, but is {text!r}.",
             "Write it as in --candidate 'cell=lstm layers=64,64'.",
         )
-    return dict(word.split("=", 1) for word in words)
+    pairs = [word.split("=", 1) for word in words]
+    settings = dict(pairs)
+    if len(settings) < len(pairs):
+        raise InvalidInputError(
+            f"The candidate {text!r} sets something twice.", "Say it once, or as two candidates."
+        )
+    return settings
 
 
 def compared(

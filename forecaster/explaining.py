@@ -122,7 +122,7 @@ def explain(
     Args:
         model: With the judged weights.
         judged: How far it has looked.
-        panel: Series that it was trained on.
+        panel: Series with the columns that it was trained with.
         block: Lags that are shuffled together; a segment or a season when None.
         repeats: Times that each part is shuffled.
         seed: Of the shuffling.
@@ -221,12 +221,15 @@ def _lags(config: Config, lookback: int, block: int | None) -> Iterator[tuple[in
 
 
 def _held_out(model: Model, judged: Judged, panel: Panel) -> tuple[Ints, Panel]:
-    """Return windows whose target trained nothing, and the rows that trained."""
+    """Return windows whose target trained nothing, and the rows that trained.
+
+    Of a series that the model has never seen, its first context stands for these.
+    """
     times = np.asarray(times_of(panel, np.arange(len(panel.y))))
-    latest = np.iinfo(np.int64).max
-    fitted = np.array([judged.fitted.get(uid, latest) for uid in panel.ids])
-    trained = times <= np.repeat(fitted, panel.lengths)
     place = np.arange(len(panel.y)) - np.repeat(panel.offsets[:-1], panel.lengths)
+    known = np.repeat([uid in judged.fitted for uid in panel.ids], panel.lengths)
+    fitted = np.repeat([judged.fitted.get(uid, 0) for uid in panel.ids], panel.lengths)
+    trained = np.where(known, times <= fitted, place < model.config.context_rows)
     left = np.repeat(panel.lengths, panel.lengths) - 1 - place
     follows = np.append(~trained[1:], False)  # the target lies after what trained
     wanted = follows & (place >= model.config.context_rows - 1) & (left >= model.horizon)

@@ -26,7 +26,6 @@ from forecaster.reports.inspected import plot_anomalies, plot_importance
 from forecaster.reports.plots import require_plot
 from forecaster.rivals import judged_model
 from forecaster.rows import named
-from forecaster.sources.layout import GUESSED
 from forecaster.store import Store
 from forecaster.words import counted
 
@@ -165,6 +164,8 @@ def explain(
     name: str,
     *,
     version: str,
+    file: str | None,
+    columns: Columns,
     block: int | None,
     repeats: int,
     seed: int,
@@ -172,13 +173,13 @@ def explain(
     plot: Path | None,
 ) -> ExplainResult:
     """Shuffle the parts of a version's input; write their importance and a plot when asked."""
-    require_output(workspace, output)
+    require_output(workspace, output, file)
     require_folder(plot)
     require_plot(plot)
     registry = Registry(workspace.models)
     version = registry.resolve(name, version)
     model, judged = judged_model(registry.version_folder(name, version))
-    frame, notices, gone = rows_for(workspace, model, ids, name, None, GUESSED)
+    frame, notices, gone = rows_for(workspace, model, ids, name, file, columns)
     config = model.config
     panel = _with_context(series.prepare(frame, config.data), model, config.data.too_short)
     found = explaining.explain(model, judged, panel, block=block, repeats=repeats, seed=seed)
@@ -194,6 +195,8 @@ def explain(
             "Nothing that the network learnt was kept, because validation did not confirm it: what is "
             "explained is only what its forecast starts from (the last value, or season).",
         )
+    if new := sorted(set(panel.ids) - set(model.scaling.ids)):
+        notices += (f"The model has never seen {named(new)}: scaled by their own rows.",)
     skipped = gone | panel.skipped
     return ExplainResult(
         frame=found.parts,

@@ -329,8 +329,15 @@ def _outcome(evaluated: api.Evaluated) -> dict[str, Any]:
 
 
 def skips(skipped: Mapping[str, str]) -> list[str]:
-    """Say which series were left out, and why, a line each."""
-    return [f"Skipped {name!r}: {reason}." for name, reason in skipped.items()]
+    """Say which series were left out, and why, a line for each reason.
+
+    >>> skips({"a": "it is gone", "b": "it is empty", "c": "it is gone"})
+    ["Skipped 'a', 'c': it is gone.", "Skipped 'b': it is empty."]
+    """
+    ids_by_reason: dict[str, list[str]] = {}
+    for uid, reason in skipped.items():
+        ids_by_reason.setdefault(reason, []).append(uid)
+    return [f"Skipped {listed(ids)}: {reason}." for reason, ids in ids_by_reason.items()]
 
 
 def predict(
@@ -454,7 +461,7 @@ def rows_for(
         frame = store.read(wanted or list(known))
         new = [] if ids else sorted(stored - set(known))
         strangers = (
-            f"Not forecast, because the model {name!r} was trained without them: {listed(new)}. "
+            f"Left out, because the model {name!r} was trained without them: {listed(new)}. "
             f"Train again{'' if model.config.network.joint else ', or give them with --data'}.",
         )
         return frame, strangers if new else (), dict.fromkeys(gone, "it is not stored any more")

@@ -18,9 +18,10 @@ def counted(count: int, what: str) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Name the first few of many.
+    """Name the first few of many, and count the rest.
 
     >>> listed(["a", "b", "c", "d"])
-    "'a', 'b', 'c' ..."
+    "'a', 'b', 'c' and 1 more"
     """
-    return ", ".join(map(repr, names[:NAMED])) + (" ..." if len(names) > NAMED else "")
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(map(repr, names[:NAMED])) + more

@@ -139,7 +139,15 @@ def test_a_wave_is_known_to_rise(wave):
     assert found.chances.verdict.startswith("The chances of a step up are better")
     text = judgement_text(found)
     assert found.chances.verdict in text
-    assert "AUC" in text
+    shown = [each for each in found.chances.bins if each.steps >= 8]
+    assert shown
+    assert len(shown) < len(found.chances.bins)
+    assert "Chances that were said less than 8 times are left out." in text
+    lines = [line.split() for line in text.splitlines()]
+    assert ["chance", "log-loss", "Brier", "score", "right", "AUC"] in lines
+    for each in shown:
+        ends = f"{each.low:.0%} to {each.low + 0.1:.0%}".split()
+        assert [*ends, str(each.steps), f"{each.said:.1%}", f"{each.came:.1%}"] in lines
     said = json.loads(json.dumps(found.to_dict()))["chances"]
     assert said["model"].keys() == {"log_loss", "brier", "accuracy", "auc"}
     assert {"low", "steps", "said", "came"} == said["bins"][0].keys()

@@ -209,7 +209,8 @@ def test_of_three_values_the_text_says_only_that_they_are_too_few():
 @pytest.mark.parametrize(("sign", "word"), [(1, "more"), (-1, "less")])
 def test_the_text_says_which_way_the_direction_differs(sign, word):
     text = judgement_text(judging.judge(folds_of(FLAT + sign * 0.4 * (TRUTH - FLAT))))
-    assert f"), {word} than by always guessing the commoner one (" in text
+    assert "On the right side of the last value are " in text
+    assert f"), {word} than by always guessing the commoner side (" in text
 
 
 def test_notes_of_the_baselines_stand_before_the_verdict():

@@ -181,6 +181,23 @@ def test_cells_and_presets_are_combined():
     assert list(asked(["gru"], (), [text])) == ["gru", text]
 
 
+@pytest.mark.parametrize(
+    ("cells", "texts", "said"),
+    [
+        (
+            (),
+            ["cell=gru dropout=0", "dropout=0  cell=gru"],
+            "and 'dropout=0  cell=gru' are the same",
+        ),
+        (["gru"], ["cell=gru"], "The candidates 'gru' and 'cell=gru' are the same"),
+        ((), ["dropout=0 dropout=0.5"], "sets something twice"),
+    ],
+)
+def test_a_candidate_that_is_there_twice_is_refused(cells, texts, said):
+    with pytest.raises(InvalidInputError, match=said):
+        asked(cells, (), texts)
+
+
 def test_every_preset_but_auto_can_be_compared():
     known = get_args(NetworkSpec.model_fields["preset"].annotation)
     assert set(PRESETS) == set(known) - {"auto"}

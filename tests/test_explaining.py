@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
-from series_made import QUICK
+from series_made import QUICK, frame_of
 
 from forecaster import Forecaster, inspecting
 from forecaster.cli import app
@@ -167,6 +167,18 @@ def test_the_command_prints_writes_and_draws(first, tmp_path, capsys):
     assert {part["part"] for part in one["parts"]} == {"lags 1-8", "lags 9-16"}
 
 
+def test_the_command_explains_by_a_file(first, tmp_path, capsys):
+    """Of a series that is new, the first context of 16 rows stands for what trained."""
+    frame_of("new", rows=60).to_csv(tmp_path / "new.csv", index=False)
+    said = run(first[0], capsys, "--data", str(tmp_path / "new.csv"), "--repeats", "1")
+    assert f"on {60 - 16 - 4 + 1} windows that it was not trained on" in said.out
+    assert "never seen new: scaled by their own rows" in said.err
+    frame_of("a", rows=140).to_csv(tmp_path / "a.csv", index=False)
+    known = json.loads(run(first[0], capsys, "--data", str(tmp_path / "a.csv"), "--json").out)
+    stored = json.loads(run(first[0], capsys, "a", "--json").out)
+    assert known["windows"] == stored["windows"] + 140 - 120  # the rows that came since
+
+
 def test_it_says_when_nothing_that_was_learnt_is_left_to_explain(first, monkeypatch, capsys):
     load = inspecting.judged_model
 
@@ -188,6 +200,7 @@ def test_it_says_when_nothing_that_was_learnt_is_left_to_explain(first, monkeypa
         (("nobody",), 4, "was not trained on 'nobody'"),
         (("--block", "17"), 5, "--block 17 is longer"),
         (("--plot", "odd.txt"), 5, "A plot is .png"),
+        (("--target", "y"), 2, "describe the FILE of --data"),
     ],
 )
 def test_the_command_says_what_it_cannot_do(first, capsys, words, code, message):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from forecaster.cli.options import Command, config_options
-from forecaster.cli.reading import column_options
+from forecaster.cli.reading import file_options
 from forecaster.cli.waiting import Share
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Version of the model, as for `forecast models`.",
 )
-@click.option("--data", "file", metavar="FILE", help="Judge the series of this file instead.")
-@column_options
+@file_options("Judge")
 @click.option(
     "--false-alarms",
     "rate",
@@ -82,10 +81,7 @@ def anomalies(
     from forecaster.cli.output import emit, notice
     from forecaster.cli.session import current
     from forecaster.inspecting import find_anomalies
-    from forecaster.sources.layout import GUESSED
 
-    if file is None and columns != GUESSED:
-        raise click.UsageError("The options of the file describe the FILE of --data.")
     result = find_anomalies(
         current().workspace(),
         ids,

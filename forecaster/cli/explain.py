@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from forecaster.cli.reading import file_options
+
+if TYPE_CHECKING:
+    from forecaster.sources.layout import Columns
 
 
 @click.command()
@@ -17,6 +23,7 @@ import click
     show_default=True,
     help="Version of the model, as for `forecast models`.",
 )
+@file_options("Explain by")
 @click.option(
     "--block",
     type=click.IntRange(1),
@@ -40,6 +47,8 @@ def explain(
     ids: tuple[str, ...],
     name: str,
     version: str,
+    file: str | None,
+    columns: Columns,
     block: int | None,
     repeats: int,
     seed: int,
@@ -50,12 +59,14 @@ def explain(
 
     On windows that the judged network was not trained on, one part of its input at a time is
     shuffled among the windows of a series: the more the error rises, the more the forecast owes to
-    that part. Inputs that say the same share their importance.
+    that part. Inputs that say the same share their importance. Of a series that the model has never
+    seen, all windows after the first count as such.
 
     \b
     Example:
       forecast explain --name air --plot importance.png
       forecast explain --name air --block 1 --output importance.csv
+      forecast explain --name air --data new.csv
     """
     from forecaster.cli.inspection import importance_text
     from forecaster.cli.output import emit, notice
@@ -67,6 +78,8 @@ def explain(
         ids,
         name,
         version=version,
+        file=file,
+        columns=columns,
         block=block,
         repeats=repeats,
         seed=seed,

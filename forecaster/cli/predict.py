@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from forecaster.cli.options import Command, config_options
-from forecaster.cli.reading import column_options
+from forecaster.cli.reading import file_options
 
 if TYPE_CHECKING:
     from forecaster.sources.layout import Columns
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 @click.argument("ids", nargs=-1)
 @click.option("--name", default="default", show_default=True, help="Name of the model.")
 @click.option("--horizon", type=click.IntRange(1), metavar="N", help="Steps; else as trained.")
-@click.option("--data", "file", metavar="FILE", help="Forecast the series of this file instead.")
-@column_options
+@file_options("Forecast")
 @click.option("--output", metavar="FILE", help="CSV, or Parquet by suffix; `-` is stdout.")
 @click.option("--plot", metavar="FILE", help="Also draw the forecasts as PNG.")
 @config_options(
@@ -56,10 +55,7 @@ def predict(
     from forecaster.cli.session import current
     from forecaster.cli.tables import prediction_text
     from forecaster.jobs import predict as run
-    from forecaster.sources.layout import GUESSED
 
-    if file is None and columns != GUESSED:
-        raise click.UsageError("The options of the file describe the FILE of --data.")
     result = run(
         current().workspace(),
         ids,

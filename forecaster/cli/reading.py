@@ -34,6 +34,28 @@ COLUMN_OPTIONS: dict[str, dict[str, Any]] = {  # by the field of `Columns`
 SHOWN = 20  # of many series, the first ones stand for all
 
 
+def file_options(verb: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command `--data FILE` and the options that describe the file.
+
+    Args:
+        verb: What the command does with the series of the file, for its help.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def checked(**arguments: Any) -> Any:
+            from forecaster.sources.layout import GUESSED
+
+            if arguments["file"] is None and arguments["columns"] != GUESSED:
+                raise click.UsageError("The options of the file describe the FILE of --data.")
+            return command(**arguments)
+
+        of_file = f"{verb} the series of this file instead."
+        return click.option("--data", "file", metavar="FILE", help=of_file)(column_options(checked))
+
+    return decorate
+
+
 def column_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that describe a file; it receives one `Columns` of them."""
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from forecaster.selecting import Selection
 
 SHOWN_ROWS = 5
+LEAST_SAID = 8  # times that a chance was said, for a share of them to be shown
 SLACK = 10  # points of coverage below the level that are called too narrow
 
 
@@ -204,22 +205,45 @@ def _chances_text(judged: ChanceScores) -> list[str]:
             f"{found.accuracy:.0%}",
             f"{found.auc:.3f}",
         ]
-        for name, found in (("model", judged.model), ("base rate", judged.base))
+        for name, found in (
+            ("of the network", judged.model),
+            (f"always {judged.base_rate:.0%}", judged.base),
+        )
     ]
     bins = [
-        [f"{each.low:.0%}-{each.low + 0.1:.0%}", each.steps, f"{each.said:.0%}", f"{each.came:.0%}"]
+        [
+            f"{each.low:.0%} to {each.low + 0.1:.0%}",
+            each.steps,
+            f"{each.said:.1%}",
+            f"{each.came:.1%}",
+        ]
         for each in judged.bins
+        if each.steps >= LEAST_SAID
     ]
     return [
         "",
-        table(rows, ["chance of a step up", "log-loss", "Brier", "accuracy", "AUC"]),
-        f"Up were {judged.came:.0%} of {judged.steps:,} steps, and {judged.base_rate:.0%} of the train "
-        f"rows (the base rate). 95% interval of the accuracy: {judged.low:.0%} to {judged.high:.0%}.",
-        "",
-        table(bins, ["chance said", "steps", "mean", "came up"]),
-        f"Said and seen are {100 * judged.calibration_error:.1f} points apart on average.",
+        f"The chance that a step is above the one before, on {counted(judged.steps, 'test step')}:",
+        table(rows, ["chance", "log-loss", "Brier score", "right", "AUC"]),
+        f"{judged.base_rate:.0%} is the base rate: so many steps of the train rows are up; of the test "
+        f"steps {judged.came:.0%} are. Log-loss and Brier score: less is better. Right: the step goes "
+        "to the side that has the larger chance (of the network, 95% interval "
+        f"{judged.low:.0%} to {judged.high:.0%}). AUC: 0.5 by guessing, 1 at best.",
+        *_bins_text(bins, len(bins) < len(judged.bins)),
         judged.verdict,
         "",
+    ]
+
+
+def _bins_text(bins: list[list[Any]], some: bool) -> list[str]:
+    """Say how often a step was up, by the chance that was said."""
+    if not bins:
+        return []
+    left_out = f"Chances that were said less than {LEAST_SAID} times are left out."
+    return [
+        "",
+        table(bins, ["chance said", "times", "on average", "were up"]),
+        *([left_out] if some else []),
+        "A chance can be taken at its word where the last two columns are alike.",
     ]
 
 
@@ -234,8 +258,9 @@ def _checks_text(judgement: Judgement) -> list[str]:
     if way.differs:
         than = "more" if way.accuracy > way.majority else "less"
         lines.append(
-            f"The direction is right {way.accuracy:.0%} of the time (95% interval {way.low:.0%} to "
-            f"{way.high:.0%}), {than} than by always guessing the commoner one ({way.majority:.0%})."
+            f"On the right side of the last value are {way.accuracy:.0%} of the forecasts (95% interval "
+            f"{way.low:.0%} to {way.high:.0%}), {than} than by always guessing the commoner side "
+            f"({way.majority:.0%})."
         )
     if copy.found:
         lines.append(
