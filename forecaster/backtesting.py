@@ -8,13 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from forecaster import judging, splits
+from forecaster.accuracy import scales_of
 from forecaster.arrays import Ints
 from forecaster.bounds import Bounds
 from forecaster.chances import Chance, ups
 from forecaster.config import Config
 from forecaster.errors import InvalidInputError
 from forecaster.judging import Folds, Judgement
-from forecaster.metrics import mase_scales
 from forecaster.model import Fit, Model
 from forecaster.series import Panel
 from forecaster.statistical import OnWindow, silent
@@ -132,11 +132,10 @@ def forecast_windows(
         first: Number of the first fold.
         cutoffs: Row of the last observed value of each window `(window,)`.
     """
-    step, season = int(config.evaluation.step_size or 1), int(config.data.season_length or 1)
+    step = int(config.evaluation.step_size or 1)
     forecast = model.forecast(panel, cutoffs)
     series, rows = forecast.series, rows_after(cutoffs, model.horizon)
     name = config.network.cell
-    seen = panel.head(parts.val_stop)
     return Folds(
         name=name,
         ids=panel.ids,
@@ -147,7 +146,7 @@ def forecast_windows(
         y=panel.y[rows],
         forecasts={name: forecast.values},
         bounds={level: forecast.bounds(level) for level in config.prediction.level},
-        scale=mase_scales(seen.y, seen.offsets, season),
+        scale=scales_of(panel.head(parts.val_stop), config),
         step_size=step,
         sources=None if model.fallback is None else forecast.named_sources(name),
         chance=None

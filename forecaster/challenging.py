@@ -22,7 +22,7 @@ from forecaster.errors import (
 from forecaster.index import Entry
 from forecaster.manifest import is_backfill, read_manifest, trained_on
 from forecaster.registry import Registry
-from forecaster.rivals import Comparison
+from forecaster.rivals import Duel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,7 +151,7 @@ def require_gates(
         )
 
 
-def verdict(found: Comparison, margin: float) -> str:
+def verdict(found: Duel, margin: float) -> str:
     """Return what speaks for a challenger.
 
     Raises:

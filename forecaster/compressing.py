@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forecaster import api, artifacts, backtesting, contradictions, metrics, splits
+from forecaster import accuracy, api, artifacts, backtesting, contradictions, splits
 from forecaster.config import Config
 from forecaster.continuing import Judged, Start
 from forecaster.errors import InvalidInputError, QualityGateError
@@ -28,7 +28,6 @@ from forecaster.rivals import judged_model
 from forecaster.runtime import BATCH
 from forecaster.store import Store
 from forecaster.versions import promote_command
-from forecaster.windows import rows_after
 
 if TYPE_CHECKING:
     from forecaster import training
@@ -139,7 +138,7 @@ class Compressed:
         return asdict(self)
 
 
-Method = Callable[[Original, "OnEpoch"], Small]
+Compressor = Callable[[Original, "OnEpoch"], Small]
 
 
 def quantise(original: Original, _: OnEpoch) -> Small:
@@ -257,7 +256,7 @@ def compress(
     workspace: Workspace,
     name: str,
     said: str,
-    method: Method,
+    compressor: Compressor,
     option: str,
     *,
     promote: bool = False,
@@ -272,7 +271,7 @@ def compress(
         workspace: Where models and series are.
         name: The model.
         said: A version of it, as `Registry.resolve` takes it.
-        method: `quantise`, `prune` or `distil`.
+        compressor: `quantise`, `prune` or `distil`.
         option: How it was asked for, for the manifest.
         promote: Whether to put the new version into service.
         max_rise: Share by which MASE may rise for that.
@@ -289,7 +288,7 @@ def compress(
     folder = registry.version_folder(name, origin)
     manifest = read_manifest(folder)
     original = _original(Store(workspace.data), folder, manifest)
-    small = method(original, on_epoch)
+    small = compressor(original, on_epoch)
     panel, parts = original.panel, original.parts
     val = splits.val_cutoffs(panel, parts, original.config.context_rows, original.judged.horizon)
     judged = small.judged.calibrated(panel, val)
@@ -398,15 +397,12 @@ def _milliseconds(models: Sequence[Model]) -> list[tuple[float, float]]:
     return [(float(np.median(one)), float(np.median(batch))) for one, batch in taken]
 
 
-def _errors(version: Original) -> tuple[float, float]:
+def _errors(version: Original) -> accuracy.Errors:
     """Return MAE and MASE of the judged model on its test folds."""
     panel, parts, config = version.panel, version.parts, version.judged.config
     spec, horizon = config.evaluation, version.judged.horizon
     cutoffs = splits.test_cutoffs(
         panel, parts, config.context_rows, horizon, int(spec.step_size or 1), int(spec.folds or 1)
     )
-    past = panel.head(parts.val_stop)
-    scales = metrics.mase_scales(past.y, past.offsets, int(config.data.season_length or 1))
-    forecast, truth = version.judged.forecast(panel, cutoffs), panel.y[rows_after(cutoffs, horizon)]
-    scaled = metrics.mase(truth, forecast.values, scales[forecast.series])
-    return metrics.mae(truth, forecast.values), scaled.value
+    scales = accuracy.scales_of(panel.head(parts.val_stop), config)
+    return accuracy.errors(version.judged, panel, cutoffs, scales)

@@ -209,6 +209,6 @@ def scores(folds: Folds, forecast: Floats, last: Floats) -> dict[str, float]:
     return {
         "mse": metrics.mse(folds.y, forecast),
         "mae": metrics.mae(folds.y, forecast),
-        "mase": metrics.mase(folds.y, forecast, scale).value,
+        "mase": folds.mase(forecast),
         "direction": check(folds.y, {"it": forecast}, last, scale, 1).direction.accuracy,
     }

@@ -20,6 +20,7 @@ from forecaster.model import Model
 from forecaster.scaling import Scaling
 from forecaster.series import Panel
 from forecaster.splits import Split, rows_to_scale
+from forecaster.words import as_flag
 
 BUILT_FOR = {  # data settings of a network
     *("frequency", "calendar", "season_length"),
@@ -158,9 +159,7 @@ def _is_built_in(key: str) -> bool:
 
 
 def _said(value: object) -> str:
-    if isinstance(value, tuple):
-        return ",".join(str(item) for item in value) or "(none)"
-    return "(none)" if value is None else str(value)
+    return "(none)" if value in (None, ()) else str(as_flag(value))
 
 
 def _times(panel: Panel, rows: Ints) -> list[int]:

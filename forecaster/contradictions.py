@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from forecaster.config import Config, EvaluationSpec, NetworkSpec, TrainSpec
 from forecaster.errors import InvalidInputError
+from forecaster.words import as_flag
 
 
 def check(config: Config) -> None:
@@ -103,8 +104,8 @@ def _check_stack(network: NetworkSpec) -> None:
     for name, values in network.each.items():
         if len(values) not in (1, len(units)):
             raise InvalidInputError(
-                f"{name} {_said(values, name)} is for {len(values)} layers, but layers "
-                f"{_said(units)} has {len(units)}.",
+                f"{name} {as_flag(values, '-' if name == 'cell' else ',')} is for {len(values)} layers, but layers "
+                f"{as_flag(units)} has {len(units)}.",
                 f"Give --{name} one value for all or one for each layer, or change --layers.",
             )
     steps = int(network.lookback or 0) // int(network.segment or 1)
@@ -225,8 +226,3 @@ def _check_clipping(training: TrainSpec) -> None:
             "gradient.",
             "Give one of them.",
         )
-
-
-def _said(values: tuple[object, ...], name: str = "") -> str:
-    """Write a list as its flag takes it."""
-    return ("-" if name == "cell" else ",").join(map(str, values))

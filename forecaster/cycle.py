@@ -243,7 +243,7 @@ class Cycle:
     def _compare(self, frame: pd.DataFrame, champion: str | None, challenger: str) -> str:
         """Return what speaks for the challenger; raise when nothing does."""
         if champion is None:
-            self.journal.note(scores=rivals.Comparison(reason="there is no champion").to_dict())
+            self.journal.note(scores=rivals.Duel(reason="there is no champion").to_dict())
             return "There is no champion: the gates alone decided."
         old, new = (
             self.registry.version_folder(self.name, version) for version in (champion, challenger)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from forecaster import metrics
+from forecaster import accuracy
 from forecaster.arrays import Floats, Ints
 from forecaster.config import Config
 from forecaster.continuing import Judged, times_of
@@ -25,7 +25,7 @@ from forecaster.model import Model
 from forecaster.runtime import Network
 from forecaster.scaling import Scaling
 from forecaster.series import Panel
-from forecaster.windows import rows_after, spread
+from forecaster.windows import spread
 
 MOST_WINDOWS = 1000  # that are forecast for each part and repeat, spread evenly
 MOST_BLOCKS = 12  # of lags, where nothing is asked for
@@ -133,14 +133,11 @@ def explain(
     model = replace(model, fallback=None)  # the network is explained, wherever it forecasts
     cutoffs, past = _held_out(model, judged, panel)
     inputs = _recorded(model, panel, cutoffs)
-    scales = metrics.mase_scales(past.y, past.offsets, int(model.config.data.season_length or 1))
-    truth = panel.y[rows_after(cutoffs, model.horizon)]
+    scales = accuracy.scales_of(past, model.config)
 
-    def errors(changed: Inputs) -> tuple[float, float]:
+    def errors(changed: Inputs) -> accuracy.Errors:
         replayed = model.with_network(_Replayed(model.network, model.network(*changed)))
-        forecast = replayed.forecast(panel, cutoffs)
-        scaled = metrics.mase(truth, forecast.values, scales[forecast.series])
-        return metrics.mae(truth, forecast.values), scaled.value
+        return accuracy.errors(replayed, panel, cutoffs, scales)
 
     base = np.array(errors(inputs))
     rows, left_out = [], []

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecaster import backtesting, judging, metrics, splits
+from forecaster import backtesting, judging, splits
 from forecaster.arrays import Ints
 from forecaster.config import Config
 from forecaster.errors import ForecasterError, InvalidInputError
@@ -137,7 +137,7 @@ class InnerFolds:
         numbered = config.replace(step_size=self.stride)
         found = backtesting.forecast_windows(model, self.panel, numbered, parts, 0, cutoffs)
         forecast = found.forecasts[found.name]
-        score = metrics.mase(found.y, forecast, found.scale[found.series]).value
+        score = found.mase(forecast)
         if not np.isfinite(score):
             raise ForecasterError("No train rows change, so that MASE has no denominator.")
         losses = judging.losses_over_time(found, forecast)

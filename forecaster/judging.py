@@ -84,6 +84,10 @@ class Folds:
             columns[name] = self.forecasts[name].ravel()
         return pd.DataFrame(columns)
 
+    def mase(self, forecast: Floats) -> float:
+        """Return the MASE of a forecast of these windows `(window, horizon)`."""
+        return metrics.mase(self.y, forecast, self.scale[self.series]).value
+
     @property
     def baselines(self) -> tuple[str, ...]:
         """What the model is compared with."""
@@ -284,7 +288,7 @@ def _scores(folds: Folds, forecast: Floats) -> dict[str, float]:
     return {
         "mae": metrics.mae(folds.y, forecast),
         "rmse": metrics.rmse(folds.y, forecast),
-        "mase": metrics.mase(folds.y, forecast, folds.scale[folds.series]).value,
+        "mase": folds.mase(forecast),
         "smape": metrics.smape(folds.y, forecast),
     }
 

@@ -9,19 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from forecaster import artifacts, metrics, splits
+from forecaster import accuracy, artifacts, splits
 from forecaster.arrays import Flags, Ints
 from forecaster.config import Config
 from forecaster.continuing import BUILT_FOR, Judged, times_of
 from forecaster.errors import ForecasterError
 from forecaster.model import Model
 from forecaster.series import Panel
-from forecaster.windows import rows_after
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """What came of a comparison.
+class Duel:
+    """What came of champion against challenger.
 
     Attributes:
         champion: Its MASE, None when there is nothing to compare.
@@ -46,7 +45,7 @@ class Comparison:
         return asdict(self)
 
 
-def compare(champion: Path, challenger: Path, panel_of: Callable[[Config], Panel]) -> Comparison:
+def compare(champion: Path, challenger: Path, panel_of: Callable[[Config], Panel]) -> Duel:
     """Judge two versions by their judged networks on the challenger's test folds.
 
     The published networks were trained on those rows; the judged ones were not. Of the champion's
@@ -61,7 +60,7 @@ def compare(champion: Path, challenger: Path, panel_of: Callable[[Config], Panel
         old, known = judged_model(champion)
         new, seen = judged_model(challenger)
         if reason := _differ(old.config, new.config):
-            return Comparison(reason=reason)
+            return Duel(reason=reason)
         panel = panel_of(new.config)
         parts = splits.of_config(panel, new.config)
         spec = new.config.evaluation
@@ -71,15 +70,16 @@ def compare(champion: Path, challenger: Path, panel_of: Callable[[Config], Panel
         )
         cutoffs = cutoffs[_unseen(panel, cutoffs, known) & _unseen(panel, cutoffs, seen)]
         if not len(cutoffs):
-            return Comparison(reason="the champion has learnt from every row that is tested")
-        past = panel.head(parts.val_stop)
-        scales = metrics.mase_scales(past.y, past.offsets, int(new.config.data.season_length or 1))
-        old_score, new_score = (_mase(model, panel, cutoffs, scales) for model in (old, new))
+            return Duel(reason="the champion has learnt from every row that is tested")
+        scales = accuracy.scales_of(panel.head(parts.val_stop), new.config)
+        old_score, new_score = (
+            accuracy.errors(model, panel, cutoffs, scales).mase for model in (old, new)
+        )
     except ForecasterError as error:
-        return Comparison(reason=f"one of them cannot be used: {error.message.rstrip('.')}")
+        return Duel(reason=f"one of them cannot be used: {error.message.rstrip('.')}")
     if not np.isfinite(old_score):
-        return Comparison(reason="the series never change before the rows that are tested")
-    return Comparison(old_score, new_score, len(cutoffs))
+        return Duel(reason="the series never change before the rows that are tested")
+    return Duel(old_score, new_score, len(cutoffs))
 
 
 def judged_model(folder: Path) -> tuple[Model, Judged]:
@@ -121,9 +121,3 @@ def _unseen(panel: Panel, cutoffs: Ints, judged: Judged) -> Flags:
         [seen is not None and time >= seen for time, seen in zip(times, latest, strict=True)],
         dtype=np.bool_,
     )
-
-
-def _mase(model: Model, panel: Panel, cutoffs: Ints, scales: np.ndarray) -> float:
-    forecast = model.forecast(panel, cutoffs)
-    truth = panel.y[rows_after(cutoffs, model.horizon)]
-    return metrics.mase(truth, forecast.values, scales[forecast.series]).value

@@ -12,7 +12,7 @@ from forecaster.inner import InnerFolds
 from forecaster.selecting import select
 from forecaster.series import Panel
 from forecaster.spaces import Choices, Range
-from forecaster.tuned import shown
+from forecaster.words import as_flag
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -160,7 +160,7 @@ def differences(
 
 
 def _said(value: Any) -> str:
-    return "not set" if value is None else str(shown(value))
+    return "not set" if value is None else str(as_flag(value))
 
 
 def plain(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from forecaster import backend, metrics, scaling, splits
+from forecaster import accuracy, backend, scaling, splits
 from forecaster.config import Config
 from forecaster.contradictions import check
 from forecaster.errors import ForecasterError, InvalidInputError
 from forecaster.model import Fit
 from forecaster.series import Panel
-from forecaster.windows import rows_after, spread
+from forecaster.windows import spread
 
 LEAST_EPOCHS = 2
 TRYING_SHARE = 0.4  # of the time budget
@@ -165,11 +165,8 @@ def _score(panel: Panel, config: Config, parts: splits.Split, fit: Fit) -> tuple
     if not len(windows):
         return None, "No window lies in the validation rows."
     some = spread(windows, SCORED_WINDOWS)
-    forecast = model.forecast(panel, some)
-    truth = panel.y[rows_after(some, model.horizon)]
-    train = panel.head(parts.train_stop)
-    scale = metrics.mase_scales(train.y, train.offsets, int(config.data.season_length or 1))
-    score = metrics.mase(truth, forecast.values, scale[forecast.series]).value
+    scales = accuracy.scales_of(panel.head(parts.train_stop), config)
+    score = accuracy.errors(model, panel, some, scales).mase
     if not np.isfinite(score):
         return None, "No train rows change, so that MASE has no denominator."
     return score, ""

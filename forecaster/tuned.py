@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from forecaster.metrics import SIGNIFICANCE, DieboldMariano, diebold_mariano, p_text
-from forecaster.words import counted
+from forecaster.words import as_flag, counted
 
 COMPLETE, PRUNED, FAILED, RUNNING = "complete", "pruned", "failed", "running"
 
@@ -169,7 +169,7 @@ class Tuned:
                 "mase": trial.score,
                 **{f"mase_{fold}": _at(trial.folds, fold - 1) for fold in range(1, self.folds + 1)},
                 "seconds": trial.seconds,
-                **{name: shown(trial.settings.get(name)) for name in names},
+                **{name: as_flag(trial.settings.get(name)) for name in names},
                 "reason": trial.reason,
             }
             for trial in self.trials
@@ -179,12 +179,3 @@ class Tuned:
 
 def _at(values: Sequence[float], place: int) -> float | None:
     return values[place] if place < len(values) else None
-
-
-def shown(value: Any) -> Any:
-    """Write a list as flags do, and anything else as it is.
-
-    >>> shown([64, 32]), shown(0.1)
-    ('64,32', 0.1)
-    """
-    return ",".join(str(item) for item in value) if isinstance(value, (list, tuple)) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 NAMED = 3
 
@@ -15,6 +16,15 @@ def counted(count: int, what: str) -> str:
     """
     ending = "" if count == 1 else "s"
     return f"{count:,} {what.replace('{s}', ending) if '{s}' in what else what + ending}"
+
+
+def as_flag(value: Any, between: str = ",") -> Any:
+    """Write a list as its flag takes it, and leave anything else as it is.
+
+    >>> as_flag([64, 32]), as_flag(("rnn", "gru"), "-"), as_flag(0.1)
+    ('64,32', 'rnn-gru', 0.1)
+    """
+    return between.join(map(str, value)) if isinstance(value, (list, tuple)) else value
 
 
 def listed(names: Sequence[str]) -> str:

@@ -27,6 +27,7 @@ from forecaster import (
     reproducing,
     status,
     versions,
+    words,
 )
 from forecaster.cli import app
 from forecaster.errors import DamagedError, InvalidInputError, NotFoundError
@@ -505,6 +506,8 @@ def test_rows_that_arrived_since_are_left_out():
     assert len(until(days, "2024-01-02 00:00:00+01:00")) == 2
 
 
-@pytest.mark.parametrize("module", [durations, promotions, reproducing, status, versions])
+@pytest.mark.parametrize(
+    "module", [durations, jobs, promotions, reproducing, status, versions, words]
+)
 def test_examples(module):
     assert doctest.testmod(module).failed == 0

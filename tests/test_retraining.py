@@ -25,7 +25,7 @@ from forecaster.errors import ForecasterError, InvalidInputError, NotFoundError,
 from forecaster.manifest import read_manifest
 from forecaster.retrained import Retrained
 from forecaster.retraining import retrain
-from forecaster.rivals import Comparison
+from forecaster.rivals import Duel
 from forecaster.runs import Records, Run
 from forecaster.store import Store
 from forecaster.workspace import Workspace
@@ -46,7 +46,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def compared(monkeypatch: pytest.MonkeyPatch, *scores: float) -> None:
-    monkeypatch.setattr(rivals, "compare", lambda *_: Comparison(*scores, windows=4))
+    monkeypatch.setattr(rivals, "compare", lambda *_: Duel(*scores, windows=4))
 
 
 def test_the_first_challenger_comes_into_service(first):

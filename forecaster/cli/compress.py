@@ -74,17 +74,17 @@ def compress(
     from forecaster.cli.session import current
     from forecaster.cli.tables import epochs, windows
 
-    method: compressing.Method = compressing.quantise
+    compressor: compressing.Compressor = compressing.quantise
     if prune is not None:
-        method = partial(compressing.prune, share=prune)
+        compressor = partial(compressing.prune, share=prune)
     elif distill is not None:
-        method = partial(compressing.distil, units=distill)
+        compressor = partial(compressing.distil, units=distill)
     with progress("Compressing", total=None) as advance:
         result = compressing.compress(
             current().workspace(),
             name,
             version,
-            method,
+            compressor,
             asked[0],
             promote=promote,
             max_rise=max_rise,

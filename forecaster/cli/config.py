@@ -6,6 +6,8 @@ import json
 
 import click
 
+from forecaster.words import as_flag
+
 
 @click.group()
 def config() -> None:
@@ -44,14 +46,12 @@ def show() -> None:
 
 
 def _words(value: object) -> str:
-    if isinstance(value, tuple):
-        return ",".join(str(item) for item in value)
     if isinstance(value, dict):
         said = {name: _said(item) for name, item in value.items()}
         return json.dumps(said, ensure_ascii=False) if said else ""
     if value is None or isinstance(value, bool):
         return {None: "", True: "true", False: "false"}[value]
-    return str(value)
+    return str(as_flag(value))
 
 
 def _said(settings: dict[str, object]) -> dict[str, object]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from forecaster.cli.output import begun, table
 from forecaster.cli.tables import backtest_text, training_text
-from forecaster.words import counted
+from forecaster.words import as_flag, counted
 
 if TYPE_CHECKING:
     from forecaster.planning import Progress
@@ -98,6 +98,4 @@ def _settings(settings: dict[str, Any]) -> str:
 
 
 def _shown(value: Any) -> Any:
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    return ",".join(str(item) for item in value) if isinstance(value, (list, tuple)) else value
+    return f"{value:.3g}" if isinstance(value, float) else as_flag(value)
