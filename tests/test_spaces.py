@@ -9,8 +9,8 @@ from series_made import QUICK, panel_of
 from forecaster import presets, splits
 from forecaster.config import Config
 from forecaster.errors import InvalidInputError
-from forecaster.inner import InnerFolds
-from forecaster.spaces import (
+from forecaster.tuning.inner import InnerFolds
+from forecaster.tuning.spaces import (
     SEARCHABLE,
     USUAL,
     Choices,

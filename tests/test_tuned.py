@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from forecaster.tuned import Trial, Tuned
+from forecaster.tuning.tuned import Trial, Tuned
 
 
 def trial(number, losses, state="complete", **about):

@@ -20,7 +20,7 @@ import tuning_made
 from series_made import QUICK, frame_of
 from test_leakage import poisoned
 
-from forecaster import studies, training
+from forecaster import training
 from forecaster.cli import app
 from forecaster.cli.studies import tune_text
 from forecaster.errors import (
@@ -30,7 +30,8 @@ from forecaster.errors import (
     TemporaryError,
 )
 from forecaster.store import Store
-from forecaster.tuning import TuneResult, Wanted, tune
+from forecaster.tuning import studies
+from forecaster.tuning.job import TuneResult, Wanted, tune
 from forecaster.workspace import Workspace
 
 FLAGS = {key: value for key, value in QUICK.items() if key not in ("layers", "lookback", "segment")}
@@ -450,7 +451,7 @@ def test_real_networks_are_scored_alike_whatever_the_test_rows_are(tmp_path):
 
 class TestCommand:
     def test_every_option_arrives(self, workspace, monkeypatch, capsys):
-        from forecaster import tuning
+        from forecaster.tuning import job
 
         seen: dict[str, Any] = {}
 
@@ -459,7 +460,7 @@ class TestCommand:
             seen.update(vars(wanted), ids=ids, flags=given)
             raise InvalidInputError("enough")
 
-        monkeypatch.setattr(tuning, "tune", stop)
+        monkeypatch.setattr(job, "tune", stop)
         words = (
             "tune a --search cell --search dropout=0..0.2 --trials 7 --timeout 2m --inner-folds 2 "
             "--storage sqlite:///x.db --study s --output o.csv --plot p.png --write --train "

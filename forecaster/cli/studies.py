@@ -11,8 +11,8 @@ from forecaster.words import as_flag, counted
 
 if TYPE_CHECKING:
     from forecaster.planning import Progress
-    from forecaster.tuned import Trial, Tuned
-    from forecaster.tuning import TuneResult
+    from forecaster.tuning.job import TuneResult
+    from forecaster.tuning.tuned import Trial, Tuned
 
 SHOWN_TRIALS = 5
 

@@ -93,8 +93,8 @@ def tune(
     from forecaster.cli.output import emit, notice, progress
     from forecaster.cli.session import current
     from forecaster.cli.studies import steps, tune_text
-    from forecaster.tuning import Wanted
-    from forecaster.tuning import tune as run
+    from forecaster.tuning.job import Wanted
+    from forecaster.tuning.job import tune as run
 
     wanted = Wanted(
         search=words,

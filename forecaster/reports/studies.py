@@ -10,7 +10,7 @@ from forecaster.reports.plots import plain_axes, save_figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from forecaster.tuned import Tuned
+    from forecaster.tuning.tuned import Tuned
 
 
 def plot_study(tuned: Tuned, path: Path) -> None:

@@ -13,10 +13,11 @@ from optuna import Trial
 from optuna.exceptions import TrialPruned
 from optuna.trial import FrozenTrial, TrialState
 
-from forecaster import backend, tuned
+from forecaster import backend
 from forecaster.errors import ForecasterError
-from forecaster.searching import Search, plain
-from forecaster.studies import BEGUN, TrialFailed
+from forecaster.tuning import tuned
+from forecaster.tuning.searching import Search, plain
+from forecaster.tuning.studies import BEGUN, TrialFailed
 
 if TYPE_CHECKING:
     from forecaster.planning import Progress

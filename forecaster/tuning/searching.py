@@ -6,12 +6,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from forecaster import api, presets, spaces
+from forecaster import api, presets
 from forecaster.config import Config
-from forecaster.inner import InnerFolds
 from forecaster.selecting import select
 from forecaster.series import Panel
-from forecaster.spaces import Choices, Range
+from forecaster.tuning import spaces
+from forecaster.tuning.inner import InnerFolds
+from forecaster.tuning.spaces import Choices, Range
 from forecaster.words import as_flag
 
 if TYPE_CHECKING:

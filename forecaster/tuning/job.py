@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forecaster import jobs, searching, spaces, studies
+from forecaster import jobs
 from forecaster.config import SECTION_OF, Config
 from forecaster.errors import INTERRUPTED, ForecasterError, PartialError
 from forecaster.locking import OnWait, silent
@@ -18,11 +18,12 @@ from forecaster.presets import check_asked
 from forecaster.registry import Registry
 from forecaster.reports.plots import require_plot
 from forecaster.reports.studies import plot_study
-from forecaster.searching import Search
 from forecaster.settings_file import write_settings
 from forecaster.store import Store
-from forecaster.trying import OnProgress, record_of, score
-from forecaster.tuned import Tuned
+from forecaster.tuning import searching, spaces, studies
+from forecaster.tuning.searching import Search
+from forecaster.tuning.trying import OnProgress, record_of, score
+from forecaster.tuning.tuned import Tuned
 from forecaster.workspace import PREFIX, Workspace, load_config
 
 if TYPE_CHECKING:
