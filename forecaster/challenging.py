@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forecaster import api, artifacts, gates
-from forecaster.config import Config, GatesSpec
+from forecaster.config import Config
 from forecaster.continuing import BUILT_FOR
 from forecaster.errors import (
     DamagedError,
@@ -23,6 +23,7 @@ from forecaster.index import Entry
 from forecaster.manifest import is_backfill, read_manifest, trained_on
 from forecaster.registry import Registry
 from forecaster.rivals import Duel
+from forecaster.unattended import GatesSpec
 
 if TYPE_CHECKING:
     import pandas as pd

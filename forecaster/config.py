@@ -7,18 +7,13 @@ Every field has one name, the same as a flag (`--batch-size`), an environment va
 
 from __future__ import annotations
 
-import json
 import math
-import re
-import shlex
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PositiveInt,
     ValidationError,
@@ -26,73 +21,24 @@ from pydantic import (
     field_validator,
 )
 
-from forecaster.durations import seconds
 from forecaster.errors import InvalidInputError
+from forecaster.specs import (
+    Duration,
+    Names,
+    Quantiles,
+    Rate,
+    Rates,
+    Share,
+    Spec,
+    Steps,
+    Units,
+    as_table,
+    as_text,
+    listed,
+)
+from forecaster.unattended import SECRET, GatesSpec, LogSpec, NotifySpec, RetrainSpec
 
-
-def listed(value: object) -> object:
-    """Turn `"64,64"` into `("64", "64")`, as flags and environment variables write lists.
-
-    One number alone, as `layers = 64` in a file, is a list of one.
-    """
-    if isinstance(value, (int, float)):
-        return (value,)
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-def as_text(value: object) -> object:
-    """Turn 5 into `"5"`, as files and Python may give the step of integers."""
-    return str(value) if isinstance(value, int) else value
-
-
-def as_table(value: object) -> object:
-    """Turn the JSON that flags and environment variables write tables as into one."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError as error:
-        raise ValueError(f"a table as JSON is needed ({error})") from error
-
-
-Duration = Annotated[
-    float, BeforeValidator(seconds), Field(gt=0, json_schema_extra={"format": "duration"})
-]
 CELLS = ("rnn", "lstm", "gru")
-Units = Annotated[tuple[PositiveInt, ...], BeforeValidator(listed), Field(min_length=1)]
-Steps = Annotated[tuple[PositiveInt, ...], BeforeValidator(listed)]
-Rate = Annotated[float, Field(ge=0, lt=1)]
-Rates = Annotated[tuple[Rate, ...], BeforeValidator(listed), Field(min_length=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Quantiles = Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(listed)]
-Names = Annotated[tuple[str, ...], BeforeValidator(listed)]
-
-
-SHELL = re.compile(r"\d?[<>]|[|&;]")  # how words begin that only a shell understands
-
-
-SECRET = {"on_failure", "on_promote"}  # settings whose values are never shown
-
-
-class Spec(BaseModel):
-    """A group of settings: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _truth_only_where_asked(cls, value: object, info: ValidationInfo) -> object:
-        """Refuse `epochs = true`, which pydantic would read as 1, and texts that no file can hold."""
-        if isinstance(value, str) and "\0" in value:
-            raise ValueError("a text without NUL is needed")
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation not in (
-            bool,
-            bool | None,
-        ):
-            raise ValueError("true or false is not a value of this setting")
-        return value
 
 
 class DataSpec(Spec):
@@ -495,136 +441,6 @@ class PredictionSpec(Spec):
         if any(float(f"{percent:g}") != percent for percent in level):
             raise ValueError("percentages of at most 6 digits are needed: they name the columns")
         return level
-
-
-class RetrainSpec(Spec):
-    """One unattended cycle: `forecast retrain`."""
-
-    output: str | None = Field(
-        None,
-        description="File of the forecasts, from the workspace's folder on when this file names "
-        "it; else forecasts/NAME.csv there.",
-    )
-    start: Literal["fresh", "warm"] = Field(
-        "fresh",
-        description="Train the challenger from random weights, or from those of the champion.",
-    )
-    fetch: bool = Field(
-        True, description="Fetch each series again from where it came before training."
-    )
-    train: bool = Field(
-        True, description="Train a challenger; else the champion forecasts from the new rows."
-    )
-    margin: Rate = Field(
-        0.0, description="Share of the champion's MASE by which a challenger has to be better."
-    )
-    keep: int = Field(
-        5, ge=0, description="Versions kept besides the champion and the one before it."
-    )
-    keep_runs: PositiveInt = Field(100, description="Records of runs that are kept.")
-    keep_forecasts: Duration | None = Field(
-        None, description="How long published forecasts are kept, such as 365d; else for ever."
-    )
-
-
-class GatesSpec(Spec):
-    """What has to hold before anything is trained, and before a challenger comes into service."""
-
-    max_data_age: int | None = Field(
-        None,
-        ge=0,
-        description="Steps (sessions, with a calendar) that any series may end before today; else "
-        "any.",
-    )
-    min_fetched: Share = Field(0.5, description="Share of the fetched series that must succeed.")
-    max_missing: Share | None = Field(
-        None, description="Share of its steps that a series may have no value for; else any."
-    )
-    max_jump: float | None = Field(
-        None,
-        gt=0,
-        description="Largest change of new rows, in median changes of the series; else any.",
-    )
-    max_revised: Share | None = Field(
-        None,
-        description="Share of a series' rows whose value may differ from what the last run "
-        "accepted; else any.",
-    )
-    max_drift: Share | None = Field(
-        None,
-        description="Largest Kolmogorov-Smirnov distance of the latest changes from the earlier "
-        "ones; else any.",
-    )
-    min_skill: Literal["none", "better", "significant"] = Field(
-        "none",
-        description="What a challenger has to show against the best baseline: nothing, a lower "
-        "MASE, or one with Diebold-Mariano p below 0.05.",
-    )
-    max_coverage_gap: float | None = Field(
-        None,
-        ge=0,
-        le=100,
-        description="Points by which the intervals' coverage may differ from their level; else any.",
-    )
-
-    @property
-    def uses_accepted(self) -> bool:
-        """Whether new rows are compared with those that were let pass before."""
-        return self.max_revised is not None or self.max_jump is not None
-
-
-class NotifySpec(Spec):
-    """Whom an unattended run tells; a hook that fails never stops it."""
-
-    on_failure: str | None = Field(
-        None,
-        min_length=1,
-        description="A command, or an http(s) address to POST to, told that a run failed or that "
-        "a challenger was refused; else nobody.",
-    )
-    on_promote: str | None = Field(
-        None,
-        min_length=1,
-        description="The same, told that another version came into service; else nobody.",
-    )
-    notify_timeout: Duration = Field(30.0, description="Until a hook counts as failed.")
-
-    @field_validator("on_failure", "on_promote")
-    @classmethod
-    def _can_be_told(cls, hook: str | None) -> str | None:
-        if hook is None or hook.lower().startswith(("http://", "https://")):
-            return hook
-        words = shlex.split(hook, posix=False)  # raises ValueError: "No closing quotation"
-        if not words or "://" in words[0]:
-            raise ValueError(
-                "a command, or an address that begins with http:// or https:// is needed"
-            )
-        if shell := [word for word in words if SHELL.match(word)]:
-            raise ValueError(
-                f"it runs without a shell, which {shell[0]!r} needs: write sh -c '...'"
-            )
-        return hook
-
-
-class LogSpec(Spec):
-    """Where unattended runs write what happens, a JSON line an event."""
-
-    log_file: str | None = Field(
-        None,
-        min_length=1,
-        description="The file, relative to the workspace; else logs/NAME.jsonl.",
-    )
-    log_size: PositiveInt = Field(
-        1_000_000, description="Bytes from which on the file is set aside and a new one begun."
-    )
-    log_files: PositiveInt = Field(5, description="Files set aside that are kept.")
-
-    @field_validator("log_file")
-    @classmethod
-    def _is_a_log(cls, path: str | None) -> str | None:
-        if path is not None and not path.endswith((".jsonl", ".log")):
-            raise ValueError("a name that ends with .jsonl or .log is needed")
-        return path
 
 
 class Config(Spec):

@@ -13,10 +13,10 @@ from scipy import stats
 
 from forecaster.arrays import Floats
 from forecaster.calendars import positions
-from forecaster.config import GatesSpec
 from forecaster.errors import InvalidInputError, QualityGateError
 from forecaster.index import Entry
 from forecaster.series import Panel
+from forecaster.unattended import GatesSpec
 
 USUAL = 10  # changes at least that tell what is usual: of fewer, any other one seems a jump
 LATEST = 30  # changes at least that are compared with the earlier ones: fewer say nothing

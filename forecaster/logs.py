@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from forecaster.sources.downloads import public
 
 if TYPE_CHECKING:
-    from forecaster.config import LogSpec
+    from forecaster.unattended import LogSpec
 
 FOLDER = "logs"
 Level = Literal["info", "warning", "error"]

@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from forecaster.config import SECRET
+from forecaster.unattended import SECRET
 
 if TYPE_CHECKING:
     from email.message import Message
 
-    from forecaster.config import NotifySpec
+    from forecaster.unattended import NotifySpec
 
 HOOKS = {"failure": "on_failure", "refusal": "on_failure", "promotion": "on_promote"}
 VARIABLES = ("event", "name", "exit_code", "message")  # of the document, told to commands

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from forecaster import jobs
 from forecaster.announcing import Announcer
 from forecaster.atomic import at_home
-from forecaster.config import Config, LogSpec
+from forecaster.config import Config
 from forecaster.cycle import COMMAND, Cycle
 from forecaster.errors import INTERRUPTED, ForecasterError, InvalidInputError, NotFoundError
 from forecaster.locking import OnWait
@@ -27,6 +27,7 @@ from forecaster.registry import Registry
 from forecaster.retrained import Retrained
 from forecaster.runs import Journal, OnStep, Records, Step
 from forecaster.statistical import OnWindow, silent
+from forecaster.unattended import LogSpec
 from forecaster.versions import require_name
 from forecaster.workspace import Workspace, load_config
 

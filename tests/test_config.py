@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecaster.config import SECTION_OF, SECTIONS, Config, listed, validated
+from forecaster.config import SECTION_OF, SECTIONS, Config, validated
 from forecaster.config_template import allowed, commented_toml
 from forecaster.durations import seconds
 from forecaster.errors import InvalidInputError
+from forecaster.specs import listed
 
 
 def test_settings_find_their_section():

@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 from series_made import frame_of
 
-from forecaster.config import DataSpec, GatesSpec
+from forecaster.config import DataSpec
 from forecaster.errors import InvalidInputError, QualityGateError
 from forecaster.gates import Data, ages, jumps, require_data, require_fetched, require_model
 from forecaster.series import prepare
 from forecaster.store import Store
+from forecaster.unattended import GatesSpec
 
 NOW = datetime(2024, 6, 15, 12, tzinfo=UTC)  # a Saturday
 

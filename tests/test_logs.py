@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from forecaster.config import LogSpec
 from forecaster.logs import Log
+from forecaster.unattended import LogSpec
 
 WRITER = """
 import sys

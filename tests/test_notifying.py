@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from forecaster.cli import app
-from forecaster.config import NotifySpec
 from forecaster.notifying import notify
+from forecaster.unattended import NotifySpec
 
 TOLD = {"name": "air", "exit_code": 1, "message": "The disk is full.", "champion": "v1"}
 

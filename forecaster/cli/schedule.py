@@ -160,9 +160,9 @@ def remove(name: str, folder: str | None) -> None:
 def _options(command: str, words: Sequence[str]) -> dict[str, Any]:
     """Return what options say to a command; refuse now what it would refuse every night."""
     from forecaster.cli.session import Session, current
-    from forecaster.config import SECRET
     from forecaster.errors import InvalidInputError
     from forecaster.store import Store
+    from forecaster.unattended import SECRET
 
     root = click.get_current_context().find_root()
     found = (
