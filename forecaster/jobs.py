@@ -22,7 +22,7 @@ from forecaster.errors import (
 )
 from forecaster.locking import OnWait
 from forecaster.locking import silent as quiet
-from forecaster.memory import TASKS, lengths_of, require_own
+from forecaster.memory.tasks import TASKS, lengths_of, require_own
 from forecaster.model import Model, Trained
 from forecaster.predicting import export, require_folder, require_format
 from forecaster.predicting import predict as forecast
@@ -40,8 +40,8 @@ from forecaster.workspace import Workspace, load_config
 if TYPE_CHECKING:
     from forecaster.comparing import Candidates, Comparison
     from forecaster.judging import Judgement
+    from forecaster.memory.remembered import Memory
     from forecaster.planning import OnEpoch, OnRun
-    from forecaster.remembered import Memory
     from forecaster.selecting import Selection
     from forecaster.series import Panel
     from forecaster.sources.layout import Columns
@@ -285,7 +285,7 @@ def remember(
     """Train cells on a memory task; write every network and draw them when asked."""
     require_own(flags)
     lengths = lengths_of(length)
-    from forecaster import remembering  # here: forecasts need none of it
+    from forecaster.memory import remembering  # here: forecasts need none of it
 
     require_output(workspace, output)
     require_folder(plot)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from forecaster.errors import InvalidInputError
-from forecaster.memory import COUNTED, SHORTEST, SOLVED, TASKS, lengths_of
+from forecaster.memory.tasks import COUNTED, SHORTEST, SOLVED, TASKS, lengths_of
 
 MANY = 40_000
 LENGTHS = (SHORTEST, 6, 7, 10, 31)

@@ -10,19 +10,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecaster import remembering, sequences
 from forecaster.backend import import_keras
 from forecaster.cli import app
 from forecaster.compiling import compiled
 from forecaster.config import Config
 from forecaster.errors import InvalidInputError
-from forecaster.memory import OWN, TASKS
+from forecaster.memory import remembering, sequences
+from forecaster.memory.remembered import Memory, Remembered
+from forecaster.memory.remembering import remember, resolved
+from forecaster.memory.sequences import sequences_of
+from forecaster.memory.tasks import OWN, TASKS
 from forecaster.networks.builder import build
 from forecaster.networks.gradients import gradient_by_step
-from forecaster.remembered import Memory, Remembered
-from forecaster.remembering import remember, resolved
 from forecaster.reports.memory import plot_memory
-from forecaster.sequences import sequences_of
 
 keras = import_keras()
 CHANGES = {

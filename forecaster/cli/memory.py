@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from forecaster.cli.output import table
-from forecaster.memory import SOLVED
+from forecaster.memory.tasks import SOLVED
 from forecaster.words import counted
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from forecaster.memory import SOLVED
-from forecaster.remembered import Memory
+from forecaster.memory.remembered import Memory
+from forecaster.memory.tasks import SOLVED
 from forecaster.reports.plots import plain_axes, save_figure
 
 COLORS = {"rnn": "#d62728", "lstm": "#1f77b4", "gru": "#2ca02c"}

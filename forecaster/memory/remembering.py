@@ -15,13 +15,13 @@ import pandas as pd
 
 from forecaster import backend, compiling, presets, training
 from forecaster.config import Config
-from forecaster.memory import DEFAULTS, OWN, Task
+from forecaster.memory.remembered import Memory, Remembered
+from forecaster.memory.sequences import TRAIN, Sequences, sequences_of
+from forecaster.memory.tasks import DEFAULTS, OWN, Task
 from forecaster.networks.gradients import gradient_by_step
 from forecaster.networks.onnx_graph import to_onnx
 from forecaster.planning import Search
-from forecaster.remembered import Memory, Remembered
 from forecaster.runtime import Network
-from forecaster.sequences import TRAIN, Sequences, sequences_of
 from forecaster.series import Panel
 from forecaster.shrinking import linear_weights
 from forecaster.words import counted

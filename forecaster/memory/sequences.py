@@ -8,7 +8,7 @@ import numpy as np
 
 from forecaster.arrays import Floats, Ints
 from forecaster.losses import Sizes
-from forecaster.memory import SHORTEST, Task
+from forecaster.memory.tasks import SHORTEST, Task
 from forecaster.networks.windowed import Rows
 
 TRAIN, VALIDATION, TEST = 8192, 1024, 2048  # sequences

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forecaster.memory import SOLVED, Task
+from forecaster.memory.tasks import SOLVED, Task
 from forecaster.words import counted
 
 REACHES = ("reach_untrained", "reach_trained")
