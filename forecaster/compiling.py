@@ -56,14 +56,14 @@ def compiled(
     shape: tuple[Any, ...] = (config.network, config.context_season, rows.shape)
     forced = float(spec.teacher_forcing or 0)
     device = (spec.device, spec.deterministic)
-    key = (*shape, spec.loss, *clipping.items(), forced, steps, xla, *device, keep_zeros)
+    halved = xla and _can_be_halved(batch)
+    key = (*shape, spec.loss, *clipping.items(), forced, steps, xla, halved, *device, keep_zeros)
     if keras.backend.backend() == "jax":  # compiles the rows in as constants
         _compiled.clear()
     held = _held(rows, spec.device)
     if key in _compiled:
         _compiled.move_to_end(key)
         return _compiled[key]
-    halved = xla and keras.backend.backend() == "tensorflow" and batch % 2 == 0
     windowed = _wrapped(build_for(rows, config, forced), held, config, halved)
     optimizer = KeepZeros if keep_zeros else keras.optimizers.Adam
     windowed.compile(
@@ -85,6 +85,11 @@ def _wrapped(network: Any, held: Held, config: Config, halved: bool) -> Windowed
     from forecaster.networks.halved import Halved  # needs TensorFlow
 
     return Halved(network, held, config)
+
+
+def _can_be_halved(batch: int) -> bool:
+    """Tell whether the steps of `Halved` run: beside a GPU layers ask for cuDNN, unknown to XLA."""
+    return keras.backend.backend() == "tensorflow" and not backend.gpus() and batch % 2 == 0
 
 
 def forget() -> None:

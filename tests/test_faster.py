@@ -147,11 +147,24 @@ def test_each_half_draws_its_own_dropout_and_each_batch_anew(compiled_anew):
 
 
 @pytest.mark.filterwarnings("ignore:Model doesn't support")  # once determinism was asked for
-def test_a_batch_of_odd_size_is_not_halved(compiled_anew):
+def test_a_batch_of_odd_size_is_not_halved_even_after_one_that_was(compiled_anew):
     panel = panel_of("a", rows=100)
-    config = presets.resolve(Config.of(layers=(4,), lookback=8, horizon=3, batch_size=15), panel)
-    windowed, *_ = trained(config, panel, xla=True, steps=1)
-    assert type(windowed) is Windowed
+    for size, is_whole in ((16, False), (15, True)):
+        config = resolved(panel, batch_size=size)
+        rows = training._rows(panel, config, scaling.fit(panel, config.scaling))
+        windowed = compiling.compiled(rows, config, windows=1_000, xla=True)  # steps are as many
+        assert (type(windowed) is Windowed) is is_whole
+    assert np.isfinite(windowed.train_on_batch(np.arange(20, 35)))
+
+
+@pytest.mark.filterwarnings("ignore:Model doesn't support")
+def test_a_batch_is_not_halved_on_the_cpu_beside_a_gpu(compiled_anew, monkeypatch):
+    """There Keras' own layers may ask for cuDNN, which XLA cannot compile."""
+    monkeypatch.setattr(backend, "gpus", lambda: ["GPU:0"])
+    panel = panel_of("a", rows=100)
+    config = resolved(panel)
+    rows = training._rows(panel, config, scaling.fit(panel, config.scaling))
+    assert type(compiling.compiled(rows, config, windows=32, xla=True)) is Windowed
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems keep memory by themselves")
