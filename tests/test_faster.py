@@ -83,6 +83,13 @@ def test_dropout_drops_its_share_anew_each_time(xla):
     assert (np.asarray(layer(inputs)) == 1).all()
 
 
+def test_dropout_takes_what_that_of_keras_does():
+    inputs = tf.ones((4, 50))
+    assert not np.asarray(faster.Dropout(1.0)(inputs, training=True)).any()
+    dropped = np.asarray(faster.Dropout(0.5, noise_shape=(1, 50))(inputs, training=True))
+    np.testing.assert_array_equal(dropped, dropped[:1].repeat(4, axis=0))
+
+
 def test_dropout_costs_little_under_xla():
     """Keras' own takes twenty times as long there as outside."""
     inputs = tf.ones((512, 128))

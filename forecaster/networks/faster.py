@@ -16,11 +16,13 @@ WITH_TENSORFLOW = keras.backend.backend() == "tensorflow"
 class Dropout(keras.layers.Dropout):  # type: ignore[misc,name-defined]
     """Drops out with the random numbers of Philox, which TensorFlow takes by itself outside XLA.
 
-    Inside, it takes by itself ones that take thirty times as long to make.
+    Inside, it takes by itself ones that take thirty times as long to make. A rate of 1 and a shape of
+    the noise run as Keras has them.
     """
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        if not (training and self.rate and WITH_TENSORFLOW):
+        usual = 0 < self.rate < 1 and self.noise_shape is None
+        if not (training and usual and WITH_TENSORFLOW):
             return super().call(inputs, training=training)
         import tensorflow as tf
 
@@ -43,12 +45,11 @@ class Fast(Layer):  # type: ignore[misc]
             return super().inner_loop(sequences, initial_state, mask=mask, training=training)
         from forecaster.networks.recurrences import run
 
-        first = initial_state if isinstance(initial_state, (list, tuple)) else [initial_state]
         if self.go_backwards:
             sequences = ops.flip(sequences, axis=1)
         cell = self.cell
         weights = (cell.kernel, cell.recurrent_kernel, cell.bias)
-        outputs, states = run(type(self).__name__, sequences, first, *weights)
+        outputs, states = run(type(self).__name__, sequences, initial_state, *weights)
         return states[0], outputs, states
 
     def _is_usual(self, training: bool) -> bool:
