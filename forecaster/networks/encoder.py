@@ -23,7 +23,7 @@ FEED_FORWARD = 4  # times the units (Vaswani et al. 2017, sec. 3.3)
 
 @keras.saving.register_keras_serializable("forecaster")
 class Chrono(KerasInitializer):  # type: ignore[misc]
-    """Biases of gates with which states last from 1 step to as many as a sequence has.
+    """Biases of gates with which states last from 2 steps to as many as a sequence has.
 
     A unit that keeps a share 1 - 1/T of its state at each step remembers for about T of them: T is
     drawn evenly for each (Tallec & Ollivier 2018, arXiv 1804.11188, eq. 16: log(T - 1) is the bias of

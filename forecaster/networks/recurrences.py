@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-SIGMOID = ((0.5, 0.5, 1.0, 0.5), (0.5, 0.5, 0.0, 0.5))  # factor and shift of each gate of the LSTM
+GATES = ((0.5, 0.5, 1.0, 0.5), (0.5, 0.5, 0.0, 0.5))  # factor and shift of each gate of the LSTM
 Step = Any  # a tensor `(row, window)`
 Steps = Any  # a tensor `(step, row, window)`
 
@@ -74,48 +74,79 @@ def _runner(recurrence: Recurrence) -> Callable[..., Any]:
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def of(inputs: Steps, kernel: Any, recurrent: Any, bias: Any, *first: Step) -> Any:
-        steps, features, _ = inputs.shape
-        units = recurrent.shape[0]
-        from_inputs, from_state = tf.transpose(kernel), tf.transpose(recurrent)
-        shift = bias[..., None]
-
-        def forward(step: Any, states: Sequence[Step]) -> tuple[Any, Any]:
-            of_input = tf.matmul(from_inputs, inputs[step]) + shift[0]
-            of_state = tf.matmul(from_state, states[0]) + shift[1]
-            states, kept = recurrence.forward(of_input, of_state, states)
-            return states, (*states, *kept)
-
-        rows = [units * count for count in (*[1] * len(first), *recurrence.kept)]
-        last, written = _loop(range(steps), forward, first, rows)
-        after, kept = written[: len(first)], written[len(first) :]
+        weights = (kernel, recurrent, bias)
+        last, after, kept = _forward(recurrence, inputs, weights, first)
 
         def gradient(d_outputs: Steps, *d_last: Step) -> list[Any]:
             before = [
                 tf.concat([one[None], states[:-1]], axis=0)
                 for one, states in zip(first, after, strict=True)
             ]
-
-            def backward(step: Any, carried: Sequence[Any]) -> tuple[Any, Any]:
-                d_kernel, d_recurrent, d_bias, d_output, *d_others = carried
-                at = [[part[step] for part in parts] for parts in (before, after, kept)]
-                d_states = [d_output + d_outputs[step], *d_others]
-                d_of_input, d_of_state, d_before = recurrence.backward(*at, d_states)
-                d_both = tf.stack([tf.reduce_sum(d, axis=1) for d in (d_of_input, d_of_state)])
-                return (
-                    d_kernel + tf.matmul(inputs[step], d_of_input, transpose_b=True),
-                    d_recurrent + tf.matmul(at[0][0], d_of_state, transpose_b=True),
-                    d_bias + d_both,
-                    d_before[0] + tf.matmul(recurrent, d_of_state),
-                    *d_before[1:],
-                ), (tf.matmul(kernel, d_of_input),)
-
-            nothing = [tf.zeros_like(weight) for weight in (kernel, recurrent, bias)]
-            carried, d_inputs = _loop(range(steps)[::-1], backward, [*nothing, *d_last], [features])
-            return [*d_inputs, *carried]
+            seen = (before, after, kept)
+            return _backward(recurrence, inputs, weights, seen, d_outputs, d_last)
 
         return (after[0], *last), gradient
 
     return of
+
+
+def _forward(
+    recurrence: Recurrence, inputs: Steps, weights: Sequence[Any], first: Sequence[Step]
+) -> tuple[Sequence[Step], list[Steps], list[Steps]]:
+    """Return the last states, and the states and what is kept of all steps."""
+    kernel, recurrent, bias = weights
+    from_inputs, from_state = tf.transpose(kernel), tf.transpose(recurrent)
+    shift = bias[..., None]
+
+    def forward(step: Any, states: Sequence[Step]) -> tuple[Any, Any]:
+        of_input = tf.matmul(from_inputs, inputs[step]) + shift[0]
+        of_state = tf.matmul(from_state, states[0]) + shift[1]
+        states, kept = recurrence.forward(of_input, of_state, states)
+        return states, (*states, *kept)
+
+    rows = [recurrent.shape[0] * count for count in (*[1] * len(first), *recurrence.kept)]
+    last, written = _loop(range(inputs.shape[0]), forward, first, rows)
+    return last, written[: len(first)], written[len(first) :]
+
+
+def _backward(
+    recurrence: Recurrence,
+    inputs: Steps,
+    weights: Sequence[Any],
+    seen: Sequence[Sequence[Steps]],
+    d_outputs: Steps,
+    d_last: Sequence[Step],
+) -> list[Any]:
+    """Return the gradients of inputs, weights and first states.
+
+    Args:
+        recurrence: The cell.
+        inputs: As all that follows, those of `_runner`'s function.
+        weights: Kernel, recurrent matrix and bias.
+        seen: States before and after each step, and what was kept.
+        d_outputs: Gradients of the outputs.
+        d_last: Gradients of the last states.
+    """
+    kernel, recurrent, _ = weights
+    steps, features, _ = inputs.shape
+
+    def backward(step: Any, carried: Sequence[Any]) -> tuple[Any, Any]:
+        d_kernel, d_recurrent, d_bias, d_output, *d_others = carried
+        at = [[part[step] for part in parts] for parts in seen]
+        d_states = [d_output + d_outputs[step], *d_others]
+        d_of_input, d_of_state, d_before = recurrence.backward(*at, d_states)
+        d_both = tf.stack([tf.reduce_sum(d, axis=1) for d in (d_of_input, d_of_state)])
+        return (
+            d_kernel + tf.matmul(inputs[step], d_of_input, transpose_b=True),
+            d_recurrent + tf.matmul(at[0][0], d_of_state, transpose_b=True),
+            d_bias + d_both,
+            d_before[0] + tf.matmul(recurrent, d_of_state),
+            *d_before[1:],
+        ), (tf.matmul(kernel, d_of_input),)
+
+    nothing = [tf.zeros_like(weight) for weight in weights]
+    carried, d_inputs = _loop(range(steps)[::-1], backward, [*nothing, *d_last], [features])
+    return [*d_inputs, *carried]
 
 
 def _loop(
@@ -158,23 +189,23 @@ def _sigmoid(values: Any) -> Any:
 
 
 def _simple_forward(of_input: Step, of_state: Step, _: Sequence[Step]) -> tuple[Any, Any]:
+    """Elman 1990, doi 10.1207/s15516709cog1402_1."""
     return (tf.tanh(of_input + of_state),), ()
 
 
 def _simple_backward(
-    _: Sequence[Step], after: Sequence[Step], kept: Sequence[Step], d_states: Sequence[Step]
+    _: Sequence[Step], after: Sequence[Step], __: Sequence[Step], d_states: Sequence[Step]
 ) -> tuple[Step, Step, Any]:
-    del kept
     d_sum = d_states[0] * (1 - after[0] * after[0])
     return d_sum, d_sum, (tf.zeros_like(d_sum),)
 
 
 def _lstm_forward(of_input: Step, of_state: Step, before: Sequence[Step]) -> tuple[Any, Any]:
-    """Gates: input, forget, candidate, output."""
+    """Gates: input, forget, candidate, output (Gers et al. 2000, doi 10.1162/089976600300015015)."""
     units = before[0].shape[0]
     # a sigmoid is half a tanh of half the argument, and a half: one function serves all gates
-    half, shift = (np.repeat(one, units).astype(np.float32)[:, None] for one in SIGMOID)
-    gates = half * tf.tanh(half * (of_input + of_state)) + shift
+    factor, shift = (np.repeat(one, units).astype(np.float32)[:, None] for one in GATES)
+    gates = factor * tf.tanh(factor * (of_input + of_state)) + shift
     i, f, g, o = tf.split(gates, 4)
     cell = f * before[1] + i * g
     return (o * tf.tanh(cell), cell), (gates,)
@@ -199,7 +230,10 @@ def _lstm_backward(
 
 
 def _gru_forward(of_input: Step, of_state: Step, before: Sequence[Step]) -> tuple[Any, Any]:
-    """Gates: update, reset, candidate; the reset gate acts after the recurrent matrix."""
+    """Gates: update, reset, candidate (Cho et al. 2014, arXiv 1406.1078).
+
+    As in its first version, and in cuDNN, the reset gate acts after the recurrent matrix.
+    """
     units = before[0].shape[0]
     gates = _sigmoid(of_input[: 2 * units] + of_state[: 2 * units])
     z, r = tf.split(gates, 2)
