@@ -46,11 +46,11 @@ def panel(rows: int, count: int = 1) -> Any:
     from forecaster.config import DataSpec
     from forecaster.series import prepare
 
-    times = pd.date_range("1900-01-01", periods=rows, freq="h")
+    ids = [f"s{number:05d}" for number in range(count)]
     frame = pd.DataFrame(
         {
-            "unique_id": np.repeat(np.array([f"s{n:05d}" for n in range(count)], object), rows),
-            "ds": np.tile(times, count),
+            "unique_id": pd.array(ids, "str").repeat(rows),
+            "ds": np.tile(pd.date_range("1900-01-01", periods=rows, freq="h"), count),
             "y": np.tile(series(rows), count),
         }
     )

@@ -23,10 +23,7 @@ def split_ahead(rows: Rows) -> pd.DataFrame:
     Returns:
         `unique_id`, `ds` and the columns known ahead.
     """
-    empty = np.isnan(rows.y)
-    last = np.full(len(rows.ids), -1)
-    np.maximum.at(last, rows.codes[~empty], np.flatnonzero(~empty))
-    after = np.arange(len(rows)) > last[rows.codes] if rows.future else np.zeros_like(empty)
+    after = _after_last(rows) if rows.future else np.zeros(len(rows), dtype=bool)
     ahead = pd.DataFrame({"unique_id": rows.ids[rows.codes[after]], "ds": rows.ds[after]})
     for column in range(-len(rows.future), 0):
         ahead[rows.names[column]] = rows.covariates[after, column]
@@ -42,6 +39,14 @@ def split_ahead(rows: Rows) -> pd.DataFrame:
         )
         rows.take(~after)
     return ahead
+
+
+def _after_last(rows: Rows) -> np.ndarray:
+    """Tell which rows come after the last value of their series: (row,) bool."""
+    observed = np.flatnonzero(~np.isnan(rows.y))
+    last = np.full(len(rows.ids), -1)
+    np.maximum.at(last, rows.codes[observed], observed)
+    return np.asarray(np.arange(len(rows)) > last[rows.codes])
 
 
 def values_ahead(

@@ -98,17 +98,21 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def memory_kept() -> Iterator[None]:
-    """Have the C library keep what is freed, and give it back to the system at the end.
+    """Have the C library keep what is freed; before and after, give it back to the system.
 
     TensorFlow allocates the same tens of megabytes for every batch; fresh from the system, each page
     of them is cleared and mapped again, a third of the time of a small network's step. Other
     libraries than glibc are left as they are. What is set ends glibc's own adjusting to the sizes
     that a program frees (mallopt(3)); afterwards its thresholds are where that would end at most.
     """
+    import pyarrow
+
+    pyarrow.default_memory_pool().release_unused()  # texts of frames that are gone by now
     library = _glibc()
     if library is None:
         yield
         return
+    library.malloc_trim(0)
     library.mallopt(M_MMAP_MAX, 0)
     library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
     try:

@@ -53,9 +53,11 @@ class Bounds:
         return self._kept(values, series, np.ceil)
 
     def _kept(self, values: Floats, series: Ints, rounded: Callable[[Floats], Floats]) -> Floats:
-        values = np.where(self.whole[series, None], rounded(values), values)
-        inside = np.clip(values, self.low[series, None], self.high[series, None])
-        return np.asarray(inside + 0.0)  # -0.0 would be written as such
+        if self.whole.any():
+            values = np.where(self.whole[series, None], rounded(values), values)
+        if np.isfinite([self.low, self.high]).any():
+            values = np.clip(values, self.low[series, None], self.high[series, None])
+        return np.asarray(values + 0.0)  # -0.0 would be written as such
 
     def outside(self, y: Floats, offsets: Ints) -> Flags:
         """Tell which series have values that their own bounds exclude `(series,)`."""

@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 YEAR = 365.2425  # days
+ROWS_AT_ONCE = 2**20  # what is computed on the way takes several times the memory of the rows
 # Microseconds of one unit of a frequency, on average.
 LENGTHS = {"tick": 1, "day": DAY, "business": 7 * DAY // 5, "week": 7 * DAY}
 LENGTHS["month"] = int(YEAR * DAY / 12)
@@ -208,11 +209,16 @@ def positions(
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool)
     parsed = parse(frequency)
     table = _table(ds, parsed, calendar, 0)
-    numbers, stride = _numbers(ds, parsed, table), _stride(parsed, table)
-    _check_reach(numbers, table, ds, calendar)
-    steps = (numbers - numbers[first]) // stride
-    expected = _values(numbers[first] + steps * stride, parsed, table)
-    return steps, np.asarray(_timestamps(expected, ds[first], parsed) == ds)
+    steps, regular = np.empty(len(ds), dtype=np.int64), np.empty(len(ds), dtype=bool)
+    for start in range(0, len(ds), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        some, origin = ds[part], ds[first[part]]
+        numbers, begin = _numbers(some, parsed, table), _numbers(origin, parsed, table)
+        _check_reach(numbers, table, ds, calendar)
+        steps[part] = (numbers - begin) // _stride(parsed, table)
+        expected = _values(begin + steps[part] * _stride(parsed, table), parsed, table)
+        regular[part] = _timestamps(expected, origin, parsed) == some
+    return steps, regular
 
 
 def uses_calendar(frequency: str | None, calendar: str | None) -> bool:

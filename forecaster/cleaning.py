@@ -13,7 +13,7 @@ import pandas as pd
 from forecaster.config import DataSpec
 from forecaster.errors import InvalidInputError
 from forecaster.frequencies import microseconds
-from forecaster.rows import Rows, named
+from forecaster.rows import Rows, after_row, named
 from forecaster.words import counted
 
 
@@ -25,13 +25,13 @@ def order(rows: Rows, spec: DataSpec) -> None:
     """
     rows.take(_by_series(rows.codes))
     moments = _moments(rows)
-    backward = rows.inner & (np.diff(moments, prepend=moments[:1]) < 0)
+    backward = rows.inner & after_row(np.less, moments)
     if rows.settle(backward, spec.unsorted, "row{s} earlier than the row before", "unsorted"):
         series = np.unique(rows.codes[backward])
         rows.take(np.lexsort((moments, rows.codes)))  # stable: of equal times the last stays last
         rows.notices.append(f"Sorted the rows of {len(series)} series ({named(rows.ids[series])}).")
     moments = _moments(rows)  # anew: rows may have moved or gone
-    repeated = rows.inner & (np.diff(moments, prepend=moments[:1]) == 0)
+    repeated = rows.inner & after_row(np.equal, moments)
     what = "repeated timestamp"
     summary = rows.describe(repeated, what) if repeated.any() else ""
     if rows.settle(repeated, spec.duplicates, what, "duplicates"):
@@ -41,7 +41,7 @@ def order(rows: Rows, spec: DataSpec) -> None:
 
 
 def _by_series(codes: np.ndarray) -> np.ndarray:
-    if (np.diff(codes) >= 0).all():
+    if not after_row(np.less, codes).any():
         return np.ones(len(codes), dtype=bool)
     return np.argsort(codes, kind="stable")
 
@@ -168,8 +168,8 @@ def _judge_constant(rows: Rows, policy: str) -> None:
         return
     offsets = rows.offsets
     series = np.flatnonzero(np.diff(offsets) > 1)
-    present = np.unique(rows.codes)
-    change = rows.inner & (np.diff(rows.y, prepend=rows.y[:1]) != 0)
+    present = np.flatnonzero(np.diff(offsets))
+    change = rows.inner & after_row(np.not_equal, rows.y)
     varied = np.zeros(len(rows.ids), dtype=bool)
     varied[present] = np.logical_or.reduceat(change, offsets[present])
     constant = series[~varied[series]]

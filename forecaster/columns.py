@@ -68,7 +68,7 @@ def _series(column: pd.Series[Any]) -> tuple[np.ndarray, np.ndarray]:
             "Give every row the name of its series.",
         )
     ids, order = np.unique(np.array([str(value) for value in values]), return_inverse=True)
-    return ids.astype(object), order[codes]
+    return ids.astype(object), order.astype(np.int32)[codes]
 
 
 def _times(column: pd.Series[Any], mixed_zones: str, notices: list[str]) -> pd.Index[Any]:
@@ -150,7 +150,7 @@ def _numbers(column: pd.Series[Any]) -> np.ndarray:
                 "Convert the column, or leave it out.",
             )
         column = converted
-    return np.array(column.to_numpy(dtype=np.float64, na_value=np.nan))  # never the caller's own
+    return column.to_numpy(dtype=np.float64, na_value=np.nan, copy=True)  # never the caller's own
 
 
 def _is_number(column: pd.Series[Any]) -> bool:

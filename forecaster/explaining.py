@@ -9,7 +9,7 @@ may read the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -260,36 +260,28 @@ def _donors(series: Ints, part: Part, random: np.random.Generator) -> Ints:
     return donors
 
 
-class _Recorded(Network):
-    """A network that keeps what it is shown."""
-
-    def __init__(self, network: Network) -> None:
-        vars(self).update(vars(network))
-        self.shown: list[Inputs] = []
-
-    def __call__(self, *inputs: Any) -> Floats:
-        self.shown.append(Inputs(*inputs))
-        return super().__call__(*inputs)
-
-
 class _Replayed(Network):
-    """A network whose outputs are known already, in the order in which they are asked for."""
+    """A network that keeps what it is shown, all windows at once, and whose outputs are known.
+
+    Args:
+        network: What it stands for.
+        outputs: `(window, horizon, output)`, or one of them for all windows.
+    """
 
     def __init__(self, network: Network, outputs: Floats) -> None:
         vars(self).update(vars(network))
-        self.outputs, self.begin = outputs, 0
+        self.outputs = outputs
 
-    def __call__(self, context: Any, *_: Any) -> Floats:
-        self.begin += len(context)
-        return self.outputs[self.begin - len(context) : self.begin]
+    def in_batches(self, windows: int, run: Callable[[slice], None]) -> None:
+        run(slice(windows))
+
+    def __call__(self, *inputs: Any) -> Floats:
+        self.shown = Inputs(*inputs)
+        return np.broadcast_to(self.outputs, (len(self.shown.context), *self.output_shape))
 
 
 def _recorded(model: Model, panel: Panel, cutoffs: Ints) -> Inputs:
     """Return what the network is shown of windows."""
-    recorded = _Recorded(model.network)
+    recorded = _Replayed(model.network, np.zeros((1, 1, 1), dtype=np.float32))
     model.with_network(recorded).forecast(panel, cutoffs)
-    together: list[Any] = [
-        None if column[0] is None else np.concatenate(column)
-        for column in zip(*recorded.shown, strict=True)
-    ]
-    return Inputs(*together)
+    return recorded.shown

@@ -157,13 +157,13 @@ def mase_scales(y: Floats, offsets: Ints, season_length: int) -> Floats:
 
 def mean_change(y: Floats, offsets: Ints, lag: int) -> Floats:
     """Return the mean of |y[t] - y[t - lag]| within each series, 0 where there is no such pair: (series,)."""
-    counts = np.maximum(np.diff(offsets) - lag, 0)
-    series = np.repeat(np.arange(len(counts)), counts)
-    begins = np.cumsum(counts) - counts
-    earlier = np.arange(counts.sum()) + np.repeat(offsets[:-1] - begins, counts)
-    change = np.abs(y[earlier + lag] - y[earlier])
-    total = np.bincount(series, weights=change, minlength=len(counts))
-    return np.asarray(total / np.maximum(counts, 1))
+    lengths = np.diff(offsets)
+    series = np.repeat(np.arange(len(lengths)), lengths)
+    change = y[lag:] - y[:-lag]
+    np.abs(change, out=change)
+    change[series[lag:] != series[:-lag]] = 0.0
+    total = np.bincount(series[lag:], weights=change, minlength=len(lengths))
+    return np.asarray(total / np.maximum(lengths - lag, 1))
 
 
 def mase(y: Floats, forecast: Floats, scale: Floats) -> ScaledError:

@@ -6,7 +6,7 @@ same numbers. It needs neither TensorFlow nor Keras.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -27,9 +27,7 @@ from forecaster.scaling import Scaling
 from forecaster.series import Panel
 from forecaster.splits import Split
 from forecaster.statistical import OnWindow, silent
-from forecaster.windows import rows_after, rows_before, rows_known, spans
-
-WINDOWS_AT_ONCE = 4096  # contexts gathered together: bounds memory, whatever the number of cutoffs
+from forecaster.windows import contexts, rows_after, rows_known, spans
 
 
 @dataclass(frozen=True)
@@ -265,7 +263,7 @@ class Model:
     def _computed(
         self, panel: Panel, scaling: Scaling, cutoffs: Ints, known: Floats | None, horizon: int
     ) -> Floats:
-        """Gather contexts, a part at a time, and run the network `(window, horizon, output)`."""
+        """Gather contexts, a batch at a time, and run the network `(window, horizon, output)`."""
         series = np.searchsorted(panel.offsets, cutoffs, side="right") - 1
         places = self.scaling.rows_of(panel.ids)[series]
         features, of_rows = input_features(panel, scaling, self.config)
@@ -274,16 +272,19 @@ class Model:
             _require_rows(panel, cutoffs, series, horizon)
         outputs = self.network.output_shape[1]
         result = np.empty((len(cutoffs), horizon, outputs), dtype=np.float32)
-        for part in _parts(len(cutoffs), self.network.together):
+
+        def run(part: slice) -> None:
             starts = panel.offsets[series[part]]
-            rows = rows_before(cutoffs[part], self.lookback, starts, self.config.context_season)
-            context = features[rows]
+            season = self.config.context_season
+            context = contexts(features, cutoffs[part], self.lookback, starts, season)
             future = None if known is None else known[part]
             if known is None and of_rows is not None:
                 future = of_rows[rows_after(cutoffs[part], horizon)]
             fixed = None if static is None else static[series[part]]
             length = rows_known(cutoffs[part], self.lookback, starts)
             result[part] = self._rolled(context, future, places[part], fixed, length, horizon)
+
+        self.network.in_batches(len(cutoffs), run)
         return result
 
     def _falling_back(
@@ -473,9 +474,3 @@ def _advance(context: Floats, block: Floats, future: Floats | None) -> Floats:
     if future is not None:
         steps[:, :, -future.shape[2] :] = future
     return np.concatenate([context, steps], axis=1)[:, -context.shape[1] :]
-
-
-def _parts(count: int, together: int) -> Iterator[slice]:
-    size = max(1, WINDOWS_AT_ONCE // together) * together
-    for begin in range(0, count, size):
-        yield slice(begin, begin + size)

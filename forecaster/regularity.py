@@ -16,7 +16,7 @@ from forecaster.guessing import (
     infer_frequencies,
     infer_steps,
 )
-from forecaster.rows import Rows, named
+from forecaster.rows import Rows, after_row, named
 from forecaster.sessions import days_a_week
 from forecaster.words import counted
 
@@ -25,6 +25,7 @@ from forecaster.words import counted
 FEW = 5
 Grid = tuple[np.ndarray, np.ndarray]  # (row,) steps from the first row; (row,) on the grid
 MOST_FILLED = 9  # gaps for each row, before the frequency is taken to be wrong
+ENOUGH = 100_000  # rows
 NIGHT = 0.25  # share of the day that must always be empty to be taken for closing hours
 
 
@@ -129,11 +130,13 @@ def _closed(rows: Rows, ds: pd.DatetimeIndex, found: np.ndarray, parsed: Frequen
         return "weekdays"
     if parsed.unit != "tick" or DAY % parsed.count:
         return ""
-    if np.mean(np.diff(found, prepend=0)[rows.inner] == 1) < REGULAR_SHARE:
+    single = rows.inner & after_row(lambda later, earlier: later == earlier + 1, found)
+    if single.sum() < REGULAR_SHARE * rows.inner.sum():
         return ""  # no opening hours, but another frequency
-    days, time = wall_clock(ds)
-    hours = len(np.unique(time // parsed.count)) * parsed.count / DAY
-    return "hours" if hours <= 1 - NIGHT and len(np.unique(days)) >= 3 else ""
+    for some in (ds[:ENOUGH], ds):  # a market that never closes is known for one by a few rows
+        if len(pd.unique(wall_clock(some)[1] // parsed.count)) * parsed.count > (1 - NIGHT) * DAY:
+            return ""
+    return "hours" if len(pd.unique(wall_clock(ds)[0])) >= 3 else ""
 
 
 def _keep_consecutive(rows: Rows, found: np.ndarray, parsed: Frequency, closed: str) -> None:
@@ -170,10 +173,10 @@ def _fill_integers(rows: Rows, spec: DataSpec, step: int) -> None:
 def _fill_times(
     rows: Rows, spec: DataSpec, frequency: str, calendar: str | None, grid: Grid
 ) -> None:
-    ds, first = pd.DatetimeIndex(rows.ds), rows.first
     gaps = _gaps(rows, spec, *grid, frequency)
     if gaps is None:
         return
+    ds, first = pd.DatetimeIndex(rows.ds), rows.first
     source, before = _spread(gaps)
     new = before > 0
     steps = (grid[0][source] - before)[new]
@@ -191,7 +194,9 @@ def _gaps(
     """Return how many steps are missing before each row, (row,); None when none is to be filled."""
     if not regular.all():
         raise _off_grid(rows, ~regular, step)
-    gaps = np.where(rows.inner, np.diff(steps, prepend=0) - 1, 0)
+    gaps = np.diff(steps, prepend=0)
+    gaps -= 1
+    gaps[~rows.inner] = 0
     total, present = int(gaps.sum()), len(rows)
     what = "gap{s} in time"
     if not rows.settle(gaps > 0, spec.missing_timestamps, what, "missing_timestamps", "before"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ class Rows:
 
     Attributes:
         ids: (series,) names, sorted.
-        codes: (row,) int64, the series of each row.
+        codes: (row,) int32, the series of each row.
         ds: (row,) timestamps or integers.
         y: (row,) float64.
         covariates: (row, covariate) float64: past ones, then those known ahead.
@@ -51,7 +51,9 @@ class Rows:
     @property
     def offsets(self) -> np.ndarray:
         """(series + 1,) where each series begins, when the rows are in order."""
-        return np.asarray(np.searchsorted(self.codes, np.arange(len(self.ids) + 1)))
+        return np.asarray(
+            np.searchsorted(self.codes, np.arange(len(self.ids) + 1, dtype=self.codes.dtype))
+        )
 
     @property
     def first(self) -> np.ndarray:
@@ -61,7 +63,7 @@ class Rows:
     @property
     def inner(self) -> np.ndarray:
         """(row,) bool: the row before is of the same series."""
-        return np.diff(self.codes, prepend=-1) == 0
+        return after_row(np.equal, self.codes)
 
     def take(self, rows: np.ndarray) -> None:
         """Keep these rows: (kept,) indices in their new order, or a (row,) mask."""
@@ -132,6 +134,15 @@ class Rows:
         self.skip(series, [counted(count, what) for count in counts.tolist()])
         self.notices.append(f"Skipped {len(series)} series for {summary}.")
         return False
+
+
+def after_row(compare: Callable[..., np.ndarray], values: np.ndarray) -> np.ndarray:
+    """Compare each row with the one before it, of which the first has none: (row,) bool.
+
+    >>> after_row(np.less, np.array([3, 1, 2])).tolist()
+    [False, True, False]
+    """
+    return np.append(np.zeros(min(len(values), 1), dtype=bool), compare(values[1:], values[:-1]))
 
 
 def named(ids: Iterable[Any], limit: int = 5) -> str:

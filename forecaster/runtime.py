@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -39,7 +41,7 @@ class Network:
         onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # fatal only: every failure is raised as well
-        options.intra_op_num_threads = _cores()
+        options.intra_op_num_threads = 1  # batches run side by side instead, and need not wait
         try:
             self._session = onnxruntime.InferenceSession(
                 graph, options, providers=["CPUExecutionProvider"]
@@ -112,12 +114,23 @@ class Network:
         if self.takes_length and length is not None:
             feeds["length"] = length.astype(np.int32)[:, None]
         result = np.empty((len(context), *self.output_shape), dtype=np.float32)
-        size = max(1, BATCH // self.together) * self.together
-        for begin in range(0, len(context), size):
-            part = slice(begin, begin + size)
+
+        def run(part: slice) -> None:
             batch = {name: values[part] for name, values in feeds.items()}
             result[part] = self._session.run(None, batch)[0]
+
+        self.in_batches(len(context), run)
         return result
+
+    def in_batches(self, windows: int, run: Callable[[slice], None]) -> None:
+        """Call a function for each batch of so many windows, on every core at a time."""
+        size = max(1, BATCH // self.together) * self.together
+        parts = [slice(begin, begin + size) for begin in range(0, windows, size)]
+        if len(parts) < 2:
+            list(map(run, parts))
+            return
+        with ThreadPoolExecutor(_cores()) as threads:
+            list(threads.map(run, parts))  # raises what one of them has raised
 
 
 def seconds_per_window(network: Network) -> float:

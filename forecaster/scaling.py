@@ -82,15 +82,20 @@ class Scaling:
         return replace(fresh, statics=self.statics)
 
     def levels(self, panel: Panel) -> Floats:
-        """Return the levels of a panel that this state is aligned with `(row,)`.
+        """Return the levels of a panel that this state is aligned with, not to be written to `(row,)`.
 
         A value that has no logarithm counts as one far below the rows trained on.
         """
         _require_size(panel)
+        if not self.log.any():
+            return panel.y
         log, positive = np.repeat(self.log, panel.lengths), panel.y > 0
+        levels = np.where(log & positive, panel.y, 1.0)
+        np.log(levels, out=levels)
+        np.copyto(levels, panel.y, where=~log)
         far_below = np.repeat(self.center - FAR * self.scale, panel.lengths)
-        logs = np.where(positive, np.log(np.where(positive, panel.y, 1.0)), far_below)
-        return np.where(log, logs, panel.y)
+        np.copyto(levels, far_below, where=log & ~positive)
+        return levels
 
     def notices(self, panel: Panel, asked: bool) -> list[str]:
         """Say which series of a panel, aligned with this state, do not suit the logarithm.
@@ -118,10 +123,9 @@ class Scaling:
         levels = self.levels(panel)
         if self.difference:
             levels = _differences(levels, panel.offsets)
-        target = (levels - np.repeat(self.center, panel.lengths)) / np.repeat(
-            self.scale, panel.lengths
-        )
-        if (bad := np.abs(target) > LARGEST_INPUT).any():
+        target = levels - np.repeat(self.center, panel.lengths)
+        target /= np.repeat(self.scale, panel.lengths)
+        if (bad := _beyond(target, LARGEST_INPUT)).any():
             raise InvalidInputError(
                 f"{_row(panel, bad)} is {FAR_OFF}.",
                 "Repair the value, or train with it among the rows, or with --transform log.",
@@ -160,7 +164,7 @@ class Scaling:
         return self._finite(found, found, np.arange(len(panel.ids)), "static feature")
 
     def _finite(self, scaled: Floats, values: Floats, series: Ints, what: str) -> Floats:
-        if (bad := np.abs(scaled) > LARGEST_INPUT).any():
+        if (bad := _beyond(scaled, LARGEST_INPUT)).any():
             row, column = np.argwhere(bad)[0]
             raise InvalidInputError(
                 f"Series {self.ids[series[row]]!r} has a {what} of {values[row, column]:g}, "
@@ -180,7 +184,7 @@ class Scaling:
             cutoffs: Row of the last observed value of each window `(window,)`.
             series: Place of each window's series `(window,)`.
         """
-        changes = np.cumsum(_differences(levels, offsets) != 0)
+        changes = np.cumsum(_differences(levels, offsets) != 0, dtype=np.int32)
         still = changes[cutoffs] == changes[offsets[series]]
         # Only a series without a change in the rows trained on has its own size for a unit.
         size = own_size(levels[cutoffs])
@@ -201,7 +205,8 @@ class Scaling:
             `(window, horizon, 1 + quantile)`.
         """
         scale, center = self.scale[series, None, None], self.center[series, None, None]
-        levels = outputs.astype(np.float64) * scale + center
+        levels = outputs * scale  # float64, as scales are
+        levels += center
         if not self.difference:
             return levels
         gaps = levels - levels[:, :, :1]
@@ -211,6 +216,8 @@ class Scaling:
     def levels_to_values(self, levels: Floats, series: Ints) -> Floats:
         """Undo the logarithm `(window, ...)`, where one is used."""
         log = self.log[series].reshape(-1, *[1] * (levels.ndim - 1))
+        if not log.any():
+            return levels
         return np.where(log, np.exp(np.where(log, np.minimum(levels, LARGEST_LOG), 0.0)), levels)
 
 
@@ -266,7 +273,9 @@ def _fit_scaler(matrix: Floats, scaler: str) -> tuple[Floats, Floats]:
     center, scale = np.zeros(len(unit)), np.ones(len(unit))
     some = ~np.isnan(matrix).all(axis=0)
     if some.any():
-        center[some], scale[some] = _fit_sized((matrix / unit)[:, some], scaler)
+        sized = matrix[:, some]
+        sized /= unit[some]
+        center[some], scale[some] = _fit_sized(sized, scaler)
     return center * unit, scale * unit
 
 
@@ -284,7 +293,7 @@ def _fit_sized(matrix: Floats, scaler: str) -> tuple[Floats, Floats]:
 
 def _units(matrix: Floats) -> Floats:
     """Return the largest absolute value of each column of `(row, series)`, 1 for zero: `(series,)`."""
-    return own_size(np.nan_to_num(np.abs(matrix)).max(axis=0, initial=0.0))
+    return own_size(np.fmax.reduce(np.abs(matrix), axis=0, initial=0.0))
 
 
 def logarithms(panel: Panel, transform: str) -> Flags:
@@ -337,11 +346,16 @@ def _error_units(levels: Floats, panel: Panel) -> Floats:
 
 
 def _require_size(panel: Panel) -> None:
-    if (bad := np.abs(panel.y) > LARGEST_VALUE).any():
+    if (bad := _beyond(panel.y, LARGEST_VALUE)).any():
         raise InvalidInputError(
             f"{_row(panel, bad)} is larger than can be forecast ({LARGEST_VALUE:g}).",
             "Repair the value, or store it in a larger unit.",
         )
+
+
+def _beyond(values: Floats, limit: float) -> Flags:
+    """Tell which values are larger than a limit, without their signs."""
+    return np.asarray((values > limit) | (values < -limit))
 
 
 def _any_row(panel: Panel, rows: Flags) -> Flags:
@@ -365,7 +379,8 @@ def _row(panel: Panel, bad: Flags) -> str:
 
 def _differences(levels: Floats, offsets: Ints) -> Floats:
     """Return each row less the row before it; 0 for the first row of a series."""
-    result = np.diff(levels, prepend=levels[:1])
+    result = np.zeros_like(levels)
+    np.subtract(levels[1:], levels[:-1], out=result[1:])
     result[offsets[:-1][np.diff(offsets) > 0]] = 0.0
     return result
 

@@ -96,7 +96,12 @@ class Panel:
     def _rows(self, series: np.ndarray, lengths: np.ndarray, begin: np.ndarray | int = 0) -> Panel:
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         shift = self.offsets[series] + begin - offsets[:-1]
-        rows = np.arange(offsets[-1]) + np.repeat(shift, lengths)
+        pieces = np.unique(shift[lengths > 0])
+        rows: Any = (
+            slice(pieces[0], pieces[0] + offsets[-1])
+            if len(pieces) == 1
+            else (np.arange(offsets[-1]) + np.repeat(shift, lengths))
+        )
         return replace(
             self,
             ids=tuple(self.ids[number] for number in series.tolist()),

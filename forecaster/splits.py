@@ -143,7 +143,7 @@ def require_windows(panel: Panel, parts: Split, context: int, horizon: int) -> N
     Raises:
         InvalidInputError: Says how many rows are needed and how many the longest series has.
     """
-    if train_cutoffs(panel, parts, context, horizon).size:
+    if (parts.train_stop >= context + horizon).any():
         return
     longest = int(panel.lengths.argmax())
     held_out = int((parts.lengths - parts.train_stop)[longest])

@@ -78,8 +78,7 @@ def fit(
     """
     context, horizon = config.context_rows, int(config.network.horizon or 0)
     splits.require_windows(panel, parts, context, horizon)
-    seen = panel.head(splits.rows_to_scale(parts, context + horizon))
-    state = _state(seen, config, start)
+    state = _state(panel.head(splits.rows_to_scale(parts, context + horizon)), config, start)
     panel = panel.head(parts.val_stop)
     train = splits.train_cutoffs(panel, parts, context, horizon)
     val = splits.val_cutoffs(panel, parts, context, horizon)
@@ -164,12 +163,12 @@ def _train(
     """
     spec = config.training
     begin = time.monotonic()
+    rows = _rows(panel, config, state)
+    if method.teacher is not None:
+        rows = _taught(rows, method.teacher, panel, plans[0].train)
     with backend.quiet(), backend.memory_kept():
         device = backend.select_device(spec.device)
         with backend.device_scope(device):
-            rows = _rows(panel, config, state)
-            if method.teacher is not None:
-                rows = _taught(rows, method.teacher, panel, plans[0].train)
             backend.seed(spec.seed, spec.deterministic)
             windows = len(plans[0].train)
             xla = device.kind == "cpu" and compiling.xla_pays(config, windows)

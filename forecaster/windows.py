@@ -1,4 +1,4 @@
-"""Windows over a panel, as row numbers: no window is ever copied.
+"""Windows over a panel, as row numbers: none is copied but those that are forecast just then.
 
 A window is named by its cutoff, the row of the panel's arrays that holds its last observed value.
 Its context are the `lookback` rows that end there, its target the `horizon` rows that follow.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from forecaster.arrays import Ints
+from forecaster.arrays import Floats, Ints
 
 
 def cutoffs_between(starts: Ints, first: Ints, stop: Ints, step: int = 1) -> Ints:
@@ -28,11 +28,11 @@ def cutoffs_between(starts: Ints, first: Ints, stop: Ints, step: int = 1) -> Int
     [3, 4, 5, 13, 14]
     """
     counts = np.maximum(0, -(-(stop - first) // step))
-    begin = np.repeat(starts + first, counts)
-    position = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return (begin + position * step).astype(
-        np.int32 if starts[-1:].max(initial=0) < 2**30 else np.int64
-    )
+    kind = np.int32 if starts[-1:].max(initial=0) < 2**30 else np.int64
+    cutoffs = np.arange(counts.sum(), dtype=kind) * kind(step)
+    before = np.cumsum(counts) - counts  # windows of earlier series
+    cutoffs += np.repeat((starts + first - before * step).astype(kind), counts)
+    return cutoffs
 
 
 def spread(cutoffs: Ints, most: int) -> Ints:
@@ -77,6 +77,23 @@ def rows_before(cutoffs: Ints, lookback: int, starts: Ints, season: int = 1) -> 
     rows = cutoffs[:, None] + np.arange(1 - lookback, 1, dtype=cutoffs.dtype)
     first = starts[:, None].astype(cutoffs.dtype)
     return np.where(rows < first, first + (rows - first) % season, rows)
+
+
+def contexts(rows: Floats, cutoffs: Ints, lookback: int, starts: Ints, season: int = 1) -> Floats:
+    """Copy contexts out of rows `(window, lookback, feature)`.
+
+    Args:
+        rows: Any features of each row `(row, feature)`.
+        cutoffs: `(window,)`.
+        lookback: Rows of a context.
+        starts: Row at which each window's series begins `(window,)`.
+        season: First rows of the series that are repeated before them.
+    """
+    first = cutoffs + 1 - lookback
+    if not len(first) or (first < starts).any():
+        return np.asarray(rows[rows_before(cutoffs, lookback, starts, season)])
+    every = np.lib.stride_tricks.sliding_window_view(rows, (lookback, rows.shape[1]))
+    return np.asarray(every[first, 0])  # whole pieces of memory: several times as fast
 
 
 def rows_known(cutoffs: Ints, lookback: int, starts: Ints) -> Ints:

@@ -9,7 +9,7 @@ import pytest
 from series_made import QUICK, frame_of, panel_of
 
 import forecaster
-from forecaster import Forecaster, judging, presets, splits, training
+from forecaster import Forecaster, judging, presets, runtime, splits, training
 from forecaster.config import Config, EvaluationSpec
 from forecaster.errors import ForecasterError, InvalidInputError, QualityGateError
 from forecaster.intervals import KEPT, Distribution, calibrate
@@ -23,6 +23,24 @@ NOW = pd.Timestamp("2024-06-10", tz="UTC").to_pydatetime  # the series end on 20
 @pytest.fixture(scope="module")
 def fitted():
     return Forecaster(**QUICK).fit(frame_of("a", "b"))
+
+
+def test_batches_side_by_side_forecast_what_one_does(fitted, monkeypatch):
+    model, panel = fitted.model, fitted.evaluated.panel
+    cutoffs = np.concatenate([offset + np.arange(40, 70) for offset in panel.offsets[:-1]])
+    whole = model.forecast(panel, cutoffs)
+    monkeypatch.setattr(runtime, "BATCH", 7)
+    monkeypatch.setattr(runtime, "_cores", lambda: 3)
+    found = model.forecast(panel, cutoffs)
+    np.testing.assert_allclose(found.values, whole.values, rtol=1e-5)
+    np.testing.assert_allclose(found.bounds(80), whole.bounds(80), rtol=1e-5)
+    with pytest.raises(ValueError, match="known ahead"):
+        model.network.in_batches(20, _fails_at_the_end)
+
+
+def _fails_at_the_end(part):
+    if part.stop > 20:
+        raise ValueError("known ahead")
 
 
 # --- intervals

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forecaster import calendars
 from forecaster.calendars import (
     advance,
     calendar_features,
@@ -423,6 +424,16 @@ def test_the_longest_horizon_can_be_written(unit, frequency):
         future(last, 10**9, frequency)
     most = min(int(str(error.value).split()[-1].rstrip(".")), 200_000)
     assert future(last, most, frequency)[-1].year < 10_000
+
+
+@pytest.mark.parametrize(("frequency", "calendar"), [("h", None), ("MS", None), ("B", "XNYS")])
+def test_positions_are_those_of_rows_all_at_once(frequency, calendar, monkeypatch):
+    days = pd.date_range("2024-01-31", periods=50, freq="D", tz="Europe/Berlin")
+    first = np.repeat([0, 20], [20, 30])
+    whole = positions(days, first, frequency, calendar)
+    monkeypatch.setattr(calendars, "ROWS_AT_ONCE", 7)
+    for found, expected in zip(positions(days, first, frequency, calendar), whole, strict=True):
+        assert found.tolist() == expected.tolist()
 
 
 def test_integers_end_with_64_bits():

@@ -10,7 +10,7 @@ import pytest
 from series_made import QUICK, frame_of
 from test_networks import BASE, shaken
 
-from forecaster import Forecaster, presets, shrinking, splits, training
+from forecaster import Forecaster, presets, runtime, shrinking, splits, training
 from forecaster.cli import app
 from forecaster.config import Config
 from forecaster.errors import InvalidInputError
@@ -125,12 +125,14 @@ def test_the_rest_of_the_job_sees_windows_of_one_series():
     assert judged.windows == 120 - 4 - 8 - 16 - 4 + 1  # of all series at once
 
 
-def test_each_window_is_forecast_the_same_whatever_else_is_asked():
+def test_each_window_is_forecast_the_same_whatever_else_is_asked(monkeypatch):
     model, panel = fitted().model, fitted().evaluated.panel
     cutoffs = np.array([60, 180, 300, 70, 190, 310])
     some = cutoffs[[4, 0, 5]]
     every = model.forecast(panel, cutoffs).values
     np.testing.assert_array_equal(model.forecast(panel, some).values, every[[4, 0, 5]])
+    monkeypatch.setattr(runtime, "BATCH", 4)  # windows of one time stay together
+    np.testing.assert_allclose(model.forecast(panel, cutoffs).values, every, rtol=1e-5)
     of_each = model._by_network(panel, cutoffs, 4).values
     assert np.abs(of_each[:3] - of_each[3:]).max() > 0
 

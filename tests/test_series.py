@@ -1,11 +1,14 @@
 """From long frames to panels: every defect, every policy, its message; nothing looks ahead."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forecaster import calendars, regularity
 from forecaster.calendars import grid
 from forecaster.config import DataSpec
 from forecaster.errors import InvalidInputError, NotFoundError
@@ -49,6 +52,19 @@ def test_a_clean_frame_is_taken_as_it_is():
     assert (panel.frequency, panel.calendar) == ("D", None)
     assert panel.notices == ()
     assert panel.skipped == {}
+
+
+@pytest.mark.parametrize(("frequency", "each"), [("h", 50), (None, 64)])  # one was 73 for both
+def test_a_long_series_takes_little_memory(frequency, each, monkeypatch):
+    monkeypatch.setattr(calendars, "ROWS_AT_ONCE", 2000)
+    monkeypatch.setattr(regularity, "ENOUGH", 2000)
+    given = frame(np.arange(100_000) % 7, start="1980-01-01", frequency="h")
+    tracemalloc.start()
+    panel = prepare(given, DataSpec(frequency=frequency))
+    used = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert panel.y.nbytes < used < each * len(given)
+    assert np.shares_memory(panel.head(panel.lengths - 9).y, panel.y)
 
 
 def test_the_frame_is_left_alone():

@@ -8,7 +8,7 @@ from series_made import panel_of
 
 from forecaster import splits
 from forecaster.errors import InvalidInputError
-from forecaster.windows import cutoffs_between, rows_after, rows_before
+from forecaster.windows import contexts, cutoffs_between, rows_after, rows_before
 
 sizes = st.lists(st.integers(0, 40), min_size=1, max_size=5)
 
@@ -36,6 +36,14 @@ def test_the_first_season_stands_in_before_the_start_of_a_series():
     contexts = rows_before(cutoffs, 6, starts, season=3)
     assert contexts.tolist() == [[10, 11, 12, 10, 11, 12], [10, 11, 12, 13, 14, 15]]
     assert rows_before(cutoffs, 6, starts)[0].tolist() == [10, 10, 10, 10, 11, 12]
+
+
+@pytest.mark.parametrize("cutoffs", [[9, 15], [12, 15], []], ids=["whole", "short", "none"])
+def test_contexts_are_the_rows_of_their_numbers(cutoffs):
+    rows, starts = np.arange(40.0).reshape(20, 2), np.array([4, 10])[: len(cutoffs)]
+    numbers = rows_before(np.array(cutoffs, dtype=int), 6, starts, season=3)
+    found = contexts(rows, np.array(cutoffs, dtype=int), 6, starts, season=3)
+    assert found.tolist() == rows[numbers].tolist()
 
 
 def test_rows_past_two_billion_do_not_wrap():
