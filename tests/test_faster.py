@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from series_made import QUICK, panel_of
 
-from forecaster import backend, compiling, presets, scaling, training
+from forecaster import backend, compiling, presets, scaling, splits, training
 from forecaster.config import Config
+from forecaster.memory.remembering import remember
+from forecaster.memory.tasks import TASKS
 from forecaster.networks import faster
 from forecaster.networks.windowed import Windowed
 
@@ -174,21 +176,43 @@ def test_a_batch_is_not_halved_on_the_cpu_beside_a_gpu(compiled_anew, monkeypatc
     assert type(compiling.compiled(rows, config, windows=32, xla=True)) is Windowed
 
 
+def faults(size):
+    """Touch as many MB again and again; count the pages that the system had to map."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        np.ones(size * 250_000, dtype=np.float32)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems keep memory by themselves")
 def test_freed_memory_is_kept_only_inside():
-    def faults(size):
-        """Touch as many MB again and again; count the pages that the system had to map."""
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        for _ in range(20):
-            np.ones(size * 250_000, dtype=np.float32)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
     with backend.memory_kept():
         faults(80)
         kept = faults(80)
     assert kept < 100 < faults(80)
     faults(8)
     assert faults(8) < 100  # what NumPy makes by the way is not mapped anew each time
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep memory by themselves")
+@pytest.mark.parametrize("task", [False, True], ids=["fit", "memory task"])
+def test_freed_memory_is_kept_while_a_network_trains(task, monkeypatch, compiled_anew):
+    class Measured(Exception):
+        """Ends the training before it begins."""
+
+    def measure(*_):
+        faults(80)
+        raise Measured(faults(80))
+
+    monkeypatch.setattr(training, "run_plan", measure)
+    panel = panel_of("a", rows=100)
+    config = resolved(panel)
+    with pytest.raises(Measured) as measured:
+        if task:
+            remember(TASKS["adding"], ("rnn",), (5,), 1, Config.of(layers=(4,)))
+        else:
+            training.fit(panel, config, splits.of_config(panel, config))
+    assert measured.value.args[0] < 100
 
 
 def test_a_step_is_faster_than_that_of_plain_keras(compiled_anew):

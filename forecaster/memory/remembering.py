@@ -171,7 +171,7 @@ def _networks(
             windowed = compiling.compiled(rows, config, windows, xla)
     for seed in range(spec.seed, spec.seed + seeds):
         on_epoch = on_run(f"{cell}, {length:,} steps, seed {seed}")
-        with backend.quiet(), backend.device_scope(device):
+        with backend.quiet(), backend.memory_kept(), backend.device_scope(device):
             backend.seed(seed, spec.deterministic)
             plan = UntilLearnt(sequences, config, LEARNT * task.variance, on_epoch)
             network = compiling.build_for(rows, config)
