@@ -20,6 +20,7 @@ from forecaster.jobs import (
     settings_today,
     skips,
 )
+from forecaster.metrics import LEAST_TIMES
 from forecaster.predicting import export, require_folder
 from forecaster.registry import Registry
 from forecaster.reports.inspected import plot_anomalies, plot_importance
@@ -194,6 +195,11 @@ def explain(
         notices += (
             "Nothing that the network learnt was kept, because validation did not confirm it: what is "
             "explained is only what its forecast starts from (the last value, or season).",
+        )
+    if found.windows < LEAST_TIMES:
+        notices += (
+            f"{counted(found.windows, 'window')} are too few to tell importance from luck: "
+            f"{LEAST_TIMES} are needed.",
         )
     if new := sorted(set(panel.ids) - set(model.scaling.ids)):
         notices += (f"The model has never seen {named(new)}: scaled by their own rows.",)

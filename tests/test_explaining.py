@@ -173,6 +173,10 @@ def test_the_command_explains_by_a_file(first, tmp_path, capsys):
     said = run(first[0], capsys, "--data", str(tmp_path / "new.csv"), "--repeats", "1")
     assert f"on {60 - 16 - 4 + 1} windows that it was not trained on" in said.out
     assert "never seen new: scaled by their own rows" in said.err
+    assert "too few" not in said.err
+    frame_of("new", rows=24).to_csv(tmp_path / "few.csv", index=False)
+    said = run(first[0], capsys, "--data", str(tmp_path / "few.csv"), "--repeats", "1")
+    assert "5 windows are too few to tell importance from luck: 8 are needed" in said.err
     frame_of("a", rows=140).to_csv(tmp_path / "a.csv", index=False)
     known = json.loads(run(first[0], capsys, "--data", str(tmp_path / "a.csv"), "--json").out)
     stored = json.loads(run(first[0], capsys, "a", "--json").out)
