@@ -72,6 +72,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--peer-steps", type=int, default=300, help="of each network's optimiser (default: 300)"
     )
+    parser.add_argument("--peer-lookback", type=int, help="rows they see (default: by benchmark)")
     parser.add_argument(
         "--peer-limit", type=float, default=1800, help="seconds for each peer (default: 1800)"
     )
@@ -107,7 +108,9 @@ def _forecasters(
                 partial(ours.forecast, problem, seed=seed, **settings) for seed in asked.seeds
             ]
         else:
-            where = peers.Environment(asked.peers, asked.peer_steps, asked.peer_limit)
+            where = peers.Environment(
+                asked.peers, asked.peer_steps, asked.peer_limit, asked.peer_lookback
+            )
             found[model] = [partial(peers.forecast, problem, model, where, asked.seeds[0])]
     return found
 

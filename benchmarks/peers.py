@@ -24,11 +24,13 @@ class Environment(NamedTuple):
         python: Interpreter of the peers' environment.
         steps: Of the optimiser, for each network.
         limit: Seconds after which a peer is stopped.
+        lookback: Rows that the networks see; those of the problem when None.
     """
 
     python: Path
     steps: int
     limit: float
+    lookback: int | None = None
 
 
 def forecast(problem: Problem, model: str, where: Environment, seed: int) -> Forecasts:
@@ -49,9 +51,8 @@ def forecast(problem: Problem, model: str, where: Environment, seed: int) -> For
         np.savez(
             folder / "series.npz", y=np.concatenate(rows), offsets=np.cumsum([0, *map(len, rows)])
         )
-        asked = {
-            key: getattr(problem, key) for key in ("horizon", "test_size", "season", "lookback")
-        }
+        asked = {key: getattr(problem, key) for key in ("horizon", "test_size", "season")}
+        asked |= {"lookback": where.lookback or problem.lookback}
         (folder / "problem.json").write_text(
             json.dumps({**asked, "seed": seed, "steps": where.steps})
         )

@@ -14,6 +14,7 @@ import accuracy
 import cells
 import ours
 import peers
+import speed
 from forecaster.comparing import Comparison
 from forecaster.contest import COSTS, SCORES, Run
 from problems import PROBLEMS, Forecasts, Problem
@@ -222,6 +223,27 @@ def test_runs_keep_the_rows_of_other_models_and_export_every_forecast(
     assert (exported["ours"] - exported["y"]).to_numpy() == pytest.approx(3)
     assert (exported["ds"] - exported["cutoff"]).tolist() == [1, 2, 3, 4] * 6
     assert exported.loc[exported["unique_id"] == "b", "cutoff"].unique().tolist() == [33, 34, 35]
+
+
+def test_a_peer_counts_at_its_best_and_ours_only_when_accurate(monkeypatch, capsys):
+    asked = SimpleNamespace(data=Path("data"), peers=None)
+    assert not list(speed.time_to_accuracy(Path(), asked))
+    assert capsys.readouterr().out.count("needs --data and --peers") == 2
+    curve = {"50": 0.5, "100": 0.45, "200": 0.46}
+
+    def scores(_, model, *words):
+        mse = 0.37 if model == "ours" else curve[words[-1]]
+        return {"MSE": mse, "seconds": 10 * mse}
+
+    monkeypatch.setattr(speed, "_etth1", scores)
+    asked.peers = Path("python")
+    first, _ = speed.time_to_accuracy(Path(), asked)
+    assert first.what.endswith("neuralforecast-LSTM to 0.450, 100 steps")
+    assert first.other() == 4.5
+    assert first.ours() >= 0
+    monkeypatch.setattr(speed, "ACCURACY", 0.36)
+    with pytest.raises(SystemExit, match=r"MSE is 0\.370"):
+        first.ours()
 
 
 def test_a_peer_without_a_forecast_keeps_its_row(monkeypatch, capsys):
