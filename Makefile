@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 BENCH := .venv-bench
 PEERS := .venv-peers
 SEEDS ?= 1,2,3
+TIMES ?= 3
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench clean constraints
+.PHONY: help install demo test lint format bench speed clean constraints
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +38,10 @@ bench: $(BENCH)/.installed $(PEERS)/.installed  ## Run a public benchmark and it
 		"make bench NAME=etth1 DATA=folder (see benchmarks/RESULTS.md)." >&2; exit 2; }
 	$(BENCH)/bin/python benchmarks/accuracy.py $(NAME) --data $(DATA) --seeds $(SEEDS) \
 		--peers $(PEERS)/bin/python --json benchmarks/results.json
+
+speed: $(BENCH)/.installed $(PEERS)/.installed  ## Time and memory beside peers: ROWS="training memory" DATA=folder
+	$(BENCH)/bin/python benchmarks/speed.py $(ROWS) --times $(TIMES) --peers $(PEERS)/bin/python \
+		$(if $(DATA),--data $(DATA))
 
 clean:  ## Remove what was built and cached; data/, models/ and demo/ stay
 	rm -rf $(VENV) $(BENCH) $(PEERS) .constraints-venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache \
