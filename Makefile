@@ -20,8 +20,9 @@ install: $(INSTALLED)  ## Install forecast and its tools into .venv
 demo: $(INSTALLED)  ## Fetch samples, train, predict: CSV and plots in demo/
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash benchmarks/demo.sh
 
+# Three processes on two cores: tests also wait, for processes and clocks.
 test: lint  ## Lint, check types and layers, run the tests (of the slow ones a fixed quarter)
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 3 --dist loadgroup
 
 lint: $(INSTALLED)  ## Check style, types and the layers of imports
 	$(BIN)/ruff check
