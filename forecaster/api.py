@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from forecaster.series import Panel
 
 
+MADE_UP = 0.2  # share of the test rows: more say little of what would have come
 COMPARED_WINDOWS = 4096  # by whose widths intervals are carried over to the published network
 ABOUT = (
     "selection",
@@ -364,6 +365,15 @@ def with_notices(panel: Panel, asked: Config, config: Config) -> Panel:
             f"The season of {season} steps is longer than what {short} of {len(panel.ids)} series "
             "have before the rows held out: there, seasonal_naive is the naive forecast and the "
             "network sees no season. Fetch more history, or give --season-length."
+        )
+    begins = panel.offsets[:-1] + seen
+    parts = [panel.filled[row:end] for row, end in zip(begins, panel.offsets[1:], strict=True)]
+    tested = np.concatenate(parts)
+    if tested.sum() > MADE_UP * len(tested):
+        notices.append(
+            f"{tested.mean():.0%} of the rows to judge on were missing and are filled in: where that "
+            "carries the last value on, naive is right. Give complete rows, or name the --frequency "
+            "that they have."
         )
     ends = panel.ds[panel.offsets[1:] - 1]
     if not (ends == ends[0]).all():

@@ -19,6 +19,7 @@ from forecaster.errors import (
     InvalidInputError,
     NotFoundError,
     PartialError,
+    QualityGateError,
 )
 from forecaster.locking import OnWait
 from forecaster.locking import silent as quiet
@@ -81,6 +82,16 @@ class BacktestResult(Result):
     series: int
     rows: int
     fallback: dict[str, str] | None  # what forecasts each series that the network does not
+
+    @property
+    def refused(self) -> bool:
+        """Whether skill was asked for and is not proven."""
+        return self.config.evaluation.require_skill and not self.judgement.has_skill
+
+    @property
+    def exit_code(self) -> int:
+        """6 without the skill that was asked for, else as of any result."""
+        return QualityGateError.exit_code if self.refused else super().exit_code
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for `--json`."""
@@ -228,8 +239,6 @@ def backtest(
     evaluated = api.evaluate(frame, config, on_epoch, on_window)
     if output:
         export(evaluated.backtest.folds.to_frame(), output)
-    if config.evaluation.require_skill:
-        judging.require_skill(evaluated.backtest.judgement)
     return BacktestResult(**_outcome(evaluated), output=output)
 
 

@@ -370,9 +370,13 @@ class Model:
             anew = replace(self, chances=replace(self.chances, kept=1.0))
             return anew.calibrated(panel, cutoffs)
         forecast = self._by_network(panel, cutoffs, self.horizon)
-        truth = forecast.scaling.levels(panel)[rows_after(cutoffs, self.horizon)]
+        levels = forecast.scaling.levels(panel)
+        truth = levels[rows_after(cutoffs, self.horizon)]
         deviates = forecast.distribution.deviate_of(truth)
-        conformal = calibrate(deviates, forecast.places, len(self.scaling.ids))
+        # A series that has never changed is forecast without error, which says nothing of the others.
+        still = forecast.scaling.never_changed(levels, panel.offsets, cutoffs, forecast.series)
+        tells = np.ones_like(still) if still.all() else ~still
+        conformal = calibrate(deviates[tells], forecast.places[tells], len(self.scaling.ids))
         model = replace(self, conformal=conformal)
         if self.chances is not None and forecast.up is not None:
             chances = self._calibrated(self.chances, forecast.up, panel, cutoffs)

@@ -270,6 +270,31 @@ def test_a_series_that_never_changed_is_forecast_to_stay_as_it_is():
     assert table.loc["varies", "gru"].nunique() > 1
 
 
+def test_a_series_that_never_changed_does_not_make_the_intervals_of_others_narrow():
+    frame = frame_of("a", "still")
+    frame.loc[frame["unique_id"] == "still", "y"] = 7.0
+    fitted = Forecaster(**QUICK | {"epochs": 1}).fit(frame)
+    model, panel = fitted.model, fitted.evaluated.panel
+    windows = np.arange(60, 120)
+    alone = model.calibrated(panel, windows).conformal
+    beside = model.calibrated(panel, np.append(windows, panel.offsets[1] + windows)).conformal
+    assert beside.windows == alone.windows == 60
+    np.testing.assert_array_equal(beside.scores, alone.scores)
+    only = model.calibrated(panel, panel.offsets[1] + windows).conformal
+    assert only.windows == 60
+
+
+def test_rows_to_judge_on_that_are_made_up_are_told():
+    frame = frame_of("a")
+    sparse = frame[(np.arange(len(frame)) % 3 == 0) | (np.arange(len(frame)) < 120)]
+    settings = QUICK | {"epochs": 1, "frequency": "D", "folds": None, "test_size": 30}
+    panel, _ = forecaster.api.prepared(sparse, Config.of(**settings))
+    told = [line for line in panel.notices if "of the rows to judge on were missing" in line]
+    assert len(told) == 1 and told[0].startswith("6")
+    panel, _ = forecaster.api.prepared(frame, Config.of(**settings))
+    assert not [line for line in panel.notices if "to judge on" in line]
+
+
 def test_zones_survive():
     frame = frame_of("a", frequency="h")
     frame["ds"] = frame["ds"].dt.tz_localize("UTC").dt.tz_convert("Europe/Berlin")
@@ -294,6 +319,9 @@ def test_exports_are_whole_or_not_there(fitted, tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "out.parquet"]
     with pytest.raises(InvalidInputError, match=r"folder .* does not exist"):
         export(table, tmp_path / "no" / "out.csv")
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(InvalidInputError, match=r"folder .* cannot be written to"):
+        export(table, tmp_path / "out.csv")
 
 
 # --- presets

@@ -234,7 +234,7 @@ MEMORY = Memory(
 
 def test_the_verdict_says_up_to_where_each_cell_remembers():
     assert MEMORY.verdict() == [
-        "rnn solved up to 10 steps; at 50 1 of 2 networks did.",
+        "rnn solved up to 10 steps (50 steps: 1 of 2 networks).",
         "gru solved every length, up to 50 steps.",
     ]
 
@@ -246,7 +246,7 @@ def test_the_verdict_hides_no_longer_length_that_is_solved():
     ]
     memory = replace(MEMORY, networks=tuple(networks))
     assert memory.verdict() == [
-        "gru solved 20, 50 steps, not every shorter length; at 10 0 of 1 network did."
+        "gru solved 20, 50 steps, not every shorter length (10 steps: 0 of 1 network)."
     ]
 
 
@@ -301,7 +301,7 @@ def test_the_command_compares_cells_by_length(asked, tmp_path, capsys):
         for cell, share, solved in (("rnn", "60.0%", "0"), ("gru", "100.0%", "2"))
     ]
     assert "gru solved every length, up to 20 steps." in text
-    assert "rnn solved no length; at 8 0 of 2 networks did." in text
+    assert "rnn solved no length (8 steps: 0 of 2 networks)." in text
     assert len(pd.read_csv(files[0])) == 12
     assert "norm of d loss" in Path(files[1]).read_text()
     assert "12 networks to train" in capsys.readouterr().err

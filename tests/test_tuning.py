@@ -224,11 +224,15 @@ class TestWithoutNetworks:
         result = tuned(workspace, trials=9, write=True, train="x", storage=url(workspace))
         assert result.exit_code == 130
         assert [trial.state for trial in result.tuned.trials] == ["complete", "complete", "failed"]
-        assert result.tuned.trials[-1].reason == "Interrupted."
+        assert result.tuned.trials[-1].reason == "The process that ran it ended."
         assert "Ended by Ctrl-C." in tune_text(result)
         assert workspace.config_file.read_bytes() == before
         assert result.trained is None and result.written is None
         assert not workspace.models.exists() or not list(workspace.models.iterdir())
+        monkeypatch.setattr(training, "fit", tuning_made.fit)
+        interrupted, again = tuned(workspace, trials=4, storage=url(workspace)).tuned.trials[2:]
+        assert (interrupted.settings, interrupted.state) == (again.settings, "failed")
+        assert again.state in {"complete", "pruned"}
 
     def test_the_timeout_ends_a_trial_in_its_midst(self, workspace, monkeypatch):
         def fit(panel, config, parts, on_epoch, **options):

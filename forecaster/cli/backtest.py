@@ -39,4 +39,6 @@ def backtest(ids: tuple[str, ...], output: str | None, **flags: Any) -> int:
     for line in result.notices:
         notice(line)
     emit(result.to_dict(), backtest_text(result))
+    if result.refused:
+        notice("--require-skill: skill is not proven, hence exit code 6.")
     return result.exit_code

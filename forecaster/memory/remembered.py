@@ -115,12 +115,12 @@ class Memory:
         if first == len(solved):
             return f"{cell} solved every length, up to {counted(self.lengths[-1], 'step')}."
         found = self.of(cell, self.lengths[first])
-        share = f"{sum(each.solved for each in found)} of {counted(len(found), 'network')} did"
+        share = f"{sum(each.solved for each in found)} of {counted(len(found), 'network')}"
         before = f"up to {self.lengths[first - 1]:,} steps" if first else "no length"
         if any(solved[first:]):
             done = [f"{n:,}" for n, each in zip(self.lengths, solved, strict=True) if each]
             before = f"{', '.join(done)} steps, not every shorter length"
-        return f"{cell} solved {before}; at {self.lengths[first]:,} {share}."
+        return f"{cell} solved {before} ({self.lengths[first]:,} steps: {share})."
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for `--json`."""

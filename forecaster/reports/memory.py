@@ -30,9 +30,9 @@ def plot_memory(memory: Memory, path: Path) -> None:
     figure = Figure(figsize=(9, 6.4), layout="constrained")
     places = figure.subplot_mosaic([["accuracy", "accuracy"], ["untrained", "trained"]])
     _draw_accuracy(places["accuracy"], memory)
+    places["trained"].sharey(places["untrained"])
     for when in ("untrained", "trained"):
         _draw_gradients(places[when], memory, when)
-    places["trained"].sharey(places["untrained"])
     for axes in places.values():
         plain_axes(axes)
     places["accuracy"].legend(frameon=False, fontsize=8, ncols=5)

@@ -85,15 +85,17 @@ class Study:
     ) -> bool:
         """Add trials until the study has so many, or the time is up; return whether it is.
 
-        A trial whose process died counts as failed, and is tried once more.
+        A trial whose process died or was interrupted counts as failed, and is tried once more.
 
         Args:
             objective: Gives the score of a trial, or raises what ends it.
             trials: In all, those of earlier runs and of other processes included.
             deadline: Time of `time.monotonic` after which no trial begins.
         """
+        begun: list[int] = []
 
         def alive(trial: optuna.Trial) -> float:
+            begun.append(trial.number)
             if self.database is not None:  # the thread that does so later may be a moment late
                 self.database.record_heartbeat(trial._trial_id)
             return objective(trial)
@@ -106,7 +108,12 @@ class Study:
                     return False
                 if time.monotonic() >= deadline:
                     return True
-                self.optuna.optimize(alive, n_trials=1, catch=(TrialFailed,))
+                try:
+                    self.optuna.optimize(alive, n_trials=1, catch=(TrialFailed,))
+                except KeyboardInterrupt:
+                    if self.database is not None and begun:
+                        RETRY(self.optuna, self.optuna.get_trials()[begun[-1]])
+                    raise
 
     def _fail_unbegun(self) -> None:
         """Fail the trials whose process died before their first sign of life: Optuna keeps them."""

@@ -79,9 +79,6 @@ def _recorded(trial: Trial) -> Iterator[None]:
     except TimeUp as error:
         trial.set_user_attr("reason", "The time was up.")
         raise TrialPruned from error
-    except KeyboardInterrupt:
-        trial.set_user_attr("reason", "Interrupted.")
-        raise
     except ForecasterError as error:
         trial.set_user_attr("reason", error.message)
         raise TrialFailed from error
