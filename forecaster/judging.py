@@ -361,7 +361,9 @@ def _verdict(
     chance = f"Diebold-Mariano {p_text(test.p_value)}"
     if test.p_value < SIGNIFICANCE:
         return f"{'Skill' if skill > 0 else 'No skill'}: {against} ({figures}; {chance})."
-    if skill > 0:
+    if float(share) == 0:
+        against = f"{name} has as much error as {best}"
+    elif skill > 0:
         return f"Skill is not proven: {against}, which may be chance ({figures}; {chance})."
     return f"No skill: {against}, the best baseline ({figures}; {chance})."
 

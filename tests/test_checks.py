@@ -10,6 +10,7 @@ import pytest
 
 from forecaster import checks, judging
 from forecaster.cli.tables import judgement_text
+from forecaster.metrics import DieboldMariano
 
 WINDOWS, HORIZON = 60, 6
 random = np.random.default_rng(11)
@@ -211,6 +212,20 @@ def test_the_text_says_which_way_the_direction_differs(sign, word):
     text = judgement_text(judging.judge(folds_of(FLAT + sign * 0.4 * (TRUTH - FLAT))))
     assert "On the right side of the last value are " in text
     assert f"), {word} than by always guessing the commoner side (" in text
+
+
+@pytest.mark.parametrize(
+    ("skill", "said"),
+    [
+        (0.0004, "No skill: gru has as much error as naive, the best baseline (MASE 1.000"),
+        (0.01, "Skill is not proven: gru has 1.0% less error than naive, which may be chance"),
+        (-0.01, "No skill: gru has 1.0% more error than naive, the best baseline"),
+    ],
+)
+def test_a_forecast_as_good_as_a_baseline_has_no_skill(skill, said):
+    test = DieboldMariano(-0.5, 0.6, 50)
+    mase = {"gru": 1 - skill, "naive": 1.0}
+    assert judging._verdict("gru", "naive", mase, skill, test).startswith(said)
 
 
 def test_notes_of_the_baselines_stand_before_the_verdict():
