@@ -179,6 +179,8 @@ def test_a_preset_with_attention_has_steps_to_attend_to(preset, attention, rows)
     [
         ({}, []),
         ({"bidirectional": True, "residual": True}, ["read both ways", "residual"]),
+        ({"gate_bias": "chrono"}, ["gates open at first"]),
+        ({"gate_bias": "chrono", "cell": "rnn"}, []),
         ({"attention": "states", "dilations": 2}, ["dilated", "attention: states"]),
         ({"preset": "seq2seq"}, ["recurrent decoder"]),
         ({"padding": "mask", "direction": True}, ["padding masked", "chance of a step up"]),

@@ -85,6 +85,8 @@ def _special(network: NetworkSpec) -> list[str]:
         "read both ways": network.bidirectional,
         "dilated": any(layer.dilation > 1 for layer in network.stack),
         "residual": network.residual,
+        "gates open at first": network.gate_bias == "chrono"
+        and set(network.each["cell"]) != {"rnn"},
         f"attention: {network.attention}": network.attention not in (None, "none"),
         "recurrent decoder": network.decoder == "recurrent",
         "padding masked": network.padding == "mask",
