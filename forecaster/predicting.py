@@ -180,14 +180,15 @@ def require_folder(path: Path | None) -> None:
     """Refuse an output whose folder does not exist, before any work is done for it.
 
     Raises:
-        InvalidInputError: There is no such folder, it cannot be written to, or the output is one.
+        InvalidInputError: There is no such folder, or the output is one.
+        ForecasterError: The folder cannot be written to.
     """
     if path is not None and not path.parent.is_dir():
         raise InvalidInputError(
             f"The folder '{path.parent}' of the output does not exist.", "Make it first."
         )
     if path is not None and not os.access(path.parent, os.W_OK | os.X_OK):
-        raise InvalidInputError(
+        raise ForecasterError(
             f"The folder '{path.parent}' of the output cannot be written to.",
             "Name another, or change its permissions.",
         )

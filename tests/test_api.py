@@ -320,7 +320,7 @@ def test_exports_are_whole_or_not_there(fitted, tmp_path, monkeypatch):
     with pytest.raises(InvalidInputError, match=r"folder .* does not exist"):
         export(table, tmp_path / "no" / "out.csv")
     monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
-    with pytest.raises(InvalidInputError, match=r"folder .* cannot be written to"):
+    with pytest.raises(ForecasterError, match=r"folder .* cannot be written to"):
         export(table, tmp_path / "out.csv")
 
 
