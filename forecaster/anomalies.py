@@ -142,9 +142,11 @@ def calibrated(
     model = replace(model, fallback=None)
     forecast = replace(_one_step(model, panel, rows), within=Bounds.of(bounds, panel.ids))
     deviates = _deviates(forecast, panel, rows)[:, None]
-    scores = calibrate(deviates, forecast.places, len(model.scaling.ids), kept=len(rows))
+    scores = calibrate(
+        deviates, forecast.places, len(model.scaling.ids), forecast.still, kept=len(rows)
+    )
     later = None
-    if since is None and (few := _needed(rate) - len(rows)) > 0:
+    if since is None and (few := _needed(rate) - scores.windows) > 0:
         later = _after(panel, usable & ~validated, few)
     return Detector(replace(model, conformal=scores), judged, rate, since, bounds, later)
 

@@ -25,6 +25,7 @@ from forecaster.statistical import OnWindow
 from forecaster.windows import spread
 
 if TYPE_CHECKING:
+    from forecaster.arrays import Ints
     from forecaster.backtesting import Backtest
     from forecaster.planning import OnEpoch, Progress
     from forecaster.selecting import Selection
@@ -366,21 +367,27 @@ def with_notices(panel: Panel, asked: Config, config: Config) -> Panel:
             "have before the rows held out: there, seasonal_naive is the naive forecast and the "
             "network sees no season. Fetch more history, or give --season-length."
         )
-    begins = panel.offsets[:-1] + seen
-    parts = [panel.filled[row:end] for row, end in zip(begins, panel.offsets[1:], strict=True)]
-    tested = np.concatenate(parts)
-    if tested.sum() > MADE_UP * len(tested):
-        notices.append(
-            f"{tested.mean():.0%} of the rows to judge on were missing and are filled in: where that "
-            "carries the last value on, naive is right. Give complete rows, or name the --frequency "
-            "that they have."
-        )
+    notices += _filled_notice(panel, seen)
     ends = panel.ds[panel.offsets[1:] - 1]
     if not (ends == ends[0]).all():
         notices.append(
             "Series end at different times: each is judged on the rows before its own end."
         )
     return replace(panel, notices=(*panel.notices, *notices))
+
+
+def _filled_notice(panel: Panel, seen: Ints) -> list[str]:
+    """Say that many of the rows after those that training has seen are made up, when that is so."""
+    begins = panel.offsets[:-1] + seen
+    parts = [panel.filled[row:end] for row, end in zip(begins, panel.offsets[1:], strict=True)]
+    tested = np.concatenate(parts)
+    if tested.sum() <= MADE_UP * len(tested):
+        return []
+    return [
+        f"{tested.mean():.0%} of the rows to judge on were missing and are filled in: where that "
+        "carries the last value on, naive is right. Give complete rows, or name the --frequency "
+        "that they have."
+    ]
 
 
 def _fallback_notice(panel: Panel, config: Config, season: int) -> list[str]:

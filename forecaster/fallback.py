@@ -36,17 +36,19 @@ class Fallback:
         """Return the baseline of each series that the network does not forecast."""
         return {uid: name for uid, name in zip(ids, self.chosen, strict=True) if name != NETWORK}
 
-    def calibrated(self, deviates: Floats, places: Ints) -> Fallback:
+    def calibrated(self, deviates: Floats, places: Ints, still: Flags) -> Fallback:
         """Rank the scores of each baseline on windows of the series that it forecasts.
 
         Args:
             deviates: What reaches the truth `(window, horizon)`.
             places: Place of each window's series among those trained on `(window,)`.
+            still: Windows of series that have never changed `(window,)`.
         """
         names, series = self.of(places), len(self.chosen)
         ranked = {
-            name: calibrate(deviates[names == name], places[names == name], series)
+            name: calibrate(deviates[own], places[own], series, still[own])
             for name in set(names.tolist()) - {NETWORK}
+            for own in [names == name]
         }
         return replace(self, conformal=self.conformal | ranked)
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from forecaster.arrays import Floats, Ints
+from forecaster.arrays import Flags, Floats, Ints
 
 KEPT = 1000  # order statistics kept for each step: levels in tenths of a percent
 OWN_SPANS = 10.0  # horizons of calibration rows after which a series' own scores count half
@@ -150,15 +150,23 @@ def uncalibrated(series: int, horizon: int) -> Conformal:
     return Conformal(0, np.empty((0, horizon)), np.ones(series))
 
 
-def calibrate(deviates: Floats, places: Ints, series: int, kept: int = KEPT) -> Conformal:
+def calibrate(
+    deviates: Floats, places: Ints, series: int, still: Flags | None = None, kept: int = KEPT
+) -> Conformal:
     """Rank the scores of calibration windows.
+
+    Windows of series that have never changed are left out, unless there are no others: their errors
+    of nothing would make the intervals of the others too narrow.
 
     Args:
         deviates: What reaches the truth `(window, horizon)`.
         places: Place of each window's series among those trained on `(window,)`.
         series: Number of series trained on.
+        still: Windows of series that have never changed `(window,)`.
         kept: Order statistics that are kept at most.
     """
+    if still is not None and not still.all():
+        deviates, places = deviates[~still], places[~still]
     windows, horizon = deviates.shape
     scores = np.abs(deviates)
     stretch = _stretches(scores.mean(axis=1), places, series, horizon)

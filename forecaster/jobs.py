@@ -19,7 +19,6 @@ from forecaster.errors import (
     InvalidInputError,
     NotFoundError,
     PartialError,
-    QualityGateError,
 )
 from forecaster.locking import OnWait
 from forecaster.locking import silent as quiet
@@ -87,11 +86,6 @@ class BacktestResult(Result):
     def refused(self) -> bool:
         """Whether skill was asked for and is not proven."""
         return self.config.evaluation.require_skill and not self.judgement.has_skill
-
-    @property
-    def exit_code(self) -> int:
-        """6 without the skill that was asked for, else as of any result."""
-        return QualityGateError.exit_code if self.refused else super().exit_code
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for `--json`."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from forecaster import baselines, fallback, joint, statistical
-from forecaster.arrays import Floats, Ints
+from forecaster.arrays import Flags, Floats, Ints
 from forecaster.bounds import Bounds
 from forecaster.chances import Chances, ups
 from forecaster.config import Config
@@ -81,6 +81,8 @@ class Forecast:
         sources: What forecasts each window: a baseline by its name, or `NETWORK` `(window,)`.
         conformal: Calibrated scores of each source.
         within: What values and intervals of the panel's series keep within.
+        still: Windows of series that have never changed, which are forecast to stay as they are
+            `(window,)`: that they do says nothing of the errors of others.
         notes: What to say of baselines that could not be fitted.
         up: Chance that each step is above the one before `(window, horizon)`, NaN where nothing
             says one: for baselines, and series that have never changed. None without `direction`.
@@ -94,6 +96,7 @@ class Forecast:
     sources: np.ndarray
     conformal: dict[str, Conformal]
     within: Bounds
+    still: Flags
     notes: tuple[str, ...] = ()
     up: Floats | None = None
 
@@ -244,6 +247,7 @@ class Model:
             sources=np.full(len(cutoffs), NETWORK, dtype=object),
             conformal={NETWORK: self.conformal},
             within=Bounds.of(self.config.bounds, panel.ids),
+            still=still,
             up=up,
         )
 
@@ -370,13 +374,9 @@ class Model:
             anew = replace(self, chances=replace(self.chances, kept=1.0))
             return anew.calibrated(panel, cutoffs)
         forecast = self._by_network(panel, cutoffs, self.horizon)
-        levels = forecast.scaling.levels(panel)
-        truth = levels[rows_after(cutoffs, self.horizon)]
+        truth = forecast.scaling.levels(panel)[rows_after(cutoffs, self.horizon)]
         deviates = forecast.distribution.deviate_of(truth)
-        # A series that has never changed is forecast without error, which says nothing of the others.
-        still = forecast.scaling.never_changed(levels, panel.offsets, cutoffs, forecast.series)
-        tells = np.ones_like(still) if still.all() else ~still
-        conformal = calibrate(deviates[tells], forecast.places[tells], len(self.scaling.ids))
+        conformal = calibrate(deviates, forecast.places, len(self.scaling.ids), forecast.still)
         model = replace(self, conformal=conformal)
         if self.chances is not None and forecast.up is not None:
             chances = self._calibrated(self.chances, forecast.up, panel, cutoffs)
@@ -385,7 +385,9 @@ class Model:
             return model
         mixed = self._falling_back(self.fallback, forecast, panel, cutoffs)
         deviates = mixed.distribution.deviate_of(truth)
-        return replace(model, fallback=self.fallback.calibrated(deviates, forecast.places))
+        return replace(
+            model, fallback=self.fallback.calibrated(deviates, forecast.places, forecast.still)
+        )
 
     def _calibrated(self, chances: Chances, said: Floats, panel: Panel, cutoffs: Ints) -> Chances:
         """Calibrate the chances on validation windows of series that change."""

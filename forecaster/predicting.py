@@ -183,16 +183,18 @@ def require_folder(path: Path | None) -> None:
         InvalidInputError: There is no such folder, or the output is one.
         ForecasterError: The folder cannot be written to.
     """
-    if path is not None and not path.parent.is_dir():
+    if path is None:
+        return
+    if not path.parent.is_dir():
         raise InvalidInputError(
             f"The folder '{path.parent}' of the output does not exist.", "Make it first."
         )
-    if path is not None and not os.access(path.parent, os.W_OK | os.X_OK):
+    if not os.access(path.parent, os.W_OK | os.X_OK):
         raise ForecasterError(
             f"The folder '{path.parent}' of the output cannot be written to.",
             "Name another, or change its permissions.",
         )
-    if path is not None and path.is_dir():
+    if path.is_dir():
         raise InvalidInputError(f"The output '{path}' is a folder.", "Name a file in it.")
 
 

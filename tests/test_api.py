@@ -12,6 +12,7 @@ import forecaster
 from forecaster import Forecaster, judging, presets, runtime, splits, training
 from forecaster.config import Config, EvaluationSpec
 from forecaster.errors import ForecasterError, InvalidInputError, QualityGateError
+from forecaster.fallback import Fallback
 from forecaster.intervals import KEPT, Distribution, calibrate
 from forecaster.predicting import export, predict, to_csv
 
@@ -282,6 +283,15 @@ def test_a_series_that_never_changed_does_not_make_the_intervals_of_others_narro
     np.testing.assert_array_equal(beside.scores, alone.scores)
     only = model.calibrated(panel, panel.offsets[1] + windows).conformal
     assert only.windows == 60
+
+
+def test_a_baseline_is_not_calibrated_by_series_that_never_changed_either():
+    deviates, places = np.array([[1.0], [2.0], [0.0], [0.0]]), np.array([0, 0, 1, 1])
+    chosen = Fallback(("naive", "naive"), {})
+    found = chosen.calibrated(deviates, places, places == 1).conformal["naive"]
+    np.testing.assert_array_equal(found.scores, [[1.0], [2.0]])
+    still = np.ones(4, dtype=bool)
+    assert chosen.calibrated(deviates, places, still).conformal["naive"].windows == 4
 
 
 def test_rows_to_judge_on_that_are_made_up_are_told():

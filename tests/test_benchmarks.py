@@ -245,6 +245,13 @@ def test_a_peer_counts_at_its_best_and_ours_only_when_accurate(monkeypatch, caps
     with pytest.raises(SystemExit, match=r"MSE is 0\.370"):
         first.ours()
 
+    def none(*_):
+        raise LookupError("not finished after 5 s")
+
+    monkeypatch.setattr(speed, "_etth1", none)
+    assert not list(speed.time_to_accuracy(Path(), asked))
+    assert capsys.readouterr().out.count("not finished after 5 s") == 2
+
 
 def test_a_peer_without_a_forecast_keeps_its_row(monkeypatch, capsys):
     def fails(*_):

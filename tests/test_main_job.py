@@ -200,6 +200,9 @@ def test_without_the_skill_required_nothing_is_put_into_service(workspace, tmp_p
     assert document.keys() == {"error"}
     assert document["error"]["code"] == 6
     assert len(pd.read_csv(output)) == 12
+    told = done(workspace, *words[:-1], code=6)
+    assert "gru" in told.stdout  # the report, then the refusal
+    assert "nothing is published" in told.stderr
     assert snapshot(workspace) == before
 
 

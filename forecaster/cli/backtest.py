@@ -27,10 +27,11 @@ def backtest(ids: tuple[str, ...], output: str | None, **flags: Any) -> int:
     """
     if output == "-":
         raise click.BadParameter("name a file: stdout has the scores.", param_hint="--output")
-    from forecaster.cli.output import emit, notice, progress
+    from forecaster.cli.output import emit, notice, progress, show
     from forecaster.cli.session import current
     from forecaster.cli.tables import backtest_text, epochs, windows
     from forecaster.jobs import backtest as run
+    from forecaster.judging import require_skill
 
     workspace = current().workspace()
     with progress("Backtest", total=None) as advance:
@@ -38,7 +39,8 @@ def backtest(ids: tuple[str, ...], output: str | None, **flags: Any) -> int:
         result = run(workspace, ids, flags, path, epochs(advance), windows(advance))
     for line in result.notices:
         notice(line)
-    emit(result.to_dict(), backtest_text(result))
     if result.refused:
-        notice("--require-skill: skill is not proven, hence exit code 6.")
+        show(backtest_text(result))  # under --json the error is the document
+        require_skill(result.judgement)
+    emit(result.to_dict(), backtest_text(result))
     return result.exit_code

@@ -54,8 +54,8 @@ def sequences_of(task: Task, length: int, seed: int) -> Sequences:
     """Make the sequences of a length: the same for every cell, other ones to train on than to test.
 
     Those to train on are of several lengths up to the one asked for, with zeros in front, as texts
-    and series are of several lengths. Of the long ones alone gates learn nothing either, where only
-    the first item counts: half open, as they begin, they lose half of it with every step.
+    and series are of several lengths. Of the long ones alone gates that begin half open learn nothing
+    either, where only the first item counts: they lose half of it with every step.
 
     Args:
         task: What they ask for.
