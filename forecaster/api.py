@@ -132,9 +132,10 @@ class Forecaster:
             judging.require_skill(self._evaluated.backtest.judgement)
         judged = self._evaluated.backtest.models[-1]
         again = self.settings.training.refit_all
-        self._model = _refitted(self._evaluated, judged, on_epoch) if again else judged
-        self._judged = _judged(self._evaluated)
+        model = _refitted(self._evaluated, judged, on_epoch) if again else judged
         self._about = _about(self._evaluated)
+        self._model = replace(model, seen_to=self._about["data"]["last"])
+        self._judged = _judged(self._evaluated)
         return self
 
     @property
@@ -191,7 +192,14 @@ class Forecaster:
             raise InvalidInputError(
                 "A loaded model holds no series.", "Give them: predict(frame=...)."
             )
-        return predict(self.model, panel, horizon=horizon, level=config.prediction.level)
+        asked = config.prediction
+        return predict(
+            self.model,
+            panel,
+            horizon=horizon,
+            level=asked.level,
+            adaptive=asked.adaptive_intervals,
+        )
 
     def keras_networks(self) -> list[Any]:
         """Build the `keras.Model` of each network of the ensemble again, with its weights."""

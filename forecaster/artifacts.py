@@ -118,10 +118,11 @@ def load(folder: Path) -> Model:
         chances = _chances(contents.get(CHANCES), config)
     with _reading(folder / "manifest.json"):
         trained = Trained.of(manifest["trained"])
+        seen_to = manifest.get("data", {}).get("last")
     with _reading(folder / "network.weights.h5"):
         weights = _weights(contents["network.weights.h5"])
     graph = contents["network.onnx"]
-    model = Model(config, scaling, conformal, graph, weights, trained, fallback, chances)
+    model = Model(config, scaling, conformal, graph, weights, trained, fallback, chances, seen_to)
     with _reading(folder / "network.onnx"):
         _require_sizes(model)
     with _reading(folder / "golden.npz"):

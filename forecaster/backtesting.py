@@ -9,6 +9,7 @@ import numpy as np
 
 from forecaster import judging, splits
 from forecaster.accuracy import scales_of
+from forecaster.adaptive import adapted
 from forecaster.arrays import Ints
 from forecaster.bounds import Bounds
 from forecaster.chances import Chance, ups
@@ -134,6 +135,8 @@ def forecast_windows(
     """
     step = int(config.evaluation.step_size or 1)
     forecast = model.forecast(panel, cutoffs)
+    if config.prediction.adaptive_intervals:
+        forecast = adapted(model, forecast, panel, cutoffs, parts.val_stop)
     series, rows = forecast.series, rows_after(cutoffs, model.horizon)
     name = config.network.cell
     return Folds(

@@ -431,6 +431,10 @@ class PredictionSpec(Spec):
     level: Annotated[tuple[float, ...], BeforeValidator(listed)] = Field(
         (80.0, 95.0), description="Interval levels in percent."
     )
+    adaptive_intervals: bool = Field(
+        False,
+        description="Widen or narrow the intervals of a series by its errors since training.",
+    )
     max_age: Duration | None = Field(None, description="Refuse data older than this, such as 3d.")
 
     @field_validator("level")

@@ -371,6 +371,7 @@ def predict(
         version=version,
         bounds=config.bounds,
         too_short=config.data.too_short,
+        adaptive=config.prediction.adaptive_intervals,
         max_age=config.prediction.max_age,
     )
     skipped = missing | prediction.skipped

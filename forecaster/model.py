@@ -86,6 +86,8 @@ class Forecast:
         notes: What to say of baselines that could not be fitted.
         up: Chance that each step is above the one before `(window, horizon)`, NaN where nothing
             says one: for baselines, and series that have never changed. None without `direction`.
+        recent: What the intervals of each window are multiplied by, for errors made since training
+            `(window,)`; None where they are as calibrated.
     """
 
     series: Ints
@@ -99,6 +101,7 @@ class Forecast:
     still: Flags
     notes: tuple[str, ...] = ()
     up: Floats | None = None
+    recent: Floats | None = None
 
     @property
     def values(self) -> Floats:
@@ -130,6 +133,8 @@ class Forecast:
             windows = self.sources == source
             stretch = conformal.stretches(self.places[windows])
             reach[windows] = stretch[:, None] * conformal.deviates(level, horizon)
+        if self.recent is not None:
+            reach *= self.recent[:, None]
         low, high = (
             self.scaling.levels_to_values(self.distribution.at(sign * reach), self.series)
             for sign in (-1, 1)
@@ -150,6 +155,8 @@ class Model:
         trained: The record of the fit.
         fallback: The series that baselines forecast; None when the network forecasts all.
         chances: How the chances of the network are read; None without `direction`.
+        seen_to: Time of the last row that trained or judged it, as manifests write it; None before
+            that is noted.
     """
 
     config: Config
@@ -160,6 +167,7 @@ class Model:
     trained: Trained
     fallback: Fallback | None = None
     chances: Chances | None = None
+    seen_to: str | None = None
 
     @cached_property
     def network(self) -> Network:

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from forecaster.adaptive import adapted
+from forecaster.arrays import Ints
 from forecaster.atomic import replace_file
 from forecaster.bounds import Bounds, unknown_notice
-from forecaster.calendars import future
+from forecaster.calendars import future, moment
 from forecaster.config import BoundsSpec
 from forecaster.errors import ForecasterError, InvalidInputError, QualityGateError
 from forecaster.fallback import NETWORK, fallback_text
@@ -54,6 +56,7 @@ def predict(
     version: str = "",
     bounds: BoundsSpec | None = None,
     too_short: str | None = None,
+    adaptive: bool = False,
     max_age: float | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Prediction:
@@ -68,6 +71,7 @@ def predict(
         version: Written into the column `model_version`.
         bounds: What forecasts keep within; the model's own bounds when None.
         too_short: Policy for series without the rows of a context; the model's own when None.
+        adaptive: Whether intervals follow the errors of the rows after those that trained the model.
         max_age: Seconds since a series' last row after which its forecast is refused.
         now: The clock that `max_age` is measured by.
 
@@ -94,9 +98,12 @@ def predict(
     known, held = past_the_end(panel, aligned, model.config, horizon)
     bounds = model.config.bounds if bounds is None else bounds
     forecast = model.forecast(panel, ends, horizon, known)
+    if adaptive:
+        forecast = adapted(model, forecast, panel, ends, _unseen(model, panel))
     forecast = replace(forecast, within=Bounds.of(bounds, panel.ids))
     frame = _table(model, panel, forecast, ds, level, version)
     notices = [*held, *_notices(model, panel, forecast, level)]
+    notices += _adaptive_notices(model, forecast) if adaptive else []
     notices += unknown_notice(bounds, {*panel.ids, *panel.skipped, *model.scaling.ids})
     return Prediction(frame, tuple(notices), panel.skipped)
 
@@ -155,6 +162,28 @@ def _notices(model: Model, panel: Panel, forecast: Forecast, level: tuple[float,
     if new := int((model.scaling.rows_of(panel.ids) < 0).sum()):
         notices.append(f"{new} series the model has never seen: scaled by their own rows.")
     return notices + unknown_words(forecast.scaling.statics, panel.statics)
+
+
+def _unseen(model: Model, panel: Panel) -> Ints:
+    """Return the first row of each series after those that the model has seen `(series,)`."""
+    if model.seen_to is None:
+        return panel.lengths
+    seen = panel.ds <= moment(model.seen_to, panel.ds)
+    return np.add.reduceat(seen, panel.offsets[:-1], dtype=int)
+
+
+def _adaptive_notices(model: Model, forecast: Forecast) -> list[str]:
+    """Say how wide intervals have become."""
+    if forecast.recent is None:
+        return [
+            f"--adaptive-intervals: of the rows after {model.seen_to or 'training'} no series has "
+            f"{model.horizon} yet, which a forecast takes to be compared: intervals are as calibrated."
+        ]
+    ratio, many = np.median(forecast.recent), len(forecast.recent) > 1
+    return [
+        f"By the errors since {model.seen_to}, intervals are {ratio:.2f} times as wide as calibrated"
+        f"{' (the median of all series)' if many else ''}."
+    ]
 
 
 def _require_fresh(panel: Panel, max_age: float, now: datetime) -> None:

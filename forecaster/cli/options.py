@@ -326,6 +326,12 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
     ),
     "prediction": (
         Flag("level", "P,P,...", "Interval levels in percent.", "80,95"),
+        Flag(
+            "adaptive_intervals",
+            bool,
+            "Widen or narrow the intervals of a series by its errors since training.",
+            "off",
+        ),
         Flag("max_age", "DURATION", "Refuse data older than this, such as 3d."),
     ),
     "retrain": (

@@ -1,0 +1,69 @@
+"""Intervals that follow the errors made since training.
+
+Calibrated on validation, intervals are as wide as the errors were there. Where what comes later is
+rougher or calmer they cover too little or too much, until the next training. With every row that
+comes in, more windows after training have their truth: the widths of a series are multiplied by how
+large its errors on the latest of them are, to those on validation (residuals of a sliding window, as
+in Xu & Xie 2021, ICML, with split conformal scores in the place of plain residuals).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from forecaster.arrays import Floats, Ints
+from forecaster.model import Forecast, Model
+from forecaster.series import Panel
+from forecaster.windows import cutoffs_between, rows_after
+
+LATEST_SPANS = 30  # horizons of rows that are looked back on
+EXPECTED_SPANS = 2.0  # horizons of rows after which the errors seen count as much as those expected
+
+
+def adapted(
+    model: Model, forecast: Forecast, panel: Panel, cutoffs: Ints, unseen: Ints
+) -> Forecast:
+    """Return a forecast whose intervals follow the errors known at each cutoff.
+
+    Args:
+        model: Calibrated, the one that made the forecast.
+        forecast: Of the cutoffs.
+        panel: Regular series.
+        cutoffs: Row of the last observed value of each window `(window,)`.
+        unseen: First row of each series after those that trained and calibrated the model, counted
+            from its beginning `(series,)`.
+    """
+    series, horizon = forecast.series, model.horizon
+    begin = panel.offsets[:-1]
+    latest = cutoffs - horizon  # the newest window whose whole truth is known
+    least = begin + np.maximum(unseen, model.config.context_rows) - 1
+    oldest = np.maximum(least[series], latest - LATEST_SPANS * horizon + 1)
+    first, stop = panel.offsets[1:].copy(), begin.copy()
+    np.minimum.at(first, series, oldest)
+    np.maximum.at(stop, series, latest + 1)
+    known = cutoffs_between(begin, first - begin, stop - begin)
+    if not len(known):
+        return forecast
+    ratios = _ratios(model, panel, known)
+    counted = np.isfinite(ratios)
+    total, number = (np.append(0.0, np.cumsum(each)) for each in (np.nan_to_num(ratios), counted))
+    low = np.searchsorted(known, oldest)
+    high = np.maximum(low, np.searchsorted(known, latest, side="right"))
+    spans, errors = ((each[high] - each[low]) / horizon for each in (number, total))
+    return replace(forecast, recent=(errors + EXPECTED_SPANS) / (spans + EXPECTED_SPANS))
+
+
+def _ratios(model: Model, panel: Panel, cutoffs: Ints) -> Floats:
+    """Compare the errors of windows with those expected; NaN where none are `(window,)`."""
+    forecast = model.forecast(panel, cutoffs)
+    truth = forecast.scaling.levels(panel)[rows_after(cutoffs, model.horizon)]
+    scores = np.abs(forecast.distribution.deviate_of(truth))
+    ratios = np.full(len(cutoffs), np.nan)
+    for source, conformal in forecast.used.items():
+        windows = (forecast.sources == source) & ~forecast.still
+        if conformal.windows and (expected := conformal.scores.mean(axis=0)).all():
+            stretch = conformal.stretches(forecast.places[windows])
+            ratios[windows] = (scores[windows] / expected).mean(axis=1) / stretch
+    return ratios

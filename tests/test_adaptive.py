@@ -1,0 +1,154 @@
+"""`--adaptive-intervals`: widths follow the errors known since training, and nothing later."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from series_made import QUICK, frame_of
+
+from forecaster import Forecaster, adaptive, splits
+from forecaster.adaptive import EXPECTED_SPANS, adapted
+from forecaster.backtesting import forecast_windows
+from forecaster.predicting import predict
+from forecaster.series import prepare
+
+pytestmark = pytest.mark.xdist_group("adaptive")
+
+SETTINGS = QUICK | {"epochs": 5, "transform": "none", "refit_all": False}
+ROUGH, ROWS = 160, 280  # rows from the first rough one on, which no training has seen
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return Forecaster(**SETTINGS).fit(frame_of("a", "b", rows=ROUGH))
+
+
+def later(noise=0.0):
+    """Return the series with the rows that came after training, those of `a` with so much noise."""
+    frame = frame_of("a", "b", rows=ROWS)
+    late = (frame["unique_id"] == "a") & (frame.groupby("unique_id").cumcount() >= ROUGH)
+    return frame.assign(y=frame["y"] + np.random.default_rng(3).normal(0, noise, len(frame)) * late)
+
+
+def forecast(fitted, frame, cutoffs, unseen=ROUGH):
+    """Return forecasts from cutoffs of each series, with intervals that follow the errors."""
+    panel = prepare(frame, fitted.config.data)
+    rows = np.concatenate([begin + cutoffs for begin in panel.offsets[:-1]])
+    seen = np.full(len(panel.ids), unseen)
+    found = fitted.model.forecast(panel, rows)
+    return adapted(fitted.model, found, panel, rows, seen)
+
+
+def test_a_series_that_became_rough_has_wide_intervals_and_the_others_keep_theirs(fitted):
+    cutoffs = np.arange(ROUGH - 1, ROWS - 4)
+    found = forecast(fitted, later(noise=10.0), cutoffs)
+    rough, calm = np.split(found.recent, 2)
+    assert rough[-1] > 3
+    np.testing.assert_allclose(calm, forecast(fitted, later(), cutoffs).recent[len(cutoffs) :])
+    np.testing.assert_array_equal(rough[:4], 1)  # until a first window has its whole truth
+    assert rough[4] > 1
+    plain, wide = replace(found, recent=None).bounds(80), found.bounds(80)
+    spread = (wide[1] - wide[0]) / (plain[1] - plain[0])
+    np.testing.assert_allclose(spread[: len(cutoffs)].mean(axis=1), rough, rtol=0.4)
+
+
+def test_widths_make_coverage_right_where_errors_grew(fitted):
+    cutoffs, frame = np.arange(ROUGH + 20, ROWS - 4), later(noise=10.0)
+    truth = np.stack([frame["y"].to_numpy()[row + 1 : row + 5] for row in cutoffs])
+    found = forecast(fitted, frame, cutoffs)
+    inside = {}
+    for name, each in {"plain": replace(found, recent=None), "adaptive": found}.items():
+        low, high = (bound[: len(cutoffs)] for bound in each.bounds(80))
+        inside[name] = np.mean((low <= truth) & (truth <= high))
+    assert inside["plain"] < 0.5
+    assert inside["adaptive"] == pytest.approx(0.8, abs=0.1)
+
+
+def test_rows_after_a_cutoff_do_not_move_its_intervals(fitted):
+    frame, cutoffs = later(noise=2.0), np.array([200])
+    poisoned = frame.assign(y=frame["y"].where(frame.groupby("unique_id").cumcount() <= 200, 1e6))
+    one, other = (forecast(fitted, each, cutoffs) for each in (frame, poisoned))
+    np.testing.assert_array_equal(one.recent, other.recent)
+    np.testing.assert_array_equal(one.bounds(95), other.bounds(95))
+    moved = frame.assign(y=frame["y"].where(frame.groupby("unique_id").cumcount() != 200, 1e6))
+    assert (forecast(fitted, moved, cutoffs).recent > 10 * one.recent).all()
+
+
+def test_errors_of_rows_that_were_seen_do_not_count(fitted):
+    frame = later(noise=10.0)
+    assert forecast(fitted, frame, np.array([ROUGH + 20]), unseen=ROUGH + 18).recent is None
+    few, many = (
+        forecast(fitted, frame, np.array([ROWS - 5]), unseen=unseen).recent[0]
+        for unseen in (ROWS - 10, ROUGH)
+    )
+    assert 1 < few < many
+
+
+def test_only_the_latest_errors_count(fitted, monkeypatch):
+    monkeypatch.setattr(adaptive, "LATEST_SPANS", 2)
+    frame = later(noise=10.0)
+    same = frame.assign(
+        y=frame["y"].where(frame.groupby("unique_id").cumcount() < 200, later()["y"])
+    )
+    calm, rough = (forecast(fitted, each, np.array([240])).recent[0] for each in (same, frame))
+    assert calm < 1.5 < rough
+    every = forecast(fitted, frame, np.arange(ROUGH - 1, ROWS - 4)).recent
+    one = forecast(fitted, frame, np.array([ROWS - 5])).recent
+    assert one[0] == pytest.approx(every[len(every) // 2 - 1])
+
+
+def test_what_is_seen_counts_as_much_as_what_is_expected_after_some_spans(fitted):
+    cutoffs = np.array([ROUGH - 1 + 4 + int(EXPECTED_SPANS) * 4 - 1])
+    found = forecast(fitted, later(noise=10.0), cutoffs).recent[0]
+    more = forecast(fitted, later(noise=10.0), cutoffs + 60).recent[0]
+    assert found - 1 == pytest.approx((more - 1) / 2, rel=0.5)
+
+
+def test_a_series_that_stands_still_keeps_its_intervals(fitted):
+    flat = frame_of("flat", rows=ROWS).assign(y=5.0)
+    found = forecast(fitted, flat, np.arange(ROUGH, ROWS - 4))
+    np.testing.assert_array_equal(found.recent, 1)
+
+
+def test_predict_counts_the_rows_after_those_of_the_version(fitted, tmp_path):
+    fitted.save(tmp_path / "model")
+    loaded = Forecaster.load(tmp_path / "model")
+    assert loaded.model.seen_to == fitted.model.seen_to == fitted.about["data"]["last"]
+    panel = prepare(later(noise=10.0), loaded.config.data)
+    plain, wide = (predict(loaded.model, panel, adaptive=each) for each in (False, True))
+    spread = {
+        name: (each.frame["gru-hi-80"] - each.frame["gru-lo-80"]).to_numpy()
+        for name, each in {"plain": plain, "wide": wide}.items()
+    }
+    assert (spread["wide"][:4] > 2 * spread["plain"][:4]).all()
+    np.testing.assert_array_equal(plain.frame["gru"], wide.frame["gru"])
+    assert any("times as wide as calibrated (the median of all" in line for line in wide.notices)
+    assert not any("as wide as calibrated" in line for line in plain.notices)
+    config = loaded.config.replace(adaptive_intervals=True)
+    asked = Forecaster.of(config)
+    asked._model = replace(loaded.model, config=config)
+    found = asked.predict(frame=later(noise=10.0))
+    np.testing.assert_array_equal(found["gru-hi-80"], wide.frame["gru-hi-80"])
+
+
+def test_before_a_forecast_can_be_compared_that_is_said(fitted):
+    panel = prepare(frame_of("a", "b", rows=ROUGH + 3), fitted.config.data)
+    found = predict(fitted.model, panel, adaptive=True)
+    pd.testing.assert_frame_equal(found.frame, predict(fitted.model, panel).frame)
+    assert any("no series has 4 yet" in line for line in found.notices)
+
+
+def test_the_backtest_judges_intervals_that_follow(fitted):
+    panel = prepare(later(noise=10.0), fitted.config.data)
+    held_out = fitted.config.replace(test_size=ROWS - ROUGH, folds=None, step_size=1)
+    parts = splits.of_config(panel, held_out)
+    cutoffs = splits.test_cutoffs(panel, parts, held_out.context_rows, 4, 1, ROWS)
+    plain, wide = (
+        forecast_windows(fitted.model, panel, config, parts, 0, cutoffs)
+        for config in (held_out, held_out.replace(adaptive_intervals=True))
+    )
+    expected = forecast(fitted, later(noise=10.0), np.arange(ROUGH - 1, ROWS - 4)).bounds(80)
+    np.testing.assert_array_equal(wide.bounds[80.0], expected)
+    assert not np.array_equal(plain.bounds[80.0], wide.bounds[80.0])
+    np.testing.assert_array_equal(plain.forecasts["gru"], wide.forecasts["gru"])
