@@ -13,13 +13,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from forecaster.arrays import Floats, Ints
+from forecaster.arrays import Flags, Floats, Ints
 from forecaster.model import Forecast, Model
 from forecaster.series import Panel
+from forecaster.statistical import STATISTICAL
 from forecaster.windows import cutoffs_between, rows_after
 
 LATEST_SPANS = 30  # horizons of rows that are looked back on
 EXPECTED_SPANS = 2.0  # horizons of rows after which the errors seen count as much as those expected
+MOST = (
+    10.0  # times as large as expected: what one window counts at most, so that no wild row decides
+)
 
 
 def adapted(
@@ -44,6 +48,7 @@ def adapted(
     np.minimum.at(first, series, oldest)
     np.maximum.at(stop, series, latest + 1)
     known = cutoffs_between(begin, first - begin, stop - begin)
+    known = known[_quick(model, panel, known)]
     if not len(known):
         return forecast
     ratios = _ratios(model, panel, known)
@@ -53,6 +58,15 @@ def adapted(
     high = np.maximum(low, np.searchsorted(known, latest, side="right"))
     spans, errors = ((each[high] - each[low]) / horizon for each in (number, total))
     return replace(forecast, recent=(errors + EXPECTED_SPANS) / (spans + EXPECTED_SPANS))
+
+
+def _quick(model: Model, panel: Panel, cutoffs: Ints) -> Flags:
+    """Tell which windows neither Theta nor ETS forecasts, which are fitted to each `(window,)`."""
+    if model.fallback is None:
+        return np.ones(len(cutoffs), dtype=bool)
+    series = np.searchsorted(panel.offsets, cutoffs, side="right") - 1
+    sources = model.fallback.of(model.scaling.rows_of(panel.ids)[series])
+    return ~np.isin(sources.astype(str), STATISTICAL)
 
 
 def _ratios(model: Model, panel: Panel, cutoffs: Ints) -> Floats:
@@ -65,5 +79,6 @@ def _ratios(model: Model, panel: Panel, cutoffs: Ints) -> Floats:
         windows = (forecast.sources == source) & ~forecast.still
         if conformal.windows and (expected := conformal.scores.mean(axis=0)).all():
             stretch = conformal.stretches(forecast.places[windows])
-            ratios[windows] = (scores[windows] / expected).mean(axis=1) / stretch
+            found = (scores[windows] / expected).mean(axis=1) / stretch
+            ratios[windows] = np.minimum(found, MOST)
     return ratios
