@@ -432,7 +432,7 @@ class PredictionSpec(Spec):
         (80.0, 95.0), description="Interval levels in percent."
     )
     adaptive_intervals: bool = Field(
-        False,
+        True,
         description="Widen or narrow the intervals of a series by its errors since training.",
     )
     max_age: Duration | None = Field(None, description="Refuse data older than this, such as 3d.")

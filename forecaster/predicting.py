@@ -56,7 +56,7 @@ def predict(
     version: str = "",
     bounds: BoundsSpec | None = None,
     too_short: str | None = None,
-    adaptive: bool = False,
+    adaptive: bool = True,
     max_age: float | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Prediction:
@@ -103,7 +103,7 @@ def predict(
     forecast = replace(forecast, within=Bounds.of(bounds, panel.ids))
     frame = _table(model, panel, forecast, ds, level, version)
     notices = [*held, *_notices(model, panel, forecast, level)]
-    notices += _adaptive_notices(model, forecast) if adaptive else []
+    notices += _adaptive_notices(model, forecast)
     notices += unknown_notice(bounds, {*panel.ids, *panel.skipped, *model.scaling.ids})
     return Prediction(frame, tuple(notices), panel.skipped)
 
@@ -175,10 +175,7 @@ def _unseen(model: Model, panel: Panel) -> Ints:
 def _adaptive_notices(model: Model, forecast: Forecast) -> list[str]:
     """Say how wide intervals have become."""
     if forecast.recent is None:
-        return [
-            f"--adaptive-intervals: of the rows after {model.seen_to or 'training'} no series has "
-            f"{model.horizon} yet, which a forecast takes to be compared: intervals are as calibrated."
-        ]
+        return []
     ratio, many = np.median(forecast.recent), len(forecast.recent) > 1
     return [
         f"By the errors since {model.seen_to}, intervals are {ratio:.2f} times as wide as calibrated"

@@ -1,4 +1,4 @@
-"""`--adaptive-intervals`: widths follow the errors known since training, and nothing later."""
+"""Adaptive intervals: widths follow the errors known since training, and nothing later."""
 
 from dataclasses import replace
 
@@ -148,18 +148,18 @@ def test_predict_counts_the_rows_after_those_of_the_version(fitted, tmp_path):
     np.testing.assert_array_equal(plain.frame["gru"], wide.frame["gru"])
     assert any("times as wide as calibrated (the median of all" in line for line in wide.notices)
     assert not any("as wide as calibrated" in line for line in plain.notices)
-    config = loaded.config.replace(adaptive_intervals=True)
-    asked = Forecaster.of(config)
-    asked._model = replace(loaded.model, config=config)
-    found = asked.predict(frame=later(noise=0.3))
-    np.testing.assert_array_equal(found["gru-hi-80"], wide.frame["gru-hi-80"])
+    for each, expected in {False: plain, True: wide}.items():
+        config = loaded.config.replace(adaptive_intervals=each)
+        loaded._model = replace(loaded.model, config=config)
+        found = loaded.predict(frame=later(noise=0.3))
+        np.testing.assert_array_equal(found["gru-hi-80"], expected.frame["gru-hi-80"])
 
 
-def test_before_a_forecast_can_be_compared_that_is_said(fitted):
+def test_before_a_forecast_can_be_compared_intervals_are_as_calibrated(fitted):
     panel = prepare(frame_of("a", "b", rows=ROUGH + 3), fitted.config.data)
-    found = predict(fitted.model, panel, adaptive=True)
-    pd.testing.assert_frame_equal(found.frame, predict(fitted.model, panel).frame)
-    assert any("no series has 4 yet" in line for line in found.notices)
+    one, other = (predict(fitted.model, panel, adaptive=each) for each in (False, True))
+    pd.testing.assert_frame_equal(one.frame, other.frame)
+    assert one.notices == other.notices
 
 
 def test_the_backtest_judges_intervals_that_follow(fitted):
@@ -169,7 +169,7 @@ def test_the_backtest_judges_intervals_that_follow(fitted):
     cutoffs = splits.test_cutoffs(panel, parts, held_out.context_rows, 4, 1, ROWS)
     plain, wide = (
         forecast_windows(fitted.model, panel, config, parts, 0, cutoffs)
-        for config in (held_out, held_out.replace(adaptive_intervals=True))
+        for config in (held_out.replace(adaptive_intervals=False), held_out)
     )
     expected = forecast(fitted, later(noise=0.3), np.arange(ROUGH - 1, ROWS - 4)).bounds(80)
     np.testing.assert_array_equal(wide.bounds[80.0], expected)

@@ -330,7 +330,7 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
             "adaptive_intervals",
             bool,
             "Widen or narrow the intervals of a series by its errors since training.",
-            "off",
+            "on",
         ),
         Flag("max_age", "DURATION", "Refuse data older than this, such as 3d."),
     ),
