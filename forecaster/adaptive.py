@@ -21,9 +21,9 @@ from forecaster.windows import cutoffs_between, rows_after
 
 LATEST_SPANS = 30  # horizons of rows that are looked back on
 EXPECTED_SPANS = 2.0  # horizons of rows after which the errors seen count as much as those expected
-MOST = (
-    10.0  # times as large as expected: what one window counts at most, so that no wild row decides
-)
+WINDOWS = 8  # at most that are looked at in a horizon: they overlap
+MOST = 10.0  # times the errors expected: what a window counts at most, so that no wild row decides
+AT_ONCE = 2**21  # forecast values, or memory would grow with the panel
 
 
 def adapted(
@@ -40,6 +40,7 @@ def adapted(
             from its beginning `(series,)`.
     """
     series, horizon = forecast.series, model.horizon
+    step = -(-horizon // WINDOWS)
     begin = panel.offsets[:-1]
     latest = cutoffs - horizon  # the newest window whose whole truth is known
     least = begin + np.maximum(unseen, model.config.context_rows) - 1
@@ -47,16 +48,18 @@ def adapted(
     first, stop = panel.offsets[1:].copy(), begin.copy()
     np.minimum.at(first, series, oldest)
     np.maximum.at(stop, series, latest + 1)
-    known = cutoffs_between(begin, first - begin, stop - begin)
+    first = least + -(-(first - least) // step) * step  # the same windows, wherever cutoffs are
+    known = cutoffs_between(begin, first - begin, stop - begin, step)
     known = known[_quick(model, panel, known)]
     if not len(known):
         return forecast
-    ratios = _ratios(model, panel, known)
+    parts = np.array_split(known, 1 + len(known) * horizon // AT_ONCE)
+    ratios = np.concatenate([_ratios(model, panel, part) for part in parts])
     counted = np.isfinite(ratios)
     total, number = (np.append(0.0, np.cumsum(each)) for each in (np.nan_to_num(ratios), counted))
     low = np.searchsorted(known, oldest)
     high = np.maximum(low, np.searchsorted(known, latest, side="right"))
-    spans, errors = ((each[high] - each[low]) / horizon for each in (number, total))
+    spans, errors = ((each[high] - each[low]) * step / horizon for each in (number, total))
     return replace(forecast, recent=(errors + EXPECTED_SPANS) / (spans + EXPECTED_SPANS))
 
 

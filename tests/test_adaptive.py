@@ -128,6 +128,24 @@ def test_theta_is_not_fitted_to_every_row_since_training(fitted, monkeypatch):
     assert recent[1] != 1
 
 
+def test_parts_and_steps_find_what_all_windows_at_once_do(fitted, monkeypatch):
+    cutoffs, asked = np.arange(ROUGH - 1, ROWS - 4), []
+    whole = forecast(fitted, later(noise=0.3), cutoffs).recent
+    monkeypatch.setattr(adaptive, "AT_ONCE", 100)
+    found = forecast(fitted, later(noise=0.3), cutoffs).recent
+    np.testing.assert_allclose(found, whole, rtol=1e-6)
+    monkeypatch.setattr(adaptive, "WINDOWS", 2)
+    ratios = adaptive._ratios
+    monkeypatch.setattr(
+        adaptive, "_ratios", lambda *args: [asked.extend(args[2]), ratios(*args)][1]
+    )
+    few = forecast(fitted, later(noise=0.3), cutoffs).recent
+    assert set(np.diff(asked[: len(asked) // 2])) == {2}
+    np.testing.assert_allclose(few[40:], whole[40:], rtol=0.3)
+    one = forecast(fitted, later(noise=0.3), cutoffs[-1:]).recent
+    np.testing.assert_allclose(one, few[[len(cutoffs) - 1, -1]])
+
+
 def test_a_series_that_stands_still_keeps_its_intervals(fitted):
     flat = frame_of("flat", rows=ROWS).assign(y=5.0)
     found = forecast(fitted, flat, np.arange(ROUGH, ROWS - 4))
