@@ -54,10 +54,11 @@ class Bounds:
 
     def _kept(self, values: Floats, series: Ints, rounded: Callable[[Floats], Floats]) -> Floats:
         if self.whole.any():
-            values = np.where(self.whole[series, None], rounded(values), values)
+            whole = rounded(values) + 0.0  # -0.0 would be written as such
+            values = np.where(self.whole[series, None], whole, values)
         if np.isfinite([self.low, self.high]).any():
             values = np.clip(values, self.low[series, None], self.high[series, None])
-        return np.asarray(values + 0.0)  # -0.0 would be written as such
+        return np.ascontiguousarray(values)  # copied only out of levels that have quantiles too
 
     def outside(self, y: Floats, offsets: Ints) -> Flags:
         """Tell which series have values that their own bounds exclude `(series,)`."""

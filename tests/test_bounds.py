@@ -94,6 +94,15 @@ def test_whole_forecasts_are_never_minus_zero():
     assert not np.signbit(bounds.points(np.array([[-0.2]]), np.array([0]))).any()
 
 
+def test_without_bounds_nothing_is_copied_but_points_from_among_quantiles():
+    bounds, series = Bounds.of(BoundsSpec(), ("a",)), np.zeros(3, dtype=int)
+    for outputs, copied in ((1, False), (3, True)):
+        levels = np.ones((3, 4, outputs))
+        points = bounds.points(levels[:, :, 0], series)
+        assert points.flags.c_contiguous
+        assert np.shares_memory(points, levels) is not copied
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
