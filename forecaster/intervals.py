@@ -57,50 +57,50 @@ class Distribution:
             shares: Between 0 and 1, one for each quantile.
             unit: Of each window `(window,)`.
         """
-        middle = point[:, :, None]
         if not shares:
             deviates = np.array([-1.0, 0.0, 1.0])
-            return cls(deviates, middle + deviates * unit[:, None, None])
+            return cls(deviates, point[:, :, None] + deviates * unit[:, None, None])
         order = np.argsort(shares)
         deviates = ndtri(np.asarray(shares)[order])
-        gaps = np.maximum((quantiles[:, :, order] - middle) * np.sign(deviates), 0)
-        mean = np.mean(gaps / np.abs(deviates), axis=2, keepdims=True)
-        apart = LEAST_OF_UNIT * unit[:, None, None] * np.abs(deviates)
-        beyond = np.maximum(gaps, LEAST_OF_MEAN * mean * np.abs(deviates)) - apart
-        beyond = np.maximum(beyond, 0)
+        sign, size = np.sign(deviates)[:, None, None], np.abs(deviates)[:, None, None]
+        apart = LEAST_OF_UNIT * unit[:, None] * size  # (quantile, window, 1)
+        each = np.moveaxis(quantiles, 2, 0)[order]  # (quantile, window, horizon): long inner loops
+        gaps = np.maximum((each - point) * sign, 0)
+        mean = np.mean(gaps / size, axis=0)
+        beyond = np.maximum(np.maximum(gaps, LEAST_OF_MEAN * mean * size) - apart, 0)
         below, above = deviates < 0, deviates > 0
-        down = np.maximum.accumulate(beyond[:, :, below][:, :, ::-1], axis=2)[:, :, ::-1]
-        up = np.maximum.accumulate(beyond[:, :, above], axis=2)
+        down = np.maximum.accumulate(beyond[below][::-1])[::-1]
+        up = np.maximum.accumulate(beyond[above])
         levels = np.concatenate(
-            [
-                middle - down - apart[:, :, below],
-                middle,
-                middle + up + apart[:, :, above],
-            ],
-            axis=2,
+            [point - down - apart[below], point[None], point + up + apart[above]]
         )
-        return cls(np.concatenate([deviates[below], [0.0], deviates[above]]), levels)
+        deviates = np.concatenate([deviates[below], [0.0], deviates[above]])
+        return cls(deviates, np.moveaxis(levels, 0, 2))
 
     def at(self, deviate: Floats) -> Floats:
         """Return the level at a deviate of each window and step `(window, horizon)`."""
-        place = np.clip(np.searchsorted(self.deviates, deviate) - 1, 0, len(self.deviates) - 2)
-        left, slope = self._piece(place)
-        return left + (deviate - self.deviates[place]) * slope
+        left, slope = self._piece(0)
+        levels = left + (deviate - self.deviates[0]) * slope
+        for piece in range(1, len(self.deviates) - 1):
+            left, slope = self._piece(piece)
+            further = deviate - self.deviates[piece]
+            levels = np.where(further > 0, left + further * slope, levels)
+        return np.asarray(levels)
 
     def deviate_of(self, levels: Floats) -> Floats:
         """Return the deviate that reaches levels `(window, horizon)`."""
-        inner = self.levels[:, :, 1:-1]
-        place = (levels[:, :, None] > inner).sum(axis=2)
-        left, slope = self._piece(place)
-        return self.deviates[place] + (levels - left) / slope
+        left, slope = self._piece(0)
+        deviate = self.deviates[0] + (levels - left) / slope
+        for piece in range(1, len(self.deviates) - 1):
+            left, slope = self._piece(piece)
+            further = levels - left
+            deviate = np.where(further > 0, self.deviates[piece] + further / slope, deviate)
+        return np.asarray(deviate)
 
-    def _piece(self, place: Ints) -> tuple[Floats, Floats]:
-        """Return the level at the left end and the slope of a linear piece."""
-        place = np.broadcast_to(place, self.levels.shape[:2])[:, :, None]
-        left = np.take_along_axis(self.levels, place, axis=2)[:, :, 0]
-        right = np.take_along_axis(self.levels, place + 1, axis=2)[:, :, 0]
-        width = (self.deviates[1:] - self.deviates[:-1])[place[:, :, 0]]
-        return left, (right - left) / width
+    def _piece(self, number: int) -> tuple[Floats, Floats]:
+        """Return the level at the left end and the slope of a linear piece, each `(window, horizon)`."""
+        left, right = self.levels[:, :, number], self.levels[:, :, number + 1]
+        return left, (right - left) / (self.deviates[number + 1] - self.deviates[number])
 
 
 @dataclass(frozen=True)
