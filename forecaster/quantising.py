@@ -4,6 +4,7 @@ ONNX Runtime multiplies matrices and runs LSTM layers in 8-bit integers (`MatMul
 `DynamicQuantizeLSTM`); what comes in is rounded to 8 bits by the range that it has in a batch, so that
 a forecast may differ a little by what else is forecast with it. It has no such operators for GRU and
 SimpleRNN: their weights are stored in 8 bits, one scale for each unit, and computed with as float32.
+The step that the parallel decoder takes is a product of matrices, whatever the cell.
 """
 
 from __future__ import annotations

@@ -170,8 +170,29 @@ def test_recurrent_layers_become_fused_operators(cell):
 
     network = build(BASE.model_copy(update={"cell": cell}), features=1)
     operators = [node.op_type for node in onnx.load_from_string(to_onnx([network])).graph.node]
-    assert operators.count({"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}[cell]) == 3
+    assert operators.count({"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}[cell]) == 2
     assert "Loop" not in operators
+
+
+@pytest.mark.parametrize(("cell", "gates"), [("rnn", 1), ("lstm", 4), ("gru", 3)])
+def test_the_parallel_decoder_computes_once_what_its_positions_share(cell, gates):
+    """Its state is multiplied once a window; inputs that no window changes are a constant."""
+    import onnx
+
+    network = build(BASE.model_copy(update={"cell": cell}), features=1)
+    graph = onnx.shape_inference.infer_shapes(onnx.load_from_string(to_onnx([network]))).graph
+    shapes = {
+        value.name: [size.dim_value for size in value.type.tensor_type.shape.dim]
+        for value in graph.value_info
+    }
+    kernels = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    products = [node for node in graph.node if node.op_type == "MatMul"]
+    assert [
+        (kernels[node.input[1]], shapes[node.output[0]][1:])
+        for node in products
+        if kernels[node.input[1]][1] == gates * 6
+    ] == [([6, gates * 6], [1, gates * 6])]
+    assert [1, 3, gates * 6] in kernels.values()  # (1, position, gate * unit)
 
 
 def test_an_unknown_layer_is_refused():

@@ -13,6 +13,7 @@ from forecaster.networks.encoder import encode, recurrent
 from forecaster.networks.faster import Dropout
 from forecaster.networks.feedback import RecurrentDecoder
 from forecaster.networks.layers import (
+    KnownAhead,
     KnownFirst,
     Plus,
     PositionInputs,
@@ -243,7 +244,7 @@ def _decode_parallel(
     inputs = PositionInputs(positions, units, name="positions")(state[0])
     if future is not None:
         width = segment * future.shape[-1]
-        folded = Regroup((1, width), name="future_segments")(future)  # (window * position, 1, .)
+        folded = KnownAhead(positions, width, name="future_segments")(future)
         known = layers.Dense(units, name="future_embed")(folded)
         inputs = layers.Add(name="position_and_future")([inputs, known])
     if vectors is not None:

@@ -140,6 +140,29 @@ class RepeatWindows(Layer):  # type: ignore[misc]
         return (None, self.units)
 
 
+class KnownAhead(Layer):  # type: ignore[misc]
+    """What is known ahead of the steps of each future segment, as one vector.
+
+    Args:
+        positions: Number of future segments.
+        width: Steps of a segment, times features.
+
+    Output shape:
+        `(window * position, 1, width)` from `(window, horizon, feature)`.
+    """
+
+    def __init__(self, positions: int, width: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.positions = positions
+        self.width = width
+
+    def call(self, future: Any) -> Any:
+        return ops.reshape(future, (-1, 1, self.width))
+
+    def compute_output_shape(self, _: Any) -> tuple[int | None, int, int]:
+        return (None, 1, self.width)
+
+
 class SeriesVectors(Layer):  # type: ignore[misc]
     """One learnt vector for each series, zeros for a series it does not know.
 

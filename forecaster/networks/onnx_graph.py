@@ -2,6 +2,10 @@
 
 Each layer becomes the few ONNX operators that compute the same; recurrent layers become ONNX's own
 fused RNN, GRU and LSTM operators. A new kind of layer needs one function here, in `EMITTERS`.
+
+The parallel decoder takes a step from the same state for each future segment. What Keras lays out as
+`(window * position, ...)` is `(window, position, ...)` here, with an axis of 1 where all windows or all
+positions are alike: operators broadcast, so that what is alike is computed once.
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ class Graph:
     def __init__(self, outer: Graph | None = None) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = [] if outer is None else outer.constants
+        self.values: dict[str, Floats] = {} if outer is None else outer.values  # of constants
         self.prefix: str = "" if outer is None else f"{outer.prefix}{len(outer.nodes)}_"
 
     def add(self, operator: str, *inputs: str, outputs: int = 1, **attributes: Any) -> list[str]:
@@ -51,6 +56,7 @@ class Graph:
         array = array.astype(np.int64 if array.dtype.kind in "iu" else np.float32)
         name = f"constant_{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(array, name))
+        self.values[name] = array
         return name
 
 
@@ -144,9 +150,11 @@ def _recurrent(operator: str, order: Sequence[int], **attributes: int) -> Callab
         mask: str | None = None,
         **_: Any,
     ) -> list[str]:
+        if initial_state:
+            states = _step(graph, layer, sequence, initial_state)
+            return [states[0], *states]
         ways = _ways(layer)
         x = graph.one("Transpose", sequence, perm=[1, 0, 2])  # (step, window, feature)
-        states = [graph.one("Unsqueeze", part, graph.constant([0])) for part in initial_state]
         y, *finals = graph.add(
             operator,
             x,
@@ -155,7 +163,6 @@ def _recurrent(operator: str, order: Sequence[int], **attributes: int) -> Callab
                 for parts in zip(*(_weights(way, order) for way in ways), strict=True)
             ),
             mask or "",  # how many steps there are
-            *states,
             outputs=3 if operator == "LSTM" else 2,
             hidden_size=ways[0].units,
             direction=("forward", "bidirectional")[len(ways) - 1],
@@ -173,6 +180,54 @@ def _recurrent(operator: str, order: Sequence[int], **attributes: int) -> Callab
         return [output, *itertools.chain(*each)] if layer.return_state else [output]
 
     return emit
+
+
+def _step(graph: Graph, layer: Any, x: str, state: Sequence[str]) -> list[str]:
+    """Return the states after a step of a recurrent layer, its output first.
+
+    Args:
+        graph: To which it is appended.
+        layer: Recurrent layer, one way.
+        x: Its input `(..., feature)`; as a constant it goes into the biases.
+        state: Before the step, its output first; each broadcasts to `(..., unit)`.
+    """
+    kernel, recurrent, bias = layer.cell.get_weights()
+    own, *other = np.atleast_2d(bias)  # a GRU adds another one to what it makes of its state
+    given = _linear(graph, x, kernel, own)
+    recalled = graph.one("MatMul", state[0], graph.constant(recurrent))
+    for each in other:
+        recalled = graph.one("Add", recalled, graph.constant(each))
+    gates = kernel.shape[1] // layer.units
+    parts = (graph.add("Split", each, outputs=gates, axis=-1) for each in (given, recalled))
+    return STEPS[type(layer).__name__](graph, *parts, *state)
+
+
+def _rnn_step(graph: Graph, x: list[str], h: list[str], _: str) -> list[str]:
+    return [graph.one("Tanh", graph.one("Add", x[0], h[0]))]
+
+
+def _gru_step(graph: Graph, x: list[str], h: list[str], before: str) -> list[str]:
+    update, reset = (
+        graph.one("Sigmoid", graph.one("Add", *both)) for both in zip(x[:2], h[:2], strict=True)
+    )
+    new = graph.one("Tanh", graph.one("Add", x[2], graph.one("Mul", reset, h[2])))
+    kept = graph.one("Mul", update, graph.one("Sub", before, new))
+    return [graph.one("Add", new, kept)]
+
+
+def _lstm_step(graph: Graph, x: list[str], h: list[str], _: str, cell: str) -> list[str]:
+    sums = [graph.one("Add", *both) for both in zip(x, h, strict=True)]
+    take, keep, show = (graph.one("Sigmoid", sums[gate]) for gate in (0, 1, 3))
+    taken = graph.one("Mul", take, graph.one("Tanh", sums[2]))
+    cell = graph.one("Add", graph.one("Mul", keep, cell), taken)
+    return [graph.one("Mul", show, graph.one("Tanh", cell)), cell]
+
+
+STEPS: dict[str, Callable[..., list[str]]] = {
+    "SimpleRNN": _rnn_step,
+    "GRU": _gru_step,
+    "LSTM": _lstm_step,
+}
 
 
 def _bidirectional(graph: Graph, layer: Any, *inputs: Any, **named: Any) -> list[str]:
@@ -200,10 +255,16 @@ def _gates(weights: Floats, order: Sequence[int]) -> Floats:
     return np.concatenate([blocks[place] for place in order], axis=-1)
 
 
+def _linear(graph: Graph, x: str, kernel: Floats, bias: Floats) -> str:
+    """Append `x @ kernel + bias`: of a constant, the constant that it is."""
+    if x in graph.values:
+        return graph.constant(graph.values[x] @ kernel + bias)
+    product = graph.one("MatMul", x, graph.constant(kernel))
+    return graph.one("Add", product, graph.constant(bias))
+
+
 def _dense(graph: Graph, layer: Any, x: str, **_: Any) -> list[str]:
-    kernel, bias = (graph.constant(weight) for weight in layer.get_weights())
-    y = graph.one("Add", graph.one("MatMul", x, kernel), bias)
-    return _activation(graph, layer, y)
+    return _activation(graph, layer, _linear(graph, x, *layer.get_weights()))
 
 
 def _activation(graph: Graph, layer: Any, x: str, **_: Any) -> list[str]:
@@ -274,16 +335,16 @@ def _subtract(graph: Graph, _: Any, parts: list[str], **__: Any) -> list[str]:
     return [graph.one("Sub", *parts)]
 
 
-def _repeat_windows(graph: Graph, layer: Any, state: str, **_: Any) -> list[str]:
-    tiled = graph.one("Tile", state, graph.constant([1, layer.positions]))
-    return [graph.one("Reshape", tiled, graph.constant([-1, layer.units]))]
+def _repeat_windows(graph: Graph, _: Any, state: str, **__: Any) -> list[str]:
+    return [graph.one("Unsqueeze", state, graph.constant([1]))]  # (window, 1, unit)
 
 
-def _position_inputs(graph: Graph, layer: Any, state: str, **_: Any) -> list[str]:
-    windows = graph.one("Shape", state, start=0, end=1)
-    repeats = graph.one("Concat", windows, graph.constant([1]), axis=0)
-    tiled = graph.one("Tile", graph.constant(layer.get_weights()[0]), repeats)
-    return [graph.one("Unsqueeze", tiled, graph.constant([1]))]
+def _position_inputs(graph: Graph, layer: Any, _: str, **__: Any) -> list[str]:
+    return [graph.constant(layer.get_weights()[0][None])]  # (1, position, unit)
+
+
+def _known_ahead(graph: Graph, layer: Any, x: str, **_: Any) -> list[str]:
+    return [graph.one("Reshape", x, graph.constant([-1, layer.positions, layer.width]))]
 
 
 def _reversible_normalisation(
@@ -343,8 +404,7 @@ def _attention(graph: Graph, layer: Any, query: str, value: str, **_: Any) -> li
     each = graph.one("Transpose", graph.one("MatMul", shares, v), perm=[0, 2, 1, 3])
     kernel, bias = layer.output_dense.get_weights()  # (head, size, unit), (unit,)
     flat = graph.one("Reshape", each, graph.constant([0, 0, -1]))
-    mixed = graph.one("MatMul", flat, graph.constant(kernel.reshape(-1, kernel.shape[-1])))
-    return [graph.one("Add", mixed, graph.constant(bias))]
+    return [_linear(graph, flat, kernel.reshape(-1, kernel.shape[-1]), bias)]
 
 
 def _recurrent_decoder(
@@ -356,7 +416,7 @@ def _recurrent_decoder(
     future: str | None = None,
     **_: Any,
 ) -> list[str]:
-    """One `Scan` over the segments, each a step of the fused operator."""
+    """One `Scan` over the segments."""
 
     def by_segment(values: str, size: int) -> str:
         folded = graph.one("Reshape", values, graph.constant([-1, layer.positions, size]))
@@ -372,9 +432,7 @@ def _recurrent_decoder(
     before, added, known = (f"{name}_{body.prefix}" for name in ("last", "start", "known"))
     given = {added: width} if future is None else {added: width, known: layer.known}
     seen = before if future is None else body.one("Concat", before, known, axis=1)
-    step = body.one("Unsqueeze", seen, body.constant([1]))  # (window, 1, feature)
-    emit = EMITTERS[type(layer.recurrent).__name__]
-    finals = emit(body, layer.recurrent, step, initial_state=list(states))[1:]
+    finals = _step(body, layer.recurrent, seen, list(states))
     (made,) = _dense(body, layer.head, finals[0])
     points = [body.constant([number]) for number in (0, END, 1, layer.head.units // width)]
     own = body.one("Add", added, body.one("Slice", made, *points))
@@ -411,6 +469,7 @@ EMITTERS: dict[str, Callable[..., list[str]]] = {
     "Flatten": _flatten,
     "GlobalAveragePooling1D": _average_steps,
     "GRU": _recurrent("GRU", (0, 1, 2), linear_before_reset=1),
+    "KnownAhead": _known_ahead,
     "KnownFirst": _known_first,
     "LayerNormalization": _layer_normalisation,
     "LSTM": _recurrent("LSTM", (0, 3, 1, 2)),  # Keras i f c o, ONNX i o f c
