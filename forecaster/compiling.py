@@ -46,7 +46,7 @@ def compiled(
         rows: What it is trained on.
         config: Resolved settings.
         windows: Number of training windows.
-        xla: Whether to compile with XLA; on a GPU cuDNN's kernels beat what XLA compiles.
+        xla: Whether to compile with XLA; see `xla_pays`.
         keep_zeros: Whether weights that are zero stay so.
     """
     spec = config.training
@@ -119,12 +119,19 @@ def start_anew(windowed: Windowed, network: Any, learning_rate: float) -> None:
 
 
 def xla_pays(config: Config, windows: int) -> bool:
-    """Tell whether the run is long enough to earn back the seconds of compiling."""
+    """Tell whether the run is long enough to earn back the seconds of compiling.
+
+    With JAX it always is: what is not compiled runs operation by operation, on a GPU too, where cuDNN's
+    kernels are part of what is compiled. torch compiles nothing. With TensorFlow beside a GPU, LSTM
+    and GRU ask for cuDNN, which XLA does not know, and which beats what XLA compiles.
+    """
     if keras.backend.backend() != "tensorflow":
         return bool(keras.backend.backend() == "jax")
     if backend.is_deterministic():
         return False  # Keras refuses to compile with XLA then
     network, spec = config.network, config.training
+    if backend.gpus() and any(layer.cell != "rnn" for layer in network.stack):
+        return False
     segment = int(network.segment or 1)
     steps = int(network.lookback or 0) // segment * len(network.layers or ())
     if network.decoder == "recurrent":

@@ -171,7 +171,7 @@ def _train(
         with backend.device_scope(device):
             backend.seed(spec.seed, spec.deterministic)
             windows = len(plans[0].train)
-            xla = device.kind == "cpu" and compiling.xla_pays(config, windows)
+            xla = compiling.xla_pays(config, windows)
             windowed = compiling.compiled(rows, config, windows, xla, method.keep_zeros)
             members, networks = [], []
             for number, plan in enumerate(plans):

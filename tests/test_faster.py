@@ -176,6 +176,59 @@ def test_a_batch_is_not_halved_on_the_cpu_beside_a_gpu(compiled_anew, monkeypatc
     assert type(compiling.compiled(rows, config, windows=32, xla=True)) is Windowed
 
 
+@pytest.mark.parametrize("cell", ["rnn", "lstm"])
+def test_beside_a_gpu_only_what_does_not_ask_for_cudnn_is_compiled(cell, monkeypatch):
+    monkeypatch.setattr(backend, "gpus", lambda: ["GPU:0"])
+    monkeypatch.setattr(backend, "is_deterministic", lambda: False)
+    config = resolved(panel_of("a", rows=100), cell=cell)
+    assert compiling.xla_pays(config, windows=10**6) is (cell == "rnn")
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    assert compiling.xla_pays(config, windows=1)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    assert not compiling.xla_pays(config, windows=10**6)
+
+
+def test_networks_train_in_half_precision(compiled_anew):
+    panel = panel_of("a", rows=100)
+    usual = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        config = resolved(panel, quantiles=(0.1, 0.9))
+        rows = training._rows(panel, config, scaling.fit(panel, config.scaling))
+        windowed = compiling.compiled(rows, config, windows=32, xla=False)
+        assert windowed(np.arange(20, 36)).dtype == "bfloat16"
+        assert np.isfinite(windowed.train_on_batch(np.arange(20, 36)))
+    finally:
+        keras.config.set_dtype_policy(usual)
+
+
+def refusing_arrays(operator):
+    """Return an operator of tensors that takes no array of NumPy."""
+
+    def alone(tensor, other):
+        assert not isinstance(other, np.ndarray)
+        return operator(tensor, other)
+
+    return alone
+
+
+@pytest.mark.parametrize(
+    "settings", [{"direction": True}, {"preset": "seq2seq", "teacher_forcing": 0.5}]
+)
+def test_no_array_stands_beside_a_tensor(settings, compiled_anew, monkeypatch):
+    """On a GPU a tensor of torch refuses to be added to one; here those of TensorFlow do."""
+    panel = panel_of("a", rows=100)
+    config = resolved(panel, **settings)
+    rows = training._rows(panel, config, scaling.fit(panel, config.scaling))
+    windowed = compiling.compiled(rows, config, windows=32, xla=False)
+    for name in ("__add__", "__radd__", "__sub__", "__rsub__", "__mul__", "__rmul__"):
+        monkeypatch.setattr(tf.Tensor, name, refusing_arrays(getattr(tf.Tensor, name)))
+    cutoffs = np.arange(20, 36)
+    forecast = windowed(tf.constant(cutoffs), training=True)
+    assert np.isfinite(windowed.compute_loss(tf.constant(cutoffs), y_pred=forecast))
+    assert np.isfinite(windowed.losses_of(cutoffs, forecast.numpy())).all()  # of shrinking
+
+
 def faults(size):
     """Touch as many MB again and again; count the pages that the system had to map."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

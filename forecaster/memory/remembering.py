@@ -167,7 +167,7 @@ def _networks(
         device = backend.select_device(spec.device)
         with backend.device_scope(device):
             windows = len(sequences.train)
-            xla = device.kind == "cpu" and compiling.xla_pays(config, windows)
+            xla = compiling.xla_pays(config, windows)
             windowed = compiling.compiled(rows, config, windows, xla)
     for seed in range(spec.seed, spec.seed + seeds):
         on_epoch = on_run(f"{cell}, {length:,} steps, seed {seed}")

@@ -150,9 +150,9 @@ class Windowed(KerasModel):  # type: ignore[misc]
         self.window_loss = LOSSES[config.training.loss]
         self.quantiles = tuple(config.network.quantiles or ())
         lookback, horizon = int(config.network.lookback or 0), int(config.network.horizon or 0)
-        self.before = np.arange(1 - lookback, 1)
+        self.before = np.arange(1 - lookback, 1, dtype=INTEGER)
         self.season = config.context_season
-        self.after = np.arange(1, horizon + 1)
+        self.after = np.arange(1, horizon + 1, dtype=INTEGER)
         self.held = held
         self.together = held.shape[-1] if config.network.joint else 1
         self.at_once = max(1, VAL_BATCH // self.together)
@@ -162,11 +162,11 @@ class Windowed(KerasModel):  # type: ignore[misc]
         cutoffs = self._of_all(cutoffs)
         gather = {
             "context": lambda: self.held.take("features", self._rows_before(cutoffs)),
-            "future": lambda: self.held.take("known", cutoffs[:, None] + self.after),
+            "future": lambda: self.held.take("known", self._rows_after(cutoffs)),
             "length": lambda: ops.cast(self._length(cutoffs)[:, None], "int32"),
             "series": lambda: self.held.take("row_series", cutoffs)[:, None],
             "static": lambda: self.held.take("static", self.held.take("row_series", cutoffs)),
-            "truth": lambda: self.held.take("targets", cutoffs[:, None] + self.after)[..., None],
+            "truth": lambda: self.held.take("targets", self._rows_after(cutoffs))[..., None],
         }
         inputs = [gather[tensor.name]() for tensor in self.network.inputs]
         return self.network(inputs if len(inputs) > 1 else inputs[0], training=training)
@@ -181,9 +181,16 @@ class Windowed(KerasModel):  # type: ignore[misc]
 
     def _rows_before(self, cutoffs: Any) -> Any:
         """Do in a tensor what `windows.rows_before` does."""
-        rows = cutoffs[:, None] + self.before
+        rows = ops.add(cutoffs[:, None], self.before)
         first = self._first_row(cutoffs)[:, None]
         return ops.where(rows < first, first + ops.mod(rows - first, self.season), rows)
+
+    def _rows_after(self, cutoffs: Any) -> Any:
+        """Return the rows that are forecast `(window, horizon)`.
+
+        On a GPU a tensor of torch takes no array of NumPy beside it; `ops` puts one there.
+        """
+        return ops.add(cutoffs[:, None], self.after)
 
     def _length(self, cutoffs: Any) -> Any:
         """Do in a tensor what `windows.rows_known` does."""
@@ -212,7 +219,7 @@ class Windowed(KerasModel):  # type: ignore[misc]
             return loss
         if self.held.holds("taught"):
             taught = self.held.take("taught", self.held.take("lessons", self._of_all(x)))
-            loss = (loss + ops.mean(ops.abs(y_pred - taught))) / 2
+            loss = (loss + ops.mean(ops.abs(ops.cast(y_pred, taught.dtype) - taught))) / 2
         return sum(self.network.losses, start=loss)
 
     def losses_of(self, cutoffs: Any, forecast: Any) -> Any:
@@ -221,7 +228,8 @@ class Windowed(KerasModel):  # type: ignore[misc]
         That of a joint network is the mean over the series.
         """
         cutoffs = self._of_all(cutoffs)
-        targets = self.held.take("targets", cutoffs[:, None] + self.after)
+        targets = self.held.take("targets", self._rows_after(cutoffs))
+        forecast = ops.cast(forecast, targets.dtype)  # where layers compute in half precision
         series = self.held.take("row_series", cutoffs)
         sizes = Sizes(*(self.held.take(name, series)[:, None] for name in Sizes._fields))
         loss = ops.mean(self.window_loss(targets, forecast[:, :, 0], sizes), axis=1)
@@ -229,7 +237,7 @@ class Windowed(KerasModel):  # type: ignore[misc]
             quantiles = forecast[:, :, 1 : 1 + len(self.quantiles)]
             loss = loss + ops.mean(pinball(targets, quantiles, self.quantiles), axis=(1, 2))
         if self.direction:
-            up = self.held.take("up", cutoffs[:, None] + self.after)
+            up = self.held.take("up", self._rows_after(cutoffs))
             of_up = ops.mean(log_loss(up, forecast[:, :, -1]), axis=1)
             loss = loss + DIRECTION_WEIGHT * of_up
         return ops.mean(ops.reshape(loss, (-1, self.together)), axis=1)
