@@ -25,6 +25,7 @@ LOG_LINE = re.compile(
 GLIBC = ("mallopt", "malloc_trim")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # malloc.h, as the numbers below
 USUAL = {M_MMAP_MAX: 2**16, M_MMAP_THRESHOLD: 2**25, M_TRIM_THRESHOLD: 2**26}
+GPU_PACKAGES = {"tensorflow": "'forecaster[gpu]'", "jax": "'jax[cuda12]'", "torch": "torch"}
 OUT_OF_MEMORY = ("ResourceExhausted", "OutOfMemory", "RESOURCE_EXHAUSTED", "out of memory")
 
 
@@ -176,12 +177,18 @@ def select_device(wanted: str) -> Device:
     if wanted == "gpu" and not found:
         raise MissingDependencyError(
             "--device gpu needs a GPU, but the Keras backend finds none.",
-            "See `forecast doctor`; on Linux with an NVIDIA GPU: pip install 'forecaster[gpu]'.",
+            f"See `forecast doctor`; {gpu_advice()}.",
         )
     _grow_memory()
     if wanted == "cpu" or not found:
         return Device("cpu", f"{platform.machine()}, {os.cpu_count()} cores")
     return Device("gpu", found[0])
+
+
+def gpu_advice() -> str:
+    """Say what to install so that the backend finds a GPU."""
+    package = GPU_PACKAGES[import_keras().backend.backend()]
+    return f"on Linux with an NVIDIA GPU: pip install {package}"
 
 
 def device_scope(device: Device) -> Any:

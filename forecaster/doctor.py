@@ -24,6 +24,7 @@ from forecaster.workspace import Workspace, load_config
 PYTHON_NEEDED = (3, 11)
 DISK_NEEDED = 100e6  # bytes: one version of a large model and its temporary copy
 DISK_COMFORTABLE = 1e9
+CUDNN_CELLS = {"tensorflow": ("LSTM", "GRU"), "torch": ("LSTM", "GRU"), "jax": ("LSTM",)}
 
 
 class Check(NamedTuple):
@@ -68,12 +69,17 @@ def _python() -> Iterator[Check]:
 
 
 def _packages() -> Iterator[Check]:
-    """Compare what the package says it needs with what is installed."""
+    """Compare what the package says it needs with what is installed.
+
+    TensorFlow is not needed where Keras is told to use another backend.
+    """
     versions, missing = [], []
     for requirement in metadata.requires("forecaster") or []:
         if ";" in requirement:  # extras
             continue
         name = re.split(r"[^A-Za-z0-9._-]", requirement)[0]
+        if name == "tensorflow" and os.environ.get("KERAS_BACKEND", name) != name:
+            continue
         try:
             versions.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
@@ -100,17 +106,20 @@ def _backend(config: Config) -> Iterator[Check]:
     backend = keras.backend.backend()
     yield Check("keras", "ok", f"{keras.__version__} with the {backend} backend")
     yield _devices(config, found)
-    if backend == "tensorflow":
-        with quiet():
-            checks = [*_tensorflow(), *_fast_path(config, bool(found))]
-        yield from checks
+    with quiet():
+        checks = [*_fast_path(config, bool(found))]
+        if backend == "tensorflow":
+            checks = [*_tensorflow(), *checks]
+    yield from checks
 
 
 def _devices(config: Config, found: list[str]) -> Check:
+    from forecaster.backend import gpu_advice
+
     if found:
         return Check("devices", "ok", ", ".join(found))
     if config.training.device == "gpu":
-        advice = "Set device to auto, or on Linux with an NVIDIA GPU: pip install 'forecaster[gpu]'"
+        advice = f"Set device to auto, or {gpu_advice()}"
         return Check("devices", "fail", "device = gpu, but the backend finds no GPU", advice)
     return Check("devices", "ok", "no GPU; training runs on the CPU")
 
@@ -139,34 +148,51 @@ def _tensorflow() -> Iterator[Check]:
 
 def _fast_path(config: Config, has_gpu: bool) -> Iterator[Check]:
     """Say for each recurrent layer of the configured network whether cuDNN can run it."""
+    from forecaster.backend import import_keras
     from forecaster.networks.builder import build
 
-    network = build(_filled(config).network, 1)
-    for each in network.layers:
+    backend = import_keras().backend.backend()
+    filled = _filled(config)
+    without = ", without XLA" if backend == "tensorflow" else ""
+    for each in build(filled.network, 1).layers:
         layer = getattr(each, "forward_layer", each)  # of one that reads both ways
+        layer = getattr(layer, "recurrent", layer)  # of a recurrent decoder
         if not hasattr(layer, "recurrent_dropout"):
             continue
         name = f"cudnn {each.name}"
         kind = f"{type(layer).__name__}({layer.units})"
-        reasons = cudnn_obstacles(layer)
+        reasons = cudnn_obstacles(layer, backend)
+        masked = filled.network.padding == "mask" and not each.name.endswith("decoder")
+        if masked and backend != "tensorflow":
+            reasons.append(f"padding is mask, needs repeat with {backend}")
+        if hasattr(each, "recurrent") and config.training.teacher_forcing != 1:
+            reasons.append("each step waits for the output of the one before")
         if reasons:
             found = f"{kind} cannot use the fast path: {'; '.join(reasons)}"
             advice = "It runs, but several times slower on a GPU." if has_gpu else ""
             yield Check(name, "warn" if has_gpu else "ok", found, advice)
         else:
-            yield Check(name, "ok", f"{kind} can use the fast path on a GPU, without XLA")
+            yield Check(name, "ok", f"{kind} can use the fast path on a GPU{without}")
 
 
-def cudnn_obstacles(layer: Any) -> list[str]:
-    """Return why cuDNN cannot run a recurrent layer; nothing when it can.
+def cudnn_obstacles(layer: Any, backend: str = "tensorflow") -> list[str]:
+    """Return why cuDNN cannot run a recurrent layer of Keras; nothing when it can.
 
-    These are the conditions of Keras (https://keras.io/api/layers/recurrent_layers): LSTM or GRU,
-    activation tanh, recurrent_activation sigmoid, recurrent_dropout 0, unroll False, use_bias
-    True, reset_after True for GRU; inputs without a mask, or padded on the right only, as those
-    of `networks.layers.KnownFirst` are.
+    The conditions are those of Keras 3.15 (`keras/src/layers/rnn/lstm.py` and
+    `keras/src/backend/*/rnn.py`): LSTM or GRU, with JAX only LSTM, in float32; activation tanh,
+    recurrent_activation sigmoid, recurrent_dropout 0, unroll False, use_bias True, reset_after True
+    for GRU. Dropout between layers is no obstacle. TensorFlow also takes inputs that are masked where
+    the padding is on the right, as that of `networks.layers.KnownFirst` is; the others take no mask.
+    cuDNN and XLA go together with JAX only: it is not for TensorFlow's `jit_compile`, nor
+    `torch.compile`.
+
+    Args:
+        layer: The layer.
+        backend: Of Keras.
     """
-    if type(layer).__name__ not in ("LSTM", "GRU"):
-        return ["cuDNN in Keras runs only LSTM and GRU"]
+    cells = CUDNN_CELLS[backend]
+    if type(layer).__name__ not in cells:
+        return [f"cuDNN in Keras with {backend} runs only {' and '.join(cells)}"]
     found = {
         "activation": getattr(layer.activation, "__name__", "?"),
         "recurrent_activation": getattr(layer.recurrent_activation, "__name__", "?"),
@@ -183,6 +209,8 @@ def cudnn_obstacles(layer: Any) -> list[str]:
         "use_bias": True,
         "reset_after": True,
     }
+    if backend == "jax":  # its kernel reads whatever it is given as float32
+        found["compute_dtype"], needed["compute_dtype"] = layer.compute_dtype, "float32"
     return [
         f"{name} is {found[name]}, needs {value}"
         for name, value in needed.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -10,8 +11,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from series_made import panel_of
 
-from forecaster import backend, doctor
+from forecaster import backend, compiling, doctor, presets, scaling, training
 from forecaster.cli import app
 from forecaster.config import Config
 from forecaster.doctor import Check, cudnn_obstacles
@@ -50,6 +52,7 @@ GOOD = {
     "recurrent_dropout": 0.0,
     "unroll": False,
     "use_bias": True,
+    "compute_dtype": "float32",
 }
 
 
@@ -73,8 +76,19 @@ def test_each_obstacle_to_cudnn_is_named(change: dict[str, Any], said: str):
     assert cudnn_obstacles(GRU(**{**GOOD, "reset_after": True, **change})) == [said]
 
 
-def test_simple_cells_have_no_cudnn():
-    assert cudnn_obstacles(SimpleRNN(**GOOD)) == ["cuDNN in Keras runs only LSTM and GRU"]
+def test_each_backend_runs_its_own_cells():
+    for name in ("tensorflow", "torch"):
+        said = f"cuDNN in Keras with {name} runs only LSTM and GRU"
+        assert cudnn_obstacles(SimpleRNN(**GOOD), name) == [said]
+    said = "cuDNN in Keras with jax runs only LSTM"
+    assert cudnn_obstacles(GRU(**GOOD, reset_after=True), "jax") == [said]
+    assert cudnn_obstacles(LSTM(**GOOD), "jax") == []
+
+
+def test_half_precision_keeps_only_jax_from_cudnn():
+    halved = LSTM(**GOOD | {"compute_dtype": "bfloat16"})
+    assert cudnn_obstacles(halved, "jax") == ["compute_dtype is bfloat16, needs float32"]
+    assert cudnn_obstacles(halved, "torch") == []
 
 
 def test_a_gpu_that_was_asked_for_and_is_not_there_stops_a_run():
@@ -90,6 +104,37 @@ def test_a_missing_backend_is_a_finding(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(backend, "import_keras", missing)
     (check,) = doctor._backend(Config())
     assert check == Check("keras", "fail", "No Keras.", "Install it.")
+
+
+@pytest.mark.parametrize(
+    ("keras_backend", "package"),
+    [("tensorflow", "forecaster[gpu]"), ("jax", "jax[cuda12]"), ("torch", "torch")],
+)
+def test_what_to_install_for_a_gpu_is_that_of_the_backend(
+    keras_backend: str, package: str, monkeypatch: pytest.MonkeyPatch
+):
+    pretend(keras_backend, monkeypatch)
+    assert package in doctor._devices(Config.of(device="gpu"), []).advice
+
+
+def pretend(keras_backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have Keras say that it runs on another backend."""
+    keras = backend.import_keras()
+    monkeypatch.setattr(keras.backend, "backend", lambda: keras_backend)
+
+
+def test_tensorflow_is_not_needed_with_another_backend(monkeypatch: pytest.MonkeyPatch):
+    def version(name: str) -> str:
+        if name == "tensorflow":
+            raise doctor.metadata.PackageNotFoundError(name)
+        return "1"
+
+    monkeypatch.setattr(doctor.metadata, "requires", lambda _: ["keras>=3", "tensorflow>=2"])
+    monkeypatch.setattr(doctor.metadata, "version", version)
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    assert next(doctor._packages()).found == "missing: tensorflow"
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert list(doctor._packages()) == [Check("packages", "ok", "keras 1")]
 
 
 def test_a_missing_package_is_a_finding(monkeypatch: pytest.MonkeyPatch):
@@ -200,3 +245,67 @@ def test_examine_looks_at_the_real_network(toml: str, expected: dict[str, str], 
     assert {"python", "packages", "keras", "devices", "onnxruntime", "workspace", "stored"} <= {
         check.name for check in checks
     }
+
+
+def fast(config: Config) -> dict[str, str]:
+    """Return what is said of the fast path, by layer."""
+    return {check.name: check.found for check in doctor._fast_path(config, has_gpu=True)}
+
+
+@pytest.mark.parametrize(
+    ("keras_backend", "said"),
+    [("tensorflow", "can use the fast path on a GPU, without XLA"), ("torch", "needs repeat")],
+)
+def test_masks_keep_only_other_backends_from_cudnn(
+    keras_backend: str, said: str, monkeypatch: pytest.MonkeyPatch
+):
+    pretend(keras_backend, monkeypatch)
+    assert said in fast(Config.of(cell="lstm", padding="mask"))["cudnn recurrent_1"]
+
+
+@pytest.mark.parametrize(("forcing", "can"), [(None, False), (0.5, False), (1.0, True)])
+def test_a_recurrent_decoder_is_fast_only_where_it_sees_the_truth(forcing: Any, can: bool):
+    found = fast(Config.of(preset="seq2seq", cell="lstm", teacher_forcing=forcing))
+    assert ("can use" in found["cudnn recurrent_decoder"]) is can
+    assert "can use" in found["cudnn recurrent_1"]
+
+
+def runs_on_cudnn(config: Config, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Count cuDNN's operators in what TensorFlow would run on a GPU to train on a batch."""
+    tf = pytest.importorskip("tensorflow")
+    loops = importlib.import_module("keras.src.backend.tensorflow.rnn")
+    monkeypatch.setattr(loops, "_is_gpu_available", lambda: True)
+    monkeypatch.setattr(backend, "gpus", lambda: ["GPU:0"])
+    panel = panel_of("ab", rows=100)
+    config = presets.resolve(config, panel)
+    rows = training._rows(panel, config, scaling.fit(panel, config.scaling))
+    compiling.forget()
+    windowed = compiling.compiled(rows, config, 10**6, compiling.xla_pays(config, 10**6))
+    step = tf.function(windowed.train_step, jit_compile=windowed.jit_compile)
+    graph = step.get_concrete_function((tf.TensorSpec(16, "int64"),)).graph.as_graph_def()
+    nodes = [*graph.node, *(node for each in graph.library.function for node in each.node_def)]
+    compiling.forget()
+    return sum(node.op == "CudnnRNNV3" for node in nodes)
+
+
+@pytest.mark.filterwarnings("ignore:Model doesn't support")  # once determinism was asked for
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"cell": "lstm", "preset": "classic", "dropout": 0.2},
+        {"cell": "gru", "padding": "mask", "min_context": 12},
+        {"cell": "rnn-lstm", "bidirectional": True, "layers": (4, 4)},
+        {"cell": "gru", "recurrent_dropout": 0.2},
+        {"cell": "rnn"},
+    ],
+    ids=lambda settings: "-".join(map(str, settings.values())),
+)
+def test_networks_run_on_cudnn_where_the_doctor_says_so(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    sizes = {"lookback": 24, "horizon": 12, "layers": (4,), "segment": 4, "season_length": 12}
+    if settings.get("preset") == "classic":
+        sizes["segment"] = 1
+    config = Config.of(**{"batch_size": 16, **sizes, **settings})
+    said = any("can use" in found for found in fast(config).values())
+    assert (runs_on_cudnn(config, monkeypatch) > 0) is said
