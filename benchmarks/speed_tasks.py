@@ -32,11 +32,11 @@ def series(rows: int) -> np.ndarray:
     return np.random.default_rng(1).normal(size=rows).cumsum().astype("float32") / 100
 
 
-def windows(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return contexts `(window, 60, 1)` and targets `(window, 1)`, copied out as textbooks do."""
-    y = series(count + LOOKBACK)
-    contexts = np.lib.stride_tricks.sliding_window_view(y, LOOKBACK)[:count]
-    return np.ascontiguousarray(contexts[:, :, None]), y[LOOKBACK:, None]
+def windows(count: int, lookback: int = LOOKBACK) -> tuple[np.ndarray, np.ndarray]:
+    """Return contexts `(window, lookback, 1)` and targets `(window, 1)`, copied out as textbooks do."""
+    y = series(count + lookback)
+    contexts = np.lib.stride_tricks.sliding_window_view(y, lookback)[:count]
+    return np.ascontiguousarray(contexts[:, :, None]), y[lookback:, None]
 
 
 def panel(rows: int, count: int = 1) -> Any:
@@ -103,14 +103,18 @@ def compile_ours() -> float:
     return float(seconds[0] - np.median(seconds[1:]))
 
 
-def _keras_network() -> Any:
+def keras_network(
+    cell: str = "LSTM", units: int = UNITS, lookback: int = LOOKBACK, **options: Any
+) -> Any:
+    """Return the network of two layers, compiled as Keras does by itself; with options of the layers."""
     import keras
 
+    layer = getattr(keras.layers, cell)
     network = keras.Sequential(
         [
-            keras.Input((LOOKBACK, 1)),
-            keras.layers.LSTM(UNITS, return_sequences=True),
-            keras.layers.LSTM(UNITS),
+            keras.Input((lookback, 1)),
+            layer(units, return_sequences=True, **options),
+            layer(units, **options),
             keras.layers.Dense(1),
         ]
     )
@@ -125,7 +129,7 @@ def train_keras(batch: int) -> float:
     ends: list[float] = []
     watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: ends.append(time.perf_counter()))
     x, y = windows(WINDOWS)
-    _keras_network().fit(x, y, batch_size=batch, epochs=3, verbose=0, callbacks=[watch])
+    keras_network().fit(x, y, batch_size=batch, epochs=3, verbose=0, callbacks=[watch])
     return len(x) / float(np.median(np.diff(ends)))
 
 
@@ -181,7 +185,7 @@ def predict_ours() -> float:
 
 def predict_keras() -> float:
     """Windows a second of `model.predict`."""
-    network, contexts = _keras_network(), windows(WINDOWS)[0]
+    network, contexts = keras_network(), windows(WINDOWS)[0]
     return _throughput(lambda: network.predict(contexts, batch_size=1024, verbose=0))
 
 
@@ -199,10 +203,10 @@ def predict_torch() -> float:
     return _throughput(call)
 
 
-def flops() -> float:
+def flops(gates: int = 4, units: int = UNITS, lookback: int = LOOKBACK) -> float:
     """Floating-point operations of one window's training: thrice those of its forecast."""
-    by_layer = [2 * 4 * UNITS * (inputs + UNITS) for inputs in (1, UNITS)]
-    return 3.0 * LOOKBACK * sum(by_layer)
+    by_layer = [2 * gates * units * (inputs + units) for inputs in (1, units)]
+    return 3.0 * lookback * sum(by_layer)
 
 
 def ceiling(batch: int) -> float:

@@ -12,15 +12,20 @@ from series_made import seasonal
 
 import accuracy
 import cells
+import gpu
 import ours
 import peers
 import speed
+import speed_tasks
+from forecaster.backend import import_keras
 from forecaster.comparing import Comparison
 from forecaster.contest import COSTS, SCORES, Run
+from forecaster.networks import encoder
 from problems import PROBLEMS, Forecasts, Problem
 from published import PUBLISHED
 from scoring import MAIN, score
 
+keras = import_keras()
 SEASON, HORIZON, TEST = 8, 4, 6
 
 
@@ -302,3 +307,95 @@ def test_cells_are_compared_on_standardised_channels_and_written(monkeypatch, tm
     assert printed[3] == "| naive |  |  |  |  |  | 0.2500 | 0.2500 | 0.2500 | 0.2500 |"
     assert "- rnn failed: No." in printed
     assert json.loads((tmp_path / "cells.json").read_text())["means"]["gru"]["mse"] == 0.25
+
+
+WORKER = """
+import json, os, sys
+if os.environ["KERAS_BACKEND"] == "torch":
+    sys.exit(3)
+ceilings = {"operations/s": {"float32": 1e6}, "bytes/s": 1e6}
+print(json.dumps({"about": ceilings}), flush=True)
+print("a line of a library")
+for case in json.loads(sys.argv[-1]):
+    if case["batch"] == 2:
+        sys.exit(9)
+    kinds = ("train", "keras train", "forward")
+    told = dict.fromkeys(kinds, 1000.0) | {"keras forward": "out of memory"}
+    print(json.dumps({"case": case} | told), flush=True)
+"""
+
+
+def on_a_gpu(monkeypatch, folder, *words):
+    monkeypatch.setattr(gpu.sys, "executable", str(interpreter(folder, WORKER)))
+    words = ["--cells", "lstm", "--precisions", "float32", "--cudnn", "on", *words]
+    words += ["--lookbacks", "3", "--units", "2", "--json", str(folder / "gpu.json")]
+    monkeypatch.setattr(sys, "argv", ["gpu.py", *words])
+    gpu.main()
+
+
+def test_a_process_that_dies_on_a_gpu_costs_one_row(monkeypatch, tmp_path, capsys):
+    on_a_gpu(monkeypatch, tmp_path, "--backends", "torch", "jax", "--batches", "1", "2", "4")
+    rows = [line for line in capsys.readouterr().out.splitlines() if "| lstm |" in line]
+    torch, (first, second, third) = rows[:3], rows[3:]
+    assert all("its process ended with 3" in row for row in torch)
+    assert "| 2 | 2 | its process ended with 9 |" in second
+    # 2 x 4 x 2 x (3 + 4) operations a step, 3 steps, thrice for training: 1008 a window
+    assert "| 3 | 2 | 1 | 1,000 | 100.80% |" in first
+    assert first.endswith("| 1,000 | 33.60% | 118.80% | out of memory |")
+    assert "| 3 | 2 | 4 | 1,000 | 100.80% |" in third
+    rows = json.loads((tmp_path / "gpu.json").read_text())["backends"]["jax"]["rows"]
+    assert [row["case"]["batch"] for row in rows] == [1, 2, 4]
+
+
+def test_what_there_is_no_time_for_on_a_gpu_is_told(monkeypatch, tmp_path, capsys):
+    on_a_gpu(monkeypatch, tmp_path, "--backends", "jax", "--batches", "1", "4", "--limit", "0")
+    assert capsys.readouterr().out.count("no time left") == 2
+
+
+@pytest.mark.slow
+def test_our_step_and_that_of_keras_are_timed(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", keras.backend.backend())
+    case = gpu.Case("lstm", "float32", "on", lookback=4, units=2, batch=8)
+    found = gpu._measured(case, steps=2, seconds=0.01)
+    assert list(found) == ["train", "forward", "keras train", "keras forward"]
+    assert all(rate > 0 for rate in found.values())
+
+
+def test_layers_are_told_to_leave_cudnn(monkeypatch):
+    seen = []
+
+    def told(case, *_, **options):
+        seen.append((encoder.CELLS[case.cell](1).use_cudnn, options))
+        return (lambda: 1.0,) * 2
+
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    for side in ("_ours", "_keras"):
+        monkeypatch.setattr(gpu, side, told)
+    for cudnn in ("on", "off"):
+        gpu._measured(gpu.Case("lstm", "float32", cudnn, 4, 2, 8), 2, 0.01)
+    off = {"options": {"use_cudnn": False}}
+    assert seen == [("auto", {}), ("auto", {"options": {}}), (False, {}), (False, off)]
+    assert encoder.CELLS["lstm"](1).use_cudnn == "auto"
+
+
+def test_what_cannot_be_measured_on_a_gpu_is_told(monkeypatch):
+    def too_large(*_, **__):
+        raise MemoryError
+
+    def unknown():
+        raise ValueError("no\nsuch thing")
+
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setattr(gpu, "_ours", too_large)
+    monkeypatch.setattr(gpu, "_keras", lambda *_, **__: (lambda: 1.0, unknown))
+    found = gpu._measured(gpu.Case("lstm", "float32", "on", 4, 2, 8), 2, 0.01)
+    assert found["train"] == found["forward"] == "out of memory"
+    assert found["keras train"] == 1.0
+    assert found["keras forward"] == "ValueError: no such thing"
+    found = gpu._measured(gpu.Case("gru", "float32", "on", 4, 2, 8), 2, 0.01)
+    assert found == {"failed": "cuDNN in Keras with jax runs only LSTM"}
+
+
+def test_work_is_that_of_the_ceiling_on_a_cpu():
+    case = gpu.Case("lstm", "float32", "on", speed_tasks.LOOKBACK, speed_tasks.UNITS, 32)
+    assert gpu.TIMES * case.work == speed_tasks.flops()
