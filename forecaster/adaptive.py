@@ -2,8 +2,8 @@
 
 Calibrated on validation, intervals are as wide as the errors were there. Where what comes later is
 rougher or calmer they cover too little or too much, until the next training. With every row that
-comes in, more windows after training have their truth: the widths of a series are multiplied by how
-large its errors on the latest of them are, to those on validation (residuals of a sliding window, as
+comes in, more windows after training have their truth: step by step, the widths of a series are
+multiplied by how large its errors on the latest of them are, to those on validation (residuals of a sliding window, as
 in Xu & Xie 2021, ICML, with split conformal scores in the place of plain residuals).
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from scipy.ndimage import uniform_filter1d
 
 from forecaster.arrays import Flags, Floats, Ints
 from forecaster.model import Forecast, Model
@@ -22,7 +23,7 @@ from forecaster.windows import cutoffs_between, rows_after
 LATEST_SPANS = 30  # horizons of rows that are looked back on
 EXPECTED_SPANS = 2.0  # horizons of rows after which the errors seen count as much as those expected
 WINDOWS = 8  # at most that are looked at in a horizon: they overlap
-MOST = 10.0  # times the errors expected: what a window counts at most, so that no wild row decides
+MOST = 20.0  # times the error expected: what an error counts at most, so that no wild row decides
 AT_ONCE = 2**21  # forecast values, or memory would grow with the panel
 
 
@@ -55,12 +56,18 @@ def adapted(
         return forecast
     parts = np.array_split(known, 1 + len(known) * horizon // AT_ONCE)
     ratios = np.concatenate([_ratios(model, panel, part) for part in parts])
-    counted = np.isfinite(ratios)
-    total, number = (np.append(0.0, np.cumsum(each)) for each in (np.nan_to_num(ratios), counted))
+    smooth = uniform_filter1d(np.nan_to_num(ratios), 2 * step + 1, axis=1, mode="nearest")
     low = np.searchsorted(known, oldest)
     high = np.maximum(low, np.searchsorted(known, latest, side="right"))
-    spans, errors = ((each[high] - each[low]) * step / horizon for each in (number, total))
-    return replace(forecast, recent=(errors + EXPECTED_SPANS) / (spans + EXPECTED_SPANS))
+    spans, errors = (
+        (total[high] - total[low]) * step / horizon
+        for total in (
+            np.pad(each.cumsum(axis=0), ((1, 0), (0, 0))) for each in (np.isfinite(ratios), smooth)
+        )
+    )
+    recent = (errors + EXPECTED_SPANS) / (spans + EXPECTED_SPANS)
+    steps = np.minimum(np.arange(forecast.levels.shape[1]), horizon - 1)  # more are rolled forward
+    return replace(forecast, recent=recent[:, steps])
 
 
 def _quick(model: Model, panel: Panel, cutoffs: Ints) -> Flags:
@@ -73,15 +80,14 @@ def _quick(model: Model, panel: Panel, cutoffs: Ints) -> Flags:
 
 
 def _ratios(model: Model, panel: Panel, cutoffs: Ints) -> Floats:
-    """Compare the errors of windows with those expected; NaN where none are `(window,)`."""
+    """Compare the errors of windows with those expected; NaN where none are `(window, horizon)`."""
     forecast = model.forecast(panel, cutoffs)
     truth = forecast.scaling.levels(panel)[rows_after(cutoffs, model.horizon)]
     scores = np.abs(forecast.distribution.deviate_of(truth))
-    ratios = np.full(len(cutoffs), np.nan)
+    ratios = np.full(scores.shape, np.nan)
     for source, conformal in forecast.used.items():
         windows = (forecast.sources == source) & ~forecast.still
         if conformal.windows and (expected := conformal.scores.mean(axis=0)).all():
             stretch = conformal.stretches(forecast.places[windows])
-            found = (scores[windows] / expected).mean(axis=1) / stretch
-            ratios[windows] = np.minimum(found, MOST)
+            ratios[windows] = np.minimum(scores[windows] / expected / stretch[:, None], MOST)
     return ratios

@@ -86,8 +86,8 @@ class Forecast:
         notes: What to say of baselines that could not be fitted.
         up: Chance that each step is above the one before `(window, horizon)`, NaN where nothing
             says one: for baselines, and series that have never changed. None without `direction`.
-        recent: What the intervals of each window are multiplied by, for errors made since training
-            `(window,)`; None where they are as calibrated.
+        recent: What the intervals are multiplied by, for errors made since training
+            `(window, horizon)`; None where they are as calibrated.
     """
 
     series: Ints
@@ -134,7 +134,7 @@ class Forecast:
             stretch = conformal.stretches(self.places[windows])
             reach[windows] = stretch[:, None] * conformal.deviates(level, horizon)
         if self.recent is not None:
-            reach *= self.recent[:, None]
+            reach *= self.recent
         low, high = (
             self.scaling.levels_to_values(self.distribution.at(sign * reach), self.series)
             for sign in (-1, 1)

@@ -176,7 +176,7 @@ def _adaptive_notices(model: Model, forecast: Forecast) -> list[str]:
     """Say how wide intervals have become."""
     if forecast.recent is None:
         return []
-    ratio, many = np.median(forecast.recent), len(forecast.recent) > 1
+    ratio, many = np.median(forecast.recent.mean(axis=1)), len(forecast.recent) > 1
     return [
         f"By the errors since {model.seen_to}, intervals are {ratio:.2f} times as wide as calibrated"
         f"{' (the median of all series)' if many else ''}."
