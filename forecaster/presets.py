@@ -20,8 +20,8 @@ from forecaster.series import Panel
 from forecaster.splits import folds_to_rows
 
 FOLDS = 3  # more where the horizon is so short that so few could not be judged
-UPDATES = 1000  # of the weights, as far as the epochs allow
-EPOCHS = (5, 100)
+UPDATES = 2000  # of the weights, as far as the epochs allow
+EPOCHS = (10, 100)
 MOST_WINDOWS = 256  # in a batch
 EPOCH_WINDOWS = UPDATES // EPOCHS[0] * MOST_WINDOWS  # an epoch of more is cut into several
 SHORT_SHARE = 0.25  # of all rows may lie in series shorter than the one that windows are fitted to

@@ -262,7 +262,7 @@ def test_every_run_compiles_for_itself(fitted, monkeypatch):
 
 
 def test_the_budget_is_the_smallest_that_any_would_take(fitted):
-    named = {"few": {"preset": "segment", "batch_size": 16}, "many": {"preset": "classic"}}
+    named = {"few": {"preset": "segment", "batch_size": 4}, "many": {"preset": "classic"}}
     found = comparison(named, seeds=1, epochs=None, segment=None)
     resolved = {
         presets.resolve(

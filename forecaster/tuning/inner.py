@@ -134,7 +134,7 @@ class InnerFolds:
         """
         parts, cutoffs = self.parts(fold), self.cutoffs(fold)
         model = fit(self.panel, config, parts)
-        numbered = config.replace(step_size=self.stride)
+        numbered = config.replace(step_size=self.stride, adaptive_intervals=False)  # none is judged
         found = backtesting.forecast_windows(model, self.panel, numbered, parts, 0, cutoffs)
         forecast = found.forecasts[found.name]
         score = found.mase(forecast)
