@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .venv-bench
 PEERS := .venv-peers
-SEEDS ?= 1,2,3
+SEEDS ?= 1,4,7
 TIMES ?= 3
 INSTALLED := $(VENV)/.installed
 
