@@ -263,7 +263,7 @@ def test_each_failure_is_told_apart(
     if kind == "null":
         listing.close = listing.adjusted = [None] * 5
     else:
-        yahoo.fail("AAPL", kind)
+        yahoo.fail("AAPL", kind, only_bars=kind == "ragged")
     began = time.monotonic()
     result = one("AAPL", past, timeout=0.5)
     assert result.action == "failed"
