@@ -3,8 +3,8 @@
 Calibrated on validation, intervals are as wide as the errors were there. Where what comes later is
 rougher or calmer they cover too little or too much, until the next training. With every row that
 comes in, more windows after training have their truth: step by step, the widths of a series are
-multiplied by how large its errors on the latest of them are, to those on validation (residuals of a sliding window, as
-in Xu & Xie 2021, ICML, with split conformal scores in the place of plain residuals).
+multiplied by how large its errors on the latest of them are, to those on validation (residuals of a
+sliding window, as in Xu & Xie 2021, ICML, with split conformal scores in the place of plain residuals).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy.ndimage import uniform_filter1d
 
 from forecaster.arrays import Flags, Floats, Ints
 from forecaster.model import Forecast, Model
@@ -56,14 +55,11 @@ def adapted(
         return forecast
     parts = np.array_split(known, 1 + len(known) * horizon // AT_ONCE)
     ratios = np.concatenate([_ratios(model, panel, part) for part in parts])
-    smooth = uniform_filter1d(np.nan_to_num(ratios), 2 * step + 1, axis=1, mode="nearest")
+    smooth = _averaged(np.nan_to_num(ratios), step)
     low = np.searchsorted(known, oldest)
     high = np.maximum(low, np.searchsorted(known, latest, side="right"))
     spans, errors = (
-        (total[high] - total[low]) * step / horizon
-        for total in (
-            np.pad(each.cumsum(axis=0), ((1, 0), (0, 0))) for each in (np.isfinite(ratios), smooth)
-        )
+        _sums(each, low, high) * step / horizon for each in (np.isfinite(ratios), smooth)
     )
     recent = (errors + EXPECTED_SPANS) / (spans + EXPECTED_SPANS)
     steps = np.minimum(np.arange(forecast.levels.shape[1]), horizon - 1)  # more are rolled forward
@@ -91,3 +87,16 @@ def _ratios(model: Model, panel: Panel, cutoffs: Ints) -> Floats:
             stretch = conformal.stretches(forecast.places[windows])
             ratios[windows] = np.minimum(scores[windows] / expected / stretch[:, None], MOST)
     return ratios
+
+
+def _averaged(ratios: Floats, reach: int) -> Floats:
+    """Average over the steps up to so far away, as far as there are any `(window, horizon)`."""
+    steps = np.arange(ratios.shape[1])
+    low, high = np.maximum(steps - reach, 0), np.minimum(steps + reach + 1, len(steps))
+    return np.asarray(_sums(ratios.T, low, high).T / (high - low))
+
+
+def _sums(values: Floats | Flags, low: Ints, high: Ints) -> Floats:
+    """Sum rows of values from one up to before another `(place, column)`."""
+    total = np.pad(values.cumsum(axis=0), ((1, 0), (0, 0)))
+    return np.asarray(total[high] - total[low])

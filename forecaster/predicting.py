@@ -165,10 +165,16 @@ def _notices(model: Model, panel: Panel, forecast: Forecast, level: tuple[float,
 
 
 def _unseen(model: Model, panel: Panel) -> Ints:
-    """Return the first row of each series after those that the model has seen `(series,)`."""
+    """Return the first row of each series after those that the model has seen `(series,)`.
+
+    Where that cannot be told, as of times of another kind, it may have seen them all.
+    """
     if model.seen_to is None:
         return panel.lengths
-    seen = panel.ds <= moment(model.seen_to, panel.ds)
+    try:
+        seen = panel.ds <= moment(model.seen_to, panel.ds)
+    except InvalidInputError:
+        return panel.lengths
     return np.add.reduceat(seen, panel.offsets[:-1], dtype=int)
 
 

@@ -159,7 +159,7 @@ def test_each_step_follows_its_own_errors_and_steps_past_those_trained_the_last(
     panel = prepare(frame, fitted.config.data)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(adaptive, "WINDOWS", 1)
-        patch.setattr(adaptive, "uniform_filter1d", lambda ratios, *_, **__: ratios)
+        patch.setattr(adaptive, "_averaged", lambda ratios, _: ratios)
         row = panel.offsets[1:] - 1
         found = fitted.model.forecast(panel, row, 6)
         recent = adapted(fitted.model, found, panel, row, np.full(2, ROUGH)).recent
@@ -215,3 +215,18 @@ def test_the_backtest_judges_intervals_that_follow(fitted):
     np.testing.assert_array_equal(wide.bounds[80.0], expected)
     assert not np.array_equal(plain.bounds[80.0], wide.bounds[80.0])
     np.testing.assert_array_equal(plain.forecasts["gru"], wide.forecasts["gru"])
+
+
+def test_times_of_another_kind_leave_intervals_as_calibrated(fitted):
+    frame = later(noise=0.2)
+    numbered = frame.assign(ds=frame.groupby("unique_id").cumcount())
+    for times in (numbered, frame.assign(ds=frame["ds"].dt.tz_localize("Europe/Berlin"))):
+        panel = prepare(times, fitted.config.data.model_copy(update={"frequency": None}))
+        one, other = (predict(fitted.model, panel, adaptive=each).frame for each in (False, True))
+        changed = not one.equals(other)
+        assert changed == (times is not numbered)  # a zone more does not hide what is new
+
+
+def test_errors_are_averaged_over_the_steps_beside_them():
+    ratios = np.array([[1.0, 2.0, 6.0, 0.0]])
+    np.testing.assert_allclose(adaptive._averaged(ratios, 1), [[1.5, 3, 8 / 3, 3]])
