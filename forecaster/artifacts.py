@@ -240,7 +240,8 @@ def _scaling_to_dict(scaling: Scaling) -> dict[str, Any]:
 
 
 def _scaling(content: dict[str, Any], config: Config) -> Scaling:
-    content.setdefault("statics", [])  # versions of before there were any
+    older = {"statics": [], "season": [[0.0]] * len(content["ids"])}  # without these parts
+    content = older | content
     _require_keys(content, {field.name for field in fields(Scaling)})
     statics = tuple(_static_scaling(column) for column in content["statics"])
     if tuple(column.name for column in statics) != config.data.static:
@@ -249,9 +250,11 @@ def _scaling(content: dict[str, Any], config: Config) -> Scaling:
     ids, difference = tuple(content["ids"]), content["difference"]
     if not all(type(uid) is str for uid in ids) or type(difference) is not bool:
         raise TypeError("ids are no texts, or difference is no truth")
+    season = config.data.season_length if config.scaling.deseasonalise else 1
+    columns = {"season": season, "covariate_center": covariates, "covariate_scale": covariates}
     arrays = {}
     for name in ARRAYS:
-        shape = (len(ids), covariates) if name.startswith("covariate_") else (len(ids),)
+        shape = (len(ids), columns[name]) if name in columns else (len(ids),)
         arrays[name] = _array(content[name], np.bool_ if name == "log" else np.float64, shape)
     return Scaling(ids=ids, difference=difference, statics=statics, **arrays)
 

@@ -221,6 +221,28 @@ def positions(
     return steps, regular
 
 
+def phases(ds: pd.Index[Any], frequency: str | None, length: int) -> np.ndarray:
+    """Return where in a season of so many steps times stand, the same in any panel `(row,)`.
+
+    Steps are counted in the whole, without the sessions of an exchange, and in UTC where they are of
+    hours or less: after clocks change, a day begins at another hour.
+
+    >>> phases(pd.date_range("2024-11-01", periods=4, freq="MS"), "MS", 12).tolist()
+    [10, 11, 0, 1]
+    """
+    found = np.zeros(len(ds), dtype=np.int64)
+    if length == 1 or not len(ds):
+        return found
+    if not isinstance(ds, pd.DatetimeIndex):
+        return np.asarray(ds, dtype=np.int64) // (integer_step(frequency) or 1) % length
+    assert frequency is not None  # noqa: S101 - a season of more than a step has one
+    parsed = parse(frequency)
+    for start in range(0, len(ds), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        found[part] = _numbers(ds[part], parsed, None) // _stride(parsed, None) % length
+    return found
+
+
 def uses_calendar(frequency: str | None, calendar: str | None) -> bool:
     """Say whether an exchange's sessions make a difference to steps of this length."""
     if frequency is None or calendar is None:

@@ -132,6 +132,11 @@ class ScalingSpec(Spec):
     scaler: Literal["standard", "minmax", "robust", "none"] = Field(
         "standard", description="Second step: z-score, 0 to 1, or median and quartiles."
     )
+    deseasonalise: bool | None = Field(
+        None,
+        description="Before scaling, subtract each series' seasonal effects, as far as they stand out "
+        "from noise; else by preset.",
+    )
 
 
 class Recurrent(NamedTuple):

@@ -6,6 +6,7 @@ read, and once more when everything is set.
 
 from __future__ import annotations
 
+from forecaster.calendars import uses_calendar
 from forecaster.config import Config, EvaluationSpec, NetworkSpec, TrainSpec
 from forecaster.errors import InvalidInputError
 from forecaster.words import as_flag
@@ -25,6 +26,7 @@ def check(config: Config) -> None:
     _check_masks(network)
     _check_joint(network, config.data.static)
     _check_teacher_forcing(network, config.training)
+    _check_deseasonalised(config)
     if config.training.loss == "smape" and config.scaling.transform == "diff":
         raise InvalidInputError(
             "The loss smape needs levels, but --transform diff forecasts their differences.",
@@ -51,6 +53,31 @@ def check_test(spec: EvaluationSpec, horizon: int | None) -> None:
         raise InvalidInputError(
             f"--test-size needs at least the horizon, {horizon} rows, but is {spec.test_size}.",
             "Raise --test-size, lower --horizon, or give --folds.",
+        )
+
+
+def _check_deseasonalised(config: Config) -> None:
+    """Refuse to take away a season that there is not, or that something else needs.
+
+    Raises:
+        InvalidInputError: Says why it cannot be taken away.
+    """
+    if not config.scaling.deseasonalise:
+        return
+    data, reason = config.data, ""
+    if data.season_length == 1:
+        reason = f"needs a season, but steps of {data.frequency} have season_length 1"
+    elif uses_calendar(data.frequency, data.calendar):
+        reason = (
+            f"needs a season of as many steps each time, which sessions of {data.calendar} are not"
+        )
+    elif config.training.loss == "smape":
+        reason = "takes levels away, which --loss smape needs"
+    elif config.network.direction:
+        reason = "takes away what the chance of --direction depends on"
+    if reason:
+        raise InvalidInputError(
+            f"--deseasonalise {reason}.", "Leave it out, or change the other setting."
         )
 
 

@@ -238,7 +238,9 @@ class Model:
         outputs = self._outputs(panel, scaling, cutoffs, known, horizon)
         seen = scaling.levels(panel)
         values = outputs[:, :, : 1 + len(quantiles)]
-        levels = scaling.outputs_to_levels(values, seen[cutoffs], series)
+        levels = scaling.outputs_to_levels(
+            values, seen[cutoffs], series, scaling.phases(panel, cutoffs)
+        )
         still = scaling.never_changed(seen, panel.offsets, cutoffs, series)
         # A network is near a constant, never at it.
         levels[still] = seen[cutoffs[still], None, None]

@@ -74,6 +74,7 @@ def resolve(config: Config, panel: Panel) -> Config:
         frequency=panel.frequency,
         calendar=panel.calendar,
         covariates=panel.past_names,
+        deseasonalise=bool(config.scaling.deseasonalise),
         **evaluation,
         **network,
     )

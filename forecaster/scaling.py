@@ -1,7 +1,8 @@
 """Values made comparable: a transform and a scaler for each series, fitted on train rows only.
 
 Three spaces: the *values* as stored; the *levels*, after the logarithm where one is used; and the
-*inputs* that a network sees: levels, or their differences, less a centre and divided by a scale.
+*inputs* that a network sees: levels without the season where it is taken away, or their differences,
+less a centre and divided by a scale.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from forecaster import calendars
 from forecaster.arrays import Flags, Floats, Ints
 from forecaster.config import ScalingSpec
 from forecaster.errors import InvalidInputError
 from forecaster.metrics import mean_change, own_size
+from forecaster.seasonality import seasonal_effects
 from forecaster.series import Panel
 from forecaster.statics import StaticScaling
 from forecaster.words import listed
@@ -44,6 +47,8 @@ class Scaling:
         scale: Inputs are divided by it `(series,)`.
         error_unit: Mean absolute change of the levels from row to row, in which errors of
             different series are pooled `(series,)`.
+        season: Subtracted from levels, by phase (`calendars.phases`) `(series, step of a season)`;
+            a single zero where nothing is.
         covariate_center: `(series, covariate)`.
         covariate_scale: `(series, covariate)`.
         statics: How static columns become features, for all series.
@@ -55,6 +60,7 @@ class Scaling:
     center: Floats
     scale: Floats
     error_unit: Floats
+    season: Floats
     covariate_center: Floats
     covariate_scale: Floats
     statics: tuple[StaticScaling, ...] = ()
@@ -75,7 +81,8 @@ class Scaling:
             return replace(self, ids=panel.ids, **taken)
         known = "diff" if self.difference else "log" if self.log.all() else "none"
         transform = spec.transform if self.log.any() != self.log.all() else known
-        fresh = fit(panel, spec.model_copy(update={"transform": transform}))
+        spec = spec.model_copy(update={"transform": transform})
+        fresh = fit(panel, spec, self.season.shape[1])
         seen = rows >= 0
         for name in ARRAYS:
             getattr(fresh, name)[seen] = getattr(self, name)[rows[seen]]
@@ -121,6 +128,8 @@ class Scaling:
     def inputs(self, panel: Panel) -> Floats:
         """Return target and covariates as a network sees them `(row, 1 + covariate)`, float32."""
         levels = self.levels(panel)
+        if self.season.shape[1] > 1:
+            levels = levels - self._seasons(panel)
         if self.difference:
             levels = _differences(levels, panel.offsets)
         target = levels - np.repeat(self.center, panel.lengths)
@@ -135,6 +144,15 @@ class Scaling:
         series = np.repeat(np.arange(len(panel.ids)), panel.lengths)
         covariates = self.covariates(panel.covariates, series)
         return np.column_stack([target.astype(np.float32), covariates])
+
+    def phases(self, panel: Panel, rows: Ints | slice = slice(None)) -> Ints:
+        """Return where in the season rows of a panel stand `(row,)`."""
+        return calendars.phases(panel.ds[rows], panel.frequency, self.season.shape[1])
+
+    def _seasons(self, panel: Panel) -> Floats:
+        """Return the seasonal effect of each row of a panel that this state is aligned with."""
+        series = np.repeat(np.arange(len(panel.ids)), panel.lengths)
+        return np.asarray(self.season[series, self.phases(panel)])
 
     def covariates(self, values: Floats, series: Ints) -> Floats:
         """Return the last covariates of some rows as a network sees them `(row, covariate)`, float32.
@@ -190,7 +208,9 @@ class Scaling:
         size = own_size(levels[cutoffs])
         return still & (np.abs(self.error_unit[series] - size) <= ROUNDING * size)
 
-    def outputs_to_levels(self, outputs: Floats, last_levels: Floats, series: Ints) -> Floats:
+    def outputs_to_levels(
+        self, outputs: Floats, last_levels: Floats, series: Ints, phases: Ints
+    ) -> Floats:
         """Map a network's outputs to levels.
 
         The quantiles of differences become those of levels as if the steps were independent: their
@@ -200,17 +220,22 @@ class Scaling:
             outputs: The point, then the quantiles `(window, horizon, 1 + quantile)`.
             last_levels: Level at each window's cutoff `(window,)`.
             series: Place of each window's series in this state `(window,)`.
+            phases: Of the rows at the cutoffs (`phases`) `(window,)`.
 
         Returns:
             `(window, horizon, 1 + quantile)`.
         """
+        ahead = phases[:, None] + np.arange(outputs.shape[1] + 1)
+        season = self.season[series[:, None], ahead % self.season.shape[1]]
         scale, center = self.scale[series, None, None], self.center[series, None, None]
         levels = outputs * scale  # float64, as scales are
         levels += center
         if not self.difference:
+            levels += season[:, 1:, None]
             return levels
         gaps = levels - levels[:, :, :1]
-        point = last_levels[:, None, None] + np.cumsum(levels[:, :, :1], axis=1)
+        start = last_levels[:, None] + season[:, 1:] - season[:, :1]
+        point = start[:, :, None] + np.cumsum(levels[:, :, :1], axis=1)
         return point + np.sign(gaps) * np.sqrt(np.cumsum(np.square(gaps), axis=1))
 
     def levels_to_values(self, levels: Floats, series: Ints) -> Floats:
@@ -221,13 +246,21 @@ class Scaling:
         return np.where(log, np.exp(np.where(log, np.minimum(levels, LARGEST_LOG), 0.0)), levels)
 
 
-ARRAYS = ("log", "center", "scale", "error_unit", "covariate_center", "covariate_scale")
+ARRAYS = (
+    *("log", "center", "scale", "error_unit", "season"),
+    *("covariate_center", "covariate_scale"),
+)
 
 
-def fit(panel: Panel, spec: ScalingSpec) -> Scaling:
-    """Fit transform and scaler on every row of `panel`: hand over train rows only.
+def fit(panel: Panel, spec: ScalingSpec, season_length: int = 1) -> Scaling:
+    """Fit transform, season and scaler on every row of `panel`: hand over train rows only.
 
     A series with values of zero or less, or without a change, is never forecast as a logarithm.
+
+    Args:
+        panel: Regular series.
+        spec: What is fitted.
+        season_length: Steps of the season that is taken away, if one is.
 
     Raises:
         InvalidInputError: A value that is too large to be squared.
@@ -241,12 +274,16 @@ def fit(panel: Panel, spec: ScalingSpec) -> Scaling:
         center=np.zeros(len(panel.ids)),
         scale=np.ones(len(panel.ids)),
         error_unit=np.ones(len(panel.ids)),
+        season=np.zeros((len(panel.ids), season_length if spec.deseasonalise else 1)),
         covariate_center=np.zeros((len(panel.ids), len(panel.covariate_names))),
         covariate_scale=np.ones((len(panel.ids), len(panel.covariate_names))),
         statics=tuple(StaticScaling.fit(*column) for column in panel.statics.items()),
     )
     levels = state.levels(panel)
     state.error_unit[:] = _error_units(levels, panel)
+    if state.season.shape[1] > 1:
+        state.season[:] = _season(levels, panel, state.phases(panel), state.season.shape[1])
+        levels = levels - state._seasons(panel)
     if state.difference:
         levels = _differences(levels, panel.offsets)
         levels[panel.offsets[:-1][panel.lengths > 0]] = np.nan  # the first row has no difference
@@ -260,6 +297,17 @@ def fit(panel: Panel, spec: ScalingSpec) -> Scaling:
                 state.covariate_center[series, place - 1] = center
                 state.covariate_scale[series, place - 1] = scale
     return state
+
+
+def _season(levels: Floats, panel: Panel, phases: Ints, length: int) -> Floats:
+    """Return the seasonal effects of each series by phase `(series, length)`."""
+    found = np.zeros((len(panel.ids), length))
+    for series, rows in _chunks(panel):
+        some = series[panel.lengths[series] > 0]
+        effects = seasonal_effects(_padded(levels, panel, some, rows), length)  # from the first row
+        places = (phases[panel.offsets[some], None] + np.arange(length)) % length
+        found[some[:, None], places] = effects
+    return found
 
 
 def _fit_scaler(matrix: Floats, scaler: str) -> tuple[Floats, Floats]:

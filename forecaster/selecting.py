@@ -17,13 +17,14 @@ from forecaster.config import Config
 from forecaster.contradictions import check
 from forecaster.errors import ForecasterError, InvalidInputError
 from forecaster.model import Fit
+from forecaster.seasonality import FEWEST_SEASONS
 from forecaster.series import Panel
 from forecaster.windows import spread
 
 LEAST_EPOCHS = 2
 TRYING_SHARE = 0.4  # of the time budget
 CLEARLY = 0.005  # a later candidate must be better than the first by this share
-LOG_SHARE = 0.1  # of the series must change when all that can become logarithms do
+SERIES_SHARE = 0.1  # of the series must be changed by a setting, or it is not tried
 SCORED_WINDOWS = 4096
 
 SEASONAL: dict[str, dict[str, Any]] = {
@@ -116,8 +117,8 @@ def select(panel: Panel, asked: Config, resolved: Config, fit: Fit) -> Selection
     options = candidates(asked, resolved)
     parts = splits.of_config(panel, resolved)
     seen = panel.head(parts.val_stop)
-    logs = _may_use_logarithms(panel.head(parts.train_stop), resolved)
-    if len(options) + logs < 2:
+    more = _refinements(panel.head(parts.train_stop), asked, resolved)
+    if len(options) + len(more) < 2:
         return None
     budget = resolved.training.time_budget
     epochs = int(resolved.training.epochs or 1)
@@ -126,7 +127,7 @@ def select(panel: Panel, asked: Config, resolved: Config, fit: Fit) -> Selection
         epochs=min(epochs, max(LEAST_EPOCHS, epochs // 3)),
         refit_all=False,
         fallback="none",  # the networks are compared, not the baselines that may stand in
-        time_budget=None if budget is None else budget * TRYING_SHARE / (len(options) + logs),
+        time_budget=None if budget is None else budget * TRYING_SHARE / (len(options) + len(more)),
     )
 
     def tried_out(name: str, settings: dict[str, Any]) -> Candidate:
@@ -136,11 +137,27 @@ def select(panel: Panel, asked: Config, resolved: Config, fit: Fit) -> Selection
 
     tried = [tried_out(name, settings) for name, settings in options.items()]
     chosen = _best(tried)
-    if logs:
-        name, settings = f"{chosen.name}, logarithms", {**chosen.settings, "transform": "log"}
-        tried.append(tried_out(name, settings))
+    for what, settings in more.items():
+        tried.append(tried_out(f"{chosen.name}, {what}", {**chosen.settings, **settings}))
         chosen = _best([chosen, tried[-1]])
     return Selection(tuple(tried), chosen, resolved.replace(**chosen.settings))
+
+
+def _refinements(train: Panel, asked: Config, resolved: Config) -> dict[str, dict[str, Any]]:
+    """Return what is tried one after the other with the best of the candidates so far."""
+    found: dict[str, dict[str, Any]] = {}
+    if _may_use_logarithms(train, resolved):
+        found["logarithms"] = {"transform": "log"}
+    if asked.scaling.deseasonalise is None and _may_deseasonalise(train, resolved):
+        found["deseasonalised"] = {"deseasonalise": True}
+    return found
+
+
+def _may_deseasonalise(train: Panel, config: Config) -> bool:
+    """Tell whether enough series have the rows that seasonal effects take."""
+    season = int(config.data.season_length or 1)
+    enough = np.mean(train.lengths >= FEWEST_SEASONS * season) > SERIES_SHARE
+    return season > 1 and bool(enough) and _can_be_built(config.replace(deseasonalise=True))
 
 
 def _may_use_logarithms(train: Panel, config: Config) -> bool:
@@ -148,7 +165,7 @@ def _may_use_logarithms(train: Panel, config: Config) -> bool:
     if config.scaling.transform != "auto":
         return False
     given, possible = (scaling.logarithms(train, transform) for transform in ("auto", "log"))
-    return bool(np.mean(given != possible) > LOG_SHARE)
+    return bool(np.mean(given != possible) > SERIES_SHARE)
 
 
 def _score(panel: Panel, config: Config, parts: splits.Split, fit: Fit) -> tuple[float | None, str]:

@@ -145,7 +145,7 @@ def _times(cutoffs: Ints, panel: Panel, config: Config) -> Ints:
 def _state(train: Panel, config: Config, start: Start | None) -> scaling.Scaling:
     """Fit the scalers on train rows; those that training starts with stay as they are."""
     if start is None:
-        return scaling.fit(train, config.scaling)
+        return scaling.fit(train, config.scaling, int(config.data.season_length or 1))
     return start.scaling.align(train, config.scaling)
 
 

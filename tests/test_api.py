@@ -393,6 +393,13 @@ def test_of_many_series_one_horizon_validates():
         ({"teacher_forcing": 0.5}, "left to --preset auto, which has none"),
         ({"clip_norm": 1.0, "clip_value": 1.0}, "both limit the gradient"),
         ({"loss": "smape", "transform": "diff"}, "The loss smape needs levels"),
+        ({"deseasonalise": True, "season_length": 1}, "--deseasonalise needs a season"),
+        ({"deseasonalise": True, "loss": "smape"}, "which --loss smape needs"),
+        ({"deseasonalise": True, "direction": True}, "what the chance of --direction depends on"),
+        (
+            {"deseasonalise": True, "calendar": "XNYS", "frequency": "B"},
+            "which sessions of XNYS are not",
+        ),
         ({"folds": 2, "test_size": 9}, "Both --folds 2 and --test-size 9"),
         ({"horizon": 12, "test_size": 9}, "needs at least the horizon, 12 rows"),
     ],

@@ -28,15 +28,20 @@ def panel_from(*columns, **covariates):
 @pytest.mark.parametrize("transform", TRANSFORMS)
 @pytest.mark.parametrize("scaler", SCALERS)
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.lists(st.floats(0.5, 1e6), min_size=4, max_size=20), min_size=1, max_size=4))
-def test_outputs_undo_inputs(transform, scaler, columns):
+@given(
+    st.lists(st.lists(st.floats(0.5, 1e6), min_size=4, max_size=20), min_size=1, max_size=4),
+    st.booleans(),
+)
+def test_outputs_undo_inputs(transform, scaler, columns, deseasonalise):
     panel = panel_from(*columns)
-    state = scaling.fit(panel, ScalingSpec(transform=transform, scaler=scaler))
+    spec = ScalingSpec(transform=transform, scaler=scaler, deseasonalise=deseasonalise)
+    state = scaling.fit(panel, spec, 3)
     inputs = state.inputs(panel)[:, 0].astype(float)
     for series, (begin, end) in enumerate(zip(panel.offsets, panel.offsets[1:], strict=False)):
         last = state.levels(panel)[[begin]]
         outputs = inputs[None, begin + 1 : end, None]  # as if forecast from the first row
-        levels = state.outputs_to_levels(outputs, last, np.array([series]))
+        phase = state.phases(panel, np.array([begin]))
+        levels = state.outputs_to_levels(outputs, last, np.array([series]), phase)
         values = state.levels_to_values(levels, np.array([series]))[0, :, 0]
         size = np.abs(panel.y[begin:end]).max()
         np.testing.assert_allclose(values, panel.y[begin + 1 : end], rtol=1e-4, atol=1e-4 * size)

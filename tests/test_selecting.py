@@ -19,6 +19,7 @@ AUTO = QUICK | {
     "deterministic": True,
     "ensemble": 1,
     "transform": "none",
+    "deseasonalise": False,
 }
 
 
@@ -87,6 +88,22 @@ def test_the_best_is_tried_with_logarithms_where_that_is_open_and_makes_a_differ
     assert selection.config.scaling.transform == "log"
     below_zero = dataclasses.replace(panel_of("a"), y=panel_of("a").y - 5)
     assert len(selection_of(below_zero, fit, transform="auto").candidates) == 4
+
+
+def test_the_best_is_tried_deseasonalised_where_that_is_open_and_there_are_seasons_enough():
+    def fit(panel, config, parts):
+        if config.network.skip != "none" or config.network.normalise != "last":
+            raise ForecasterError("It diverged.")
+        return training.fit(panel, config, parts)
+
+    open_to_it = {"deseasonalise": None, "normalise": "last", "lookback": 4}  # half a season
+    selection = selection_of(panel_of("a"), fit, **open_to_it)
+    assert selection.chosen.name == "last value, deseasonalised"
+    assert selection.config.scaling.deseasonalise
+    long = {"deseasonalise": None, "season_length": 60, "lookback": 8, "skip": "none"}
+    for settings in (long, open_to_it | {"loss": "smape"}, open_to_it | {"direction": True}):
+        found = selection_of(panel_of("a"), fit, **settings)
+        assert found is None or "deseasonalised" not in found.candidates[-1].name
 
 
 def test_no_row_of_the_test_folds_is_looked_at():

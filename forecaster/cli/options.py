@@ -126,6 +126,12 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
             "Second step: z-score, 0 to 1, or median and quartiles.",
             "standard",
         ),
+        Flag(
+            "deseasonalise",
+            bool,
+            "Before scaling, subtract each series' seasonal effects, as far as they stand out from "
+            "noise; else by preset.",
+        ),
     ),
     "network": (
         Flag(

@@ -1,0 +1,137 @@
+"""Seasonal effects: what is taken away, how far, at which phase, and that the future has no say."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from series_made import QUICK, frame_of, panel_of
+from statsmodels.tsa.seasonal import seasonal_decompose
+
+from forecaster import Forecaster, artifacts, presets, scaling, splits, training
+from forecaster.calendars import phases
+from forecaster.config import Config, DataSpec, ScalingSpec
+from forecaster.seasonality import seasonal_effects
+from forecaster.series import prepare
+
+SPEC = ScalingSpec(transform="none", deseasonalise=True)
+BLIND = QUICK | {"lookback": 4, "skip": "none", "normalise": "last", "transform": "none"}
+
+
+def side_by_side(*columns):
+    matrix = np.full((max(map(len, columns)), len(columns)), np.nan)
+    for place, column in enumerate(columns):
+        matrix[: len(column), place] = column
+    return matrix
+
+
+@pytest.mark.parametrize("length", [2, 3, 7, 12])
+def test_effects_beside_a_trend_are_found_exactly(length):
+    effects = np.random.default_rng(length).normal(size=length)
+    effects -= effects.mean()
+    rows = np.arange(5 * length + 1)
+    level = 1e6 - 3.0 * rows + effects[rows % length]
+    found = seasonal_effects(side_by_side(level, level[: 3 * length], [1.0]), length)
+    np.testing.assert_allclose(found[:2], [effects, effects], atol=1e-8)
+    np.testing.assert_array_equal(found[2], 0)
+
+
+def test_effects_are_those_of_a_classical_decomposition_shrunk_by_their_noise():
+    random = np.random.default_rng(0)
+    wave, noise = np.sin(2 * np.pi * np.arange(60) / 12), random.normal(size=60)
+    shares = []
+    for size in (0.0, 0.1, 1.0, 10.0):
+        level = wave + size * noise
+        textbook = seasonal_decompose(level, period=12).seasonal[:12]
+        found = seasonal_effects(side_by_side(level), 12)[0]
+        shares.append((found @ textbook) / (textbook @ textbook))
+        np.testing.assert_allclose(found, shares[-1] * textbook, atol=1e-12)
+    assert shares[0] == pytest.approx(1)
+    assert 1 > shares[1] > 0.95 > shares[2] > shares[3]
+
+
+def test_noise_and_constants_have_hardly_any_effects():
+    random = np.random.default_rng(0)
+    noise = [random.normal(size=60) for _ in range(200)]
+    found = seasonal_effects(side_by_side(*noise, np.full(60, 3.0)), 12)
+    plain = [seasonal_decompose(column, period=12).seasonal[:12] for column in noise]
+    assert np.square(found).mean() < 0.15 * np.square(plain).mean()
+    np.testing.assert_array_equal(found[-1], 0)
+
+
+def test_fewer_than_three_seasons_say_nothing():
+    wave = np.tile([0.0, 1, 2, 3], 3)
+    found = seasonal_effects(side_by_side(wave[:11], wave), 4)
+    np.testing.assert_array_equal(found[0], 0)
+    np.testing.assert_allclose(found[1], [-1.5, -0.5, 0.5, 1.5])
+
+
+@pytest.mark.parametrize(
+    ("frequency", "length"), [("MS", 12), ("QE", 4), ("W-WED", 52), ("D", 7), ("B", 5), ("2h", 12)]
+)
+def test_a_phase_belongs_to_the_time_not_to_where_the_series_begins(frequency, length):
+    ds = pd.date_range("2019-12-31 10:00", periods=3 * length, freq=frequency)
+    found = phases(ds, frequency, length)
+    assert (np.diff(found) % length == 1).all()
+    np.testing.assert_array_equal(
+        phases(ds[length // 2 :], frequency, length), found[length // 2 :]
+    )
+    zoned = phases(ds.tz_localize("Asia/Tokyo"), frequency, length)
+    assert (np.diff(zoned) % length == 1).all()
+
+
+def test_integers_count_in_their_own_steps():
+    assert phases(pd.Index([10, 15, 20, 25]), "5", 3).tolist() == [2, 0, 1, 2]
+
+
+def test_series_that_begin_at_different_phases_lose_each_its_own_season():
+    one, other = frame_of("one", noise=0.0), frame_of("other", noise=0.0).iloc[3:]
+    panel = prepare(pd.concat([one, other]), DataSpec())
+    inputs = scaling.fit(panel, SPEC, 8).inputs(panel)[:, 0]
+    np.testing.assert_allclose(inputs, 0, atol=1e-4)
+    plain = scaling.fit(panel, SPEC.model_copy(update={"deseasonalise": False}), 8)
+    assert plain.inputs(panel)[:, 0].std() > 0.9
+
+
+def test_a_new_series_has_its_own_season_and_a_known_one_what_it_was_trained_with():
+    panel = panel_of("a", "b", noise=0.0)
+    state = scaling.fit(panel_of("a", noise=0.0), SPEC, 8)
+    opposite = dataclasses.replace(panel, y=10 - panel.y)
+    aligned = state.align(opposite, SPEC)
+    np.testing.assert_allclose(aligned.season[0], state.season[0])
+    np.testing.assert_allclose(aligned.season[1], -state.season[0], atol=1e-9)
+
+
+def test_the_season_is_not_fitted_on_rows_after_training():
+    clean = panel_of("a")
+    config = presets.resolve(Config.of(**BLIND, deseasonalise=True), clean)
+    parts = splits.of_config(clean, config)
+    later = np.arange(160) >= int(parts.train_stop[0])
+    poisoned = dataclasses.replace(clean, y=np.where(later, 1e3, clean.y))
+    one, other = (training.fit(panel, config, parts).scaling for panel in (clean, poisoned))
+    assert np.ptp(one.season) > 1
+    np.testing.assert_array_equal(one.season, other.season)
+
+
+@pytest.mark.parametrize("transform", ["none", "log"])
+def test_a_network_that_sees_half_a_season_forecasts_the_whole(transform, tmp_path):
+    frame, asked = frame_of("a", "b"), BLIND | {"transform": transform, "epochs": 10}
+    rows = frame.groupby("unique_id").cumcount()
+    held_out = frame[rows >= 140].groupby("unique_id").head(8)
+
+    def fitted(**settings):
+        return Forecaster(**asked, **settings).fit(frame[rows < 140])
+
+    def error(found):
+        table = found.predict(horizon=8)  # as many steps again are rolled forward
+        return np.abs(table["gru"].to_numpy() - held_out["y"].to_numpy()).mean()
+
+    with_season, without = fitted(deseasonalise=True), fitted()
+    assert error(with_season) < 0.25 < error(without)
+    with_season.save(tmp_path / "model")
+    loaded = artifacts.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.scaling.season, with_season.model.scaling.season)
+    assert with_season.config.scaling.deseasonalise
+    assert not without.config.scaling.deseasonalise
+    recent = Forecaster.load(tmp_path / "model").predict(frame=frame[(rows >= 93) & (rows < 140)])
+    np.testing.assert_allclose(recent["gru"], with_season.predict()["gru"], rtol=1e-6)
