@@ -68,11 +68,11 @@ CODES = {  # how a night may end on which something goes wrong
     "feed half written": {0, 1, 4, 5, 6, 7},
     "feed revised": {6},
     "disk full": {0, 1, 6, 7},
-    "clock back": WELL,
+    "clock back": {5},  # prices of days to come
     "missed": set(),
     "twice": {75, *WELL},
 }
-DONE = {"clock back", "twice"}  # on which the table comes nevertheless
+DONE = {"twice"}  # on which the table comes nevertheless
 
 
 @dataclass
@@ -154,7 +154,7 @@ class Year:
         self.content = content
         if content != before:
             os.utime(path, (when.timestamp(), when.timestamp()))
-            if fault not in {"disk full", "clock back"}:  # then it is not kept, or not for long
+            if fault != "disk full":  # then it is not kept
                 self.shown |= {(version, cutoff) for cutoff in cutoffs}
         self.sizes.append(sum(each.stat().st_size for each in self.folder.rglob("*")))
         if fault and fault not in DONE:
