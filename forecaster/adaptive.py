@@ -55,11 +55,13 @@ def adapted(
         return forecast
     parts = np.array_split(known, 1 + len(known) * horizon // AT_ONCE)
     ratios = np.concatenate([_ratios(model, panel, part) for part in parts])
-    smooth = _averaged(np.nan_to_num(ratios), step)
+    if not np.isfinite(ratios).any():
+        return forecast
     low = np.searchsorted(known, oldest)
     high = np.maximum(low, np.searchsorted(known, latest, side="right"))
     spans, errors = (
-        _sums(each, low, high) * step / horizon for each in (np.isfinite(ratios), smooth)
+        _sums(_averaged(each, step), low, high) * step / horizon
+        for each in (np.isfinite(ratios), np.nan_to_num(ratios))
     )
     recent = (errors + EXPECTED_SPANS) / (spans + EXPECTED_SPANS)
     steps = np.minimum(np.arange(forecast.levels.shape[1]), horizon - 1)  # more are rolled forward
@@ -76,16 +78,24 @@ def _quick(model: Model, panel: Panel, cutoffs: Ints) -> Flags:
 
 
 def _ratios(model: Model, panel: Panel, cutoffs: Ints) -> Floats:
-    """Compare the errors of windows with those expected; NaN where none are `(window, horizon)`."""
+    """Compare the errors of windows with those expected `(window, horizon)`.
+
+    NaN where none are expected, and where the truth was filled in.
+    """
     forecast = model.forecast(panel, cutoffs)
-    truth = forecast.scaling.levels(panel)[rows_after(cutoffs, model.horizon)]
+    rows = rows_after(cutoffs, model.horizon)
+    truth = forecast.scaling.levels(panel)[rows]
     scores = np.abs(forecast.distribution.deviate_of(truth))
     ratios = np.full(scores.shape, np.nan)
     for source, conformal in forecast.used.items():
         windows = (forecast.sources == source) & ~forecast.still
-        if conformal.windows and (expected := conformal.scores.mean(axis=0)).all():
-            stretch = conformal.stretches(forecast.places[windows])
-            ratios[windows] = np.minimum(scores[windows] / expected / stretch[:, None], MOST)
+        if conformal.windows:
+            expected = conformal.scores.mean(axis=0)
+            expected = expected * conformal.stretches(forecast.places[windows])[:, None]
+            possible = (expected > 0) & ~panel.filled[rows[windows]]
+            found = np.full(expected.shape, np.nan)
+            np.divide(scores[windows], expected, out=found, where=possible)
+            ratios[windows] = np.minimum(found, MOST)
     return ratios
 
 

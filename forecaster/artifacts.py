@@ -206,6 +206,8 @@ def _config(content: bytes) -> Config:
     config = validated(tomllib.loads(content.decode()))
     if not (config.network.lookback and config.network.horizon):
         raise ValueError("it does not say lookback and horizon")
+    if config.scaling.deseasonalise is None:  # versions of before it could be
+        return config.replace(deseasonalise=False)
     return config
 
 

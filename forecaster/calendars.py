@@ -224,8 +224,8 @@ def positions(
 def phases(ds: pd.Index[Any], frequency: str | None, length: int) -> np.ndarray:
     """Return where in a season of so many steps times stand, the same in any panel `(row,)`.
 
-    Steps are counted in the whole, without the sessions of an exchange, and in UTC where they are of
-    hours or less: after clocks change, a day begins at another hour.
+    Steps are counted by the clock of the times, without the sessions of an exchange: a day begins at
+    the same hour after clocks change.
 
     >>> phases(pd.date_range("2024-11-01", periods=4, freq="MS"), "MS", 12).tolist()
     [10, 11, 0, 1]
@@ -239,7 +239,11 @@ def phases(ds: pd.Index[Any], frequency: str | None, length: int) -> np.ndarray:
     parsed = parse(frequency)
     for start in range(0, len(ds), ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)
-        found[part] = _numbers(ds[part], parsed, None) // _stride(parsed, None) % length
+        numbers = _numbers(ds[part], parsed, None)
+        if parsed.unit == "tick":
+            days, time = wall_clock(ds[part])
+            numbers = days * DAY + time
+        found[part] = numbers // parsed.count % length
     return found
 
 

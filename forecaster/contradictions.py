@@ -66,7 +66,7 @@ def _check_deseasonalised(config: Config) -> None:
         return
     data, reason = config.data, ""
     if data.season_length == 1:
-        reason = f"needs a season, but steps of {data.frequency} have season_length 1"
+        reason = "needs a season, but season_length is 1"
     elif uses_calendar(data.frequency, data.calendar):
         reason = (
             f"needs a season of as many steps each time, which sessions of {data.calendar} are not"

@@ -465,10 +465,11 @@ class Model:
         return replace(self, fallback=chosen)
 
     def notices(self, panel: Panel) -> list[str]:
-        """Say which series of a panel do not suit the transform."""
+        """Say which series of a panel do not suit the transform, or keep their season."""
         spec = self.config.scaling
         state = self.scaling.align(panel, spec)
-        return state.notices(panel, asked=spec.transform == "log")
+        notices = state.notices(panel, asked=spec.transform == "log")
+        return notices + state.seasonal_notices(panel)
 
     def record(self) -> dict[str, Any]:
         """Return the record of the fit for the manifest."""

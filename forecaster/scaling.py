@@ -17,7 +17,7 @@ from forecaster.arrays import Flags, Floats, Ints
 from forecaster.config import ScalingSpec
 from forecaster.errors import InvalidInputError
 from forecaster.metrics import mean_change, own_size
-from forecaster.seasonality import seasonal_effects
+from forecaster.seasonality import FEWEST_SEASONS, seasonal_effects
 from forecaster.series import Panel
 from forecaster.statics import StaticScaling
 from forecaster.words import listed
@@ -100,7 +100,8 @@ class Scaling:
         levels = np.where(log & positive, panel.y, 1.0)
         np.log(levels, out=levels)
         np.copyto(levels, panel.y, where=~log)
-        far_below = np.repeat(self.center - FAR * self.scale, panel.lengths)
+        lowest = self.center + self.season.min(axis=1) - FAR * self.scale
+        far_below = np.repeat(lowest, panel.lengths)
         np.copyto(levels, far_below, where=log & ~positive)
         return levels
 
@@ -124,6 +125,17 @@ class Scaling:
                 "less do not have: they count as far below the rest. Consider --transform none."
             )
         return lines
+
+    def seasonal_notices(self, panel: Panel) -> list[str]:
+        """Say which series of a panel, aligned with this state, keep the season that was to go."""
+        length = self.season.shape[1]
+        kept = (self.season == 0).all(axis=1)
+        if length == 1 or not kept.any():
+            return []
+        return [
+            f"{_series(panel, kept)} are not deseasonalised: fewer than {FEWEST_SEASONS} seasons of "
+            f"{length} steps to train on, or none that stands out from noise."
+        ]
 
     def inputs(self, panel: Panel) -> Floats:
         """Return target and covariates as a network sees them `(row, 1 + covariate)`, float32."""
@@ -296,6 +308,9 @@ def fit(panel: Panel, spec: ScalingSpec, season_length: int = 1) -> Scaling:
             else:
                 state.covariate_center[series, place - 1] = center
                 state.covariate_scale[series, place - 1] = scale
+    if state.season.shape[1] > 1:  # of a season alone rounding is left: no size for what may come
+        rounding = state.scale < ROUNDING * state.error_unit
+        state.scale[rounding] = state.error_unit[rounding]
     return state
 
 
@@ -304,7 +319,9 @@ def _season(levels: Floats, panel: Panel, phases: Ints, length: int) -> Floats:
     found = np.zeros((len(panel.ids), length))
     for series, rows in _chunks(panel):
         some = series[panel.lengths[series] > 0]
-        effects = seasonal_effects(_padded(levels, panel, some, rows), length)  # from the first row
+        matrix = _padded(levels, panel, some, rows)
+        unit = _units(matrix)
+        effects = seasonal_effects(matrix / unit, length) * unit[:, None]  # from the first row
         places = (phases[panel.offsets[some], None] + np.arange(length)) % length
         found[some[:, None], places] = effects
     return found

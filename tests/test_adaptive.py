@@ -171,7 +171,7 @@ def test_each_step_follows_its_own_errors_and_steps_past_those_trained_the_last(
 def test_a_series_that_stands_still_keeps_its_intervals(fitted):
     flat = frame_of("flat", rows=ROWS).assign(y=5.0)
     found = forecast(fitted, flat, np.arange(ROUGH, ROWS - 4))
-    np.testing.assert_array_equal(found.recent, 1)
+    assert found.recent is None
 
 
 def test_predict_counts_the_rows_after_those_of_the_version(fitted, tmp_path):
@@ -230,3 +230,32 @@ def test_times_of_another_kind_leave_intervals_as_calibrated(fitted):
 def test_errors_are_averaged_over_the_steps_beside_them():
     ratios = np.array([[1.0, 2.0, 6.0, 0.0]])
     np.testing.assert_allclose(adaptive._averaged(ratios, 1), [[1.5, 3, 8 / 3, 3]])
+
+
+def test_rows_that_were_filled_in_are_no_errors(fitted):
+    frame, cutoffs = later(), np.array([ROWS - 5])
+    place = frame.groupby("unique_id").cumcount()
+
+    def width(y):
+        return forecast(fitted, frame.assign(y=y), cutoffs).recent.mean(axis=1)
+
+    complete, holes = frame["y"], frame["y"].where(place < ROWS - 40)
+    carried = holes.groupby(frame["unique_id"]).ffill()  # the same values, said to be observed
+    assert (width(holes) < 1.05 * width(complete)).all()
+    assert (width(holes) < 0.75 * width(carried)).all()
+    empty = forecast(fitted, frame.assign(y=frame["y"].where(place < ROUGH)), cutoffs)
+    assert empty.recent is None
+
+
+def test_steps_that_were_forecast_without_error_leave_the_others_to_be_followed(fitted):
+    exact = replace(fitted.model.conformal, scores=fitted.model.conformal.scores.copy())
+    exact.scores[:, 0] = 0
+    model = replace(fitted.model, conformal=exact)
+    panel = prepare(later(noise=0.2), fitted.config.data)
+    rows = panel.offsets[1:] - 5
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adaptive, "WINDOWS", 4)
+        patch.setattr(adaptive, "_averaged", lambda ratios, _: ratios)
+        found = adapted(model, model.forecast(panel, rows), panel, rows, np.full(2, ROUGH)).recent
+    np.testing.assert_array_equal(found[:, 0], 1)
+    assert (found[0, 1:] > 2).all()

@@ -393,7 +393,10 @@ def test_of_many_series_one_horizon_validates():
         ({"teacher_forcing": 0.5}, "left to --preset auto, which has none"),
         ({"clip_norm": 1.0, "clip_value": 1.0}, "both limit the gradient"),
         ({"loss": "smape", "transform": "diff"}, "The loss smape needs levels"),
-        ({"deseasonalise": True, "season_length": 1}, "--deseasonalise needs a season"),
+        (
+            {"deseasonalise": True, "season_length": 1},
+            "--deseasonalise needs a season, but season_length is 1",
+        ),
         ({"deseasonalise": True, "loss": "smape"}, "which --loss smape needs"),
         ({"deseasonalise": True, "direction": True}, "what the chance of --direction depends on"),
         (

@@ -27,6 +27,10 @@ def test_a_saved_model_forecasts_as_it_did(cell):
     pd.testing.assert_frame_equal(found, expected, check_dtype=False, rtol=1e-5)
 
 
+def test_a_setting_that_is_younger_than_a_version_says_what_the_version_did():
+    assert Forecaster.load(GOLDEN / "gru").config.scaling.deseasonalise is False
+
+
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_its_network_is_built_again_from_settings_and_weights(cell):
     model = Forecaster.load(GOLDEN / cell).model

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from series_made import QUICK, frame_of, panel_of
+from series_made import QUICK, frame_of, panel_of, seasonal
 from statsmodels.tsa.seasonal import seasonal_decompose
 
 from forecaster import Forecaster, artifacts, presets, scaling, splits, training
@@ -16,6 +16,15 @@ from forecaster.series import prepare
 
 SPEC = ScalingSpec(transform="none", deseasonalise=True)
 BLIND = QUICK | {"lookback": 4, "skip": "none", "normalise": "last", "transform": "none"}
+
+
+def panel_from(*columns):
+    ids = [f"s{place}" for place in range(len(columns))]
+    frames = [
+        pd.DataFrame({"unique_id": uid, "ds": range(len(y)), "y": y})
+        for uid, y in zip(ids, columns, strict=True)
+    ]
+    return prepare(pd.concat(frames), DataSpec())
 
 
 def side_by_side(*columns):
@@ -80,6 +89,11 @@ def test_a_phase_belongs_to_the_time_not_to_where_the_series_begins(frequency, l
     assert (np.diff(zoned) % length == 1).all()
 
 
+def test_a_day_begins_at_the_same_hour_after_clocks_change():
+    ds = pd.date_range("2024-03-30", periods=72, freq="h", tz="Europe/Berlin")
+    assert (phases(ds, "h", 24) == ds.hour).all()
+
+
 def test_integers_count_in_their_own_steps():
     assert phases(pd.Index([10, 15, 20, 25]), "5", 3).tolist() == [2, 0, 1, 2]
 
@@ -91,6 +105,46 @@ def test_series_that_begin_at_different_phases_lose_each_its_own_season():
     np.testing.assert_allclose(inputs, 0, atol=1e-4)
     plain = scaling.fit(panel, SPEC.model_copy(update={"deseasonalise": False}), 8)
     assert plain.inputs(panel)[:, 0].std() > 0.9
+
+
+@pytest.mark.parametrize("scaler", ["standard", "minmax", "robust"])
+@pytest.mark.parametrize("transform", ["none", "diff"])
+def test_rounding_that_a_season_leaves_is_no_size_for_what_comes_later(scaler, transform):
+    clean = np.resize(0.1 * np.arange(-3, 4), 70)
+    later = clean.copy()
+    later[-2] += 3
+    trained, panel = panel_from(clean), panel_from(later)
+    spec = ScalingSpec(transform=transform, scaler=scaler, deseasonalise=True)
+    state = scaling.fit(trained, spec, 7)
+    assert np.abs(state.inputs(panel)).max() < 100
+    assert np.abs(state.inputs(trained)).max() < 1e-6
+
+
+def test_values_of_any_size_have_a_season():
+    wave = np.resize(np.arange(7.0), 70)
+    for size in (1e-170, 1.0, 1e90):
+        found = scaling.fit(panel_from(size * wave), SPEC, 7).season
+        np.testing.assert_allclose(found, [(np.arange(7) - 3) * size], atol=1e-9 * size)
+
+
+def test_a_value_without_a_logarithm_lies_below_all_seasons():
+    random = np.random.default_rng(0)
+    y = np.resize(np.exp(random.normal(3, 0.5, 7)), 70) * np.exp(random.normal(0, 0.01, 70))
+    state = scaling.fit(panel_from(y), ScalingSpec(transform="log", deseasonalise=True), 7)
+    y[-1] = 0
+    assert state.levels(panel_from(y)).argmin() == 69
+
+
+def test_series_that_keep_their_season_are_named():
+    short, noisy = seasonal(rows=20)[1], np.random.default_rng(0).normal(size=160)
+    panel = panel_from(seasonal()[1], short, noisy)
+    (said,) = scaling.fit(panel, SPEC, 8).seasonal_notices(panel)
+    assert said.startswith("1 of 3 series ('s1') are not deseasonalised: fewer than 3 seasons of 8")
+    plain = scaling.fit(panel, SPEC.model_copy(update={"deseasonalise": False}), 8)
+    assert plain.seasonal_notices(panel) == []
+    asked = BLIND | {"season_length": 50, "epochs": 1, "deseasonalise": True}
+    fitted = Forecaster(**asked).fit(frame_of("one"))
+    assert any("('one') are not deseasonalised" in each for each in fitted.evaluated.panel.notices)
 
 
 def test_a_new_series_has_its_own_season_and_a_known_one_what_it_was_trained_with():
