@@ -319,11 +319,9 @@ def _season(levels: Floats, panel: Panel, phases: Ints, length: int) -> Floats:
     found = np.zeros((len(panel.ids), length))
     for series, rows in _chunks(panel):
         some = series[panel.lengths[series] > 0]
-        matrix = _padded(levels, panel, some, rows)
+        matrix, places = (_padded(column, panel, some, rows) for column in (levels, phases))
         unit = _units(matrix)
-        effects = seasonal_effects(matrix / unit, length) * unit[:, None]  # from the first row
-        places = (phases[panel.offsets[some], None] + np.arange(length)) % length
-        found[some[:, None], places] = effects
+        found[some] = seasonal_effects(matrix / unit, places, length) * unit[:, None]
     return found
 
 

@@ -27,6 +27,12 @@ def panel_from(*columns):
     return prepare(pd.concat(frames), DataSpec())
 
 
+def effects_of(length, *columns):
+    matrix = side_by_side(*columns)
+    place = np.resize(np.arange(length), len(matrix))[:, None]
+    return seasonal_effects(matrix, np.repeat(place, len(columns), axis=1), length)
+
+
 def side_by_side(*columns):
     matrix = np.full((max(map(len, columns)), len(columns)), np.nan)
     for place, column in enumerate(columns):
@@ -40,7 +46,7 @@ def test_effects_beside_a_trend_are_found_exactly(length):
     effects -= effects.mean()
     rows = np.arange(5 * length + 1)
     level = 1e6 - 3.0 * rows + effects[rows % length]
-    found = seasonal_effects(side_by_side(level, level[: 3 * length], [1.0]), length)
+    found = effects_of(length, level, level[: 3 * length], [1.0])
     np.testing.assert_allclose(found[:2], [effects, effects], atol=1e-8)
     np.testing.assert_array_equal(found[2], 0)
 
@@ -52,7 +58,7 @@ def test_effects_are_those_of_a_classical_decomposition_shrunk_by_their_noise():
     for size in (0.0, 0.1, 1.0, 10.0):
         level = wave + size * noise
         textbook = seasonal_decompose(level, period=12).seasonal[:12]
-        found = seasonal_effects(side_by_side(level), 12)[0]
+        found = effects_of(12, level)[0]
         shares.append((found @ textbook) / (textbook @ textbook))
         np.testing.assert_allclose(found, shares[-1] * textbook, atol=1e-12)
     assert shares[0] == pytest.approx(1)
@@ -62,7 +68,7 @@ def test_effects_are_those_of_a_classical_decomposition_shrunk_by_their_noise():
 def test_noise_and_constants_have_hardly_any_effects():
     random = np.random.default_rng(0)
     noise = [random.normal(size=60) for _ in range(200)]
-    found = seasonal_effects(side_by_side(*noise, np.full(60, 3.0)), 12)
+    found = effects_of(12, *noise, np.full(60, 3.0))
     plain = [seasonal_decompose(column, period=12).seasonal[:12] for column in noise]
     assert np.square(found).mean() < 0.15 * np.square(plain).mean()
     np.testing.assert_array_equal(found[-1], 0)
@@ -70,7 +76,7 @@ def test_noise_and_constants_have_hardly_any_effects():
 
 def test_fewer_than_three_seasons_say_nothing():
     wave = np.tile([0.0, 1, 2, 3], 3)
-    found = seasonal_effects(side_by_side(wave[:11], wave), 4)
+    found = effects_of(4, wave[:11], wave)
     np.testing.assert_array_equal(found[0], 0)
     np.testing.assert_allclose(found[1], [-1.5, -0.5, 0.5, 1.5])
 
@@ -92,6 +98,14 @@ def test_a_phase_belongs_to_the_time_not_to_where_the_series_begins(frequency, l
 def test_a_day_begins_at_the_same_hour_after_clocks_change():
     ds = pd.date_range("2024-03-30", periods=72, freq="h", tz="Europe/Berlin")
     assert (phases(ds, "h", 24) == ds.hour).all()
+
+
+def test_a_day_keeps_its_shape_over_the_change_of_clocks():
+    ds = pd.date_range("2024-02-01", "2024-05-31", freq="h", tz="Europe/Berlin")
+    wave = np.cos(ds.hour * np.pi / 12)
+    panel = prepare(pd.DataFrame({"unique_id": "a", "ds": ds, "y": wave}), DataSpec())
+    found = scaling.fit(panel, SPEC, 24).season[0]
+    np.testing.assert_allclose(found, np.cos(np.arange(24) * np.pi / 12), atol=0.01)
 
 
 def test_integers_count_in_their_own_steps():
