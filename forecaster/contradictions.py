@@ -68,13 +68,11 @@ def _check_deseasonalised(config: Config) -> None:
     if data.season_length == 1:
         reason = "needs a season, but season_length is 1"
     elif uses_calendar(data.frequency, data.calendar):
-        reason = (
-            f"needs a season of as many steps each time, which sessions of {data.calendar} are not"
-        )
+        reason = f"needs steps that come round, but holidays shift the sessions of {data.calendar}"
     elif config.training.loss == "smape":
         reason = "takes levels away, which --loss smape needs"
     elif config.network.direction:
-        reason = "takes away what the chance of --direction depends on"
+        reason = "hides the season from the network, which the chances of --direction depend on"
     if reason:
         raise InvalidInputError(
             f"--deseasonalise {reason}.", "Leave it out, or change the other setting."

@@ -184,7 +184,7 @@ def _adaptive_notices(model: Model, forecast: Forecast) -> list[str]:
         return []
     ratio, many = np.median(forecast.recent.mean(axis=1)), len(forecast.recent) > 1
     return [
-        f"By the errors since {model.seen_to}, intervals are {ratio:.2f} times as wide as calibrated"
+        f"By the errors since {str(model.seen_to).removesuffix(' 00:00:00')}, intervals are {ratio:.2f} times as wide as calibrated"
         f"{' (the median of all series)' if many else ''}."
     ]
 

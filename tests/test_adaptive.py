@@ -188,6 +188,7 @@ def test_predict_counts_the_rows_after_those_of_the_version(fitted, tmp_path):
     np.testing.assert_array_equal(plain.frame["gru"], wide.frame["gru"])
     assert any("times as wide as calibrated (the median of all" in line for line in wide.notices)
     assert not any("as wide as calibrated" in line for line in plain.notices)
+    assert any("since 2024-06-08, intervals" in line for line in wide.notices)
     for each, expected in {False: plain, True: wide}.items():
         config = loaded.config.replace(adaptive_intervals=each)
         loaded._model = replace(loaded.model, config=config)

@@ -398,10 +398,10 @@ def test_of_many_series_one_horizon_validates():
             "--deseasonalise needs a season, but season_length is 1",
         ),
         ({"deseasonalise": True, "loss": "smape"}, "which --loss smape needs"),
-        ({"deseasonalise": True, "direction": True}, "what the chance of --direction depends on"),
+        ({"deseasonalise": True, "direction": True}, "hides the season from the network"),
         (
             {"deseasonalise": True, "calendar": "XNYS", "frequency": "B"},
-            "which sessions of XNYS are not",
+            "holidays shift the sessions of XNYS",
         ),
         ({"folds": 2, "test_size": 9}, "Both --folds 2 and --test-size 9"),
         ({"horizon": 12, "test_size": 9}, "needs at least the horizon, 12 rows"),
