@@ -239,10 +239,8 @@ def phases(ds: pd.Index[Any], frequency: str | None, length: int) -> np.ndarray:
     parsed = parse(frequency)
     for start in range(0, len(ds), ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)
-        numbers = _numbers(ds[part], parsed, None)
-        if parsed.unit == "tick":
-            days, time = wall_clock(ds[part])
-            numbers = days * DAY + time
+        clock = ds[part].tz_localize(None) if parsed.unit == "tick" else ds[part]
+        numbers = _numbers(clock, parsed, None)
         found[part] = numbers // parsed.count % length
     return found
 

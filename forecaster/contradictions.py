@@ -70,7 +70,7 @@ def _check_deseasonalised(config: Config) -> None:
     elif uses_calendar(data.frequency, data.calendar):
         reason = f"needs steps that come round, but holidays shift the sessions of {data.calendar}"
     elif config.training.loss == "smape":
-        reason = "takes levels away, which --loss smape needs"
+        reason = "takes the season out of levels, which --loss smape needs"
     elif config.network.direction:
         reason = "hides the season from the network, which the chances of --direction depend on"
     if reason:

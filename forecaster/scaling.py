@@ -65,6 +65,11 @@ class Scaling:
     covariate_scale: Floats
     statics: tuple[StaticScaling, ...] = ()
 
+    @property
+    def season_length(self) -> int:
+        """Steps of the season that is taken away, 1 for none."""
+        return int(self.season.shape[1])
+
     def rows_of(self, ids: Sequence[str]) -> Ints:
         """Return the place of each series, -1 for one it was not fitted on."""
         place = {name: row for row, name in enumerate(self.ids)}
@@ -82,7 +87,7 @@ class Scaling:
         known = "diff" if self.difference else "log" if self.log.all() else "none"
         transform = spec.transform if self.log.any() != self.log.all() else known
         spec = spec.model_copy(update={"transform": transform})
-        fresh = fit(panel, spec, self.season.shape[1])
+        fresh = fit(panel, spec, self.season_length)
         seen = rows >= 0
         for name in ARRAYS:
             getattr(fresh, name)[seen] = getattr(self, name)[rows[seen]]
@@ -128,7 +133,7 @@ class Scaling:
 
     def seasonal_notices(self, panel: Panel) -> list[str]:
         """Say which series of a panel, aligned with this state, keep the season that was to go."""
-        length = self.season.shape[1]
+        length = self.season_length
         kept = (self.season == 0).all(axis=1)
         if length == 1 or not kept.any():
             return []
@@ -140,7 +145,7 @@ class Scaling:
     def inputs(self, panel: Panel) -> Floats:
         """Return target and covariates as a network sees them `(row, 1 + covariate)`, float32."""
         levels = self.levels(panel)
-        if self.season.shape[1] > 1:
+        if self.season_length > 1:
             levels = levels - self._seasons(panel)
         if self.difference:
             levels = _differences(levels, panel.offsets)
@@ -159,7 +164,7 @@ class Scaling:
 
     def phases(self, panel: Panel, rows: Ints | slice = slice(None)) -> Ints:
         """Return where in the season rows of a panel stand `(row,)`."""
-        return calendars.phases(panel.ds[rows], panel.frequency, self.season.shape[1])
+        return calendars.phases(panel.ds[rows], panel.frequency, self.season_length)
 
     def _seasons(self, panel: Panel) -> Floats:
         """Return the seasonal effect of each row of a panel that this state is aligned with."""
@@ -237,18 +242,20 @@ class Scaling:
         Returns:
             `(window, horizon, 1 + quantile)`.
         """
-        ahead = phases[:, None] + np.arange(outputs.shape[1] + 1)
-        season = self.season[series[:, None], ahead % self.season.shape[1]]
         scale, center = self.scale[series, None, None], self.center[series, None, None]
         levels = outputs * scale  # float64, as scales are
         levels += center
-        if not self.difference:
+        if self.difference:
+            gaps = levels - levels[:, :, :1]
+            point = last_levels[:, None, None] + np.cumsum(levels[:, :, :1], axis=1)
+            levels = point + np.sign(gaps) * np.sqrt(np.cumsum(np.square(gaps), axis=1))
+        if self.season_length > 1:
+            ahead = (phases[:, None] + np.arange(outputs.shape[1] + 1)) % self.season_length
+            season = self.season[series[:, None], ahead]
             levels += season[:, 1:, None]
-            return levels
-        gaps = levels - levels[:, :, :1]
-        start = last_levels[:, None] + season[:, 1:] - season[:, :1]
-        point = start[:, :, None] + np.cumsum(levels[:, :, :1], axis=1)
-        return point + np.sign(gaps) * np.sqrt(np.cumsum(np.square(gaps), axis=1))
+            if self.difference:  # the last level had its season too
+                levels -= season[:, :1, None]
+        return levels
 
     def levels_to_values(self, levels: Floats, series: Ints) -> Floats:
         """Undo the logarithm `(window, ...)`, where one is used."""
@@ -293,8 +300,8 @@ def fit(panel: Panel, spec: ScalingSpec, season_length: int = 1) -> Scaling:
     )
     levels = state.levels(panel)
     state.error_unit[:] = _error_units(levels, panel)
-    if state.season.shape[1] > 1:
-        state.season[:] = _season(levels, panel, state.phases(panel), state.season.shape[1])
+    if state.season_length > 1:
+        state.season[:] = _season(levels, panel, state.phases(panel), state.season_length)
         levels = levels - state._seasons(panel)
     if state.difference:
         levels = _differences(levels, panel.offsets)
@@ -308,7 +315,7 @@ def fit(panel: Panel, spec: ScalingSpec, season_length: int = 1) -> Scaling:
             else:
                 state.covariate_center[series, place - 1] = center
                 state.covariate_scale[series, place - 1] = scale
-    if state.season.shape[1] > 1:  # of a season alone rounding is left: no size for what may come
+    if state.season_length > 1:  # of a season alone rounding is left: no size for what may come
         rounding = state.scale < ROUNDING * state.error_unit
         state.scale[rounding] = state.error_unit[rounding]
     return state
