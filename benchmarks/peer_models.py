@@ -3,8 +3,9 @@
     PEERS/bin/python benchmarks/peer_models.py MODEL FOLDER
 
 `accuracy.py --peers PEERS/bin/python` calls this, once a model. FOLDER holds `problem.json` and
-`series.npz` (`y`: all rows of all series; `offsets`: where each begins); `forecast.npy` `(series,
-window, horizon)` and `about.json` are written beside them. Nothing of `forecaster` is imported.
+`series.npz` (`y`: all rows of all series; `offsets`: where each begins); `forecast.npz` (`values`
+and, where the model has intervals, `lo-80`, `hi-80` and so on, each `(series, window, horizon)`) and
+`about.json` are written beside them. Nothing of `forecaster` is imported.
 
 Every model is fitted once, on the rows before those held out, and forecasts all windows without
 being fitted again: the networks as they are, the statistical models with the parameters they found
@@ -31,7 +32,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Arrays = dict[str, Floats]
 
+LEVELS = (80, 95)  # in percent, of the models that have intervals without being asked
 BATCH = 128  # windows in a step: neuralforecast's default, given to darts too
 
 
@@ -65,7 +68,7 @@ class Task:
         return table[column].to_numpy(float).reshape(len(self.series), -1, self.horizon)
 
 
-def neuralforecast(network: str, task: Task) -> Floats:
+def neuralforecast(network: str, task: Task) -> Arrays:
     """Forecast by a global network of neuralforecast: its defaults, MAE, robust scaling.
 
     Series shorter than a window are padded at the front, as the library offers.
@@ -84,10 +87,10 @@ def neuralforecast(network: str, task: Task) -> Floats:
     table = NeuralForecast([model], freq=1).cross_validation(
         task.frame(), n_windows=None, test_size=task.test_size, step_size=1, refit=False
     )
-    return task.stacked(table, network)
+    return {"values": task.stacked(table, network)}
 
 
-def darts(cell: str, task: Task) -> Floats:
+def darts(cell: str, task: Task) -> Arrays:
     """Forecast by the global BlockRNN of darts: two layers of 128, reversible norm, MAE.
 
     The library's own defaults (one layer of 25, no scaling of any kind) are no match for series
@@ -122,11 +125,15 @@ def darts(cell: str, task: Task) -> Floats:
         retrain=False,
         last_points_only=False,
     )
-    return np.stack([[window.values()[:, 0] for window in windows] for windows in forecasts])
+    values = [[window.values()[:, 0] for window in windows] for windows in forecasts]
+    return {"values": np.stack(values)}
 
 
-def statsforecast(name: str, task: Task) -> Floats:
-    """Forecast by a statistical model of statsforecast, a series at a time, with its defaults."""
+def statsforecast(name: str, task: Task) -> Arrays:
+    """Forecast by a statistical model of statsforecast, a series at a time, with its defaults.
+
+    The intervals are its own.
+    """
     from statsforecast import StatsForecast, models
 
     model = getattr(models, name)(season_length=task.season)
@@ -137,11 +144,14 @@ def statsforecast(name: str, task: Task) -> Floats:
         n_windows=None,
         step_size=1,
         refit=task.test_size == task.horizon,
+        level=list(LEVELS),
     )
-    return task.stacked(table, name)
+    bounds = [f"{side}-{level}" for level in LEVELS for side in ("lo", "hi")]
+    found = {bound: task.stacked(table, f"{name}-{bound}") for bound in bounds}
+    return {"values": task.stacked(table, name), **found}
 
 
-MODELS: dict[str, Callable[[Task], Floats]] = {
+MODELS: dict[str, Callable[[Task], Arrays]] = {
     "statsforecast-SeasonalNaive": partial(statsforecast, "SeasonalNaive"),
     "statsforecast-DynamicOptimizedTheta": partial(statsforecast, "DynamicOptimizedTheta"),
     "statsforecast-AutoETS": partial(statsforecast, "AutoETS"),
@@ -184,7 +194,7 @@ def main() -> None:
     about = {"seconds": seconds, "library": f"{library} {version(library)}"}
     if library != "statsforecast":
         about |= {"steps": task.steps, "lookback": task.lookback, "torch": version("torch")}
-    np.save(folder / "forecast.npy", forecast)
+    np.savez(folder / "forecast.npz", **forecast)  # type: ignore[arg-type]
     (folder / "about.json").write_text(json.dumps(about))
 
 

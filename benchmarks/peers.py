@@ -64,4 +64,7 @@ def forecast(problem: Problem, model: str, where: Environment, seed: int) -> For
         except subprocess.CalledProcessError as error:
             raise PeerError(f"failed with exit code {error.returncode}") from None
         about = json.loads((folder / "about.json").read_text())
-        return Forecasts(np.load(folder / "forecast.npy"), notes=about)
+        with np.load(folder / "forecast.npz") as said:
+            levels = [name.removeprefix("lo-") for name in said if name.startswith("lo-")]
+            bounds = {float(level): (said[f"lo-{level}"], said[f"hi-{level}"]) for level in levels}
+            return Forecasts(said["values"], bounds, about)

@@ -168,12 +168,16 @@ folder = pathlib.Path(folder)
 about = json.loads((folder / "problem.json").read_text()) | {"model": model, "script": script}
 (folder / "about.json").write_text(json.dumps(about))
 stored = numpy.load(folder / "series.npz")
-numpy.save(folder / "forecast.npy", numpy.split(stored["y"], stored["offsets"][1:-1])[1])
+y = numpy.split(stored["y"], stored["offsets"][1:-1])[1]
+numpy.savez(folder / "forecast.npz", values=y, **{"lo-80": y - 1, "hi-80": y + 2})
 """
     problem = competition()
     where = peers.Environment(interpreter(tmp_path, answer), steps=9, limit=60)
     found = peers.forecast(problem, "some-model", where, 7)
-    assert found.values.tolist() == problem.series["a"].tolist()
+    y = problem.series["a"].to_numpy()
+    assert found.values.tolist() == y.tolist()
+    assert list(found.bounds) == [80.0]
+    assert [bound.tolist() for bound in found.bounds[80.0]] == [(y - 1).tolist(), (y + 2).tolist()]
     assert Path(found.notes.pop("script")).exists()
     sizes = {"horizon": HORIZON, "test_size": HORIZON, "season": SEASON, "lookback": 16}
     assert found.notes == {**sizes, "seed": 7, "steps": 9, "model": "some-model"}

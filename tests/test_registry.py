@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import errno
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,7 @@ from forecaster import (
     words,
 )
 from forecaster.cli import app
+from forecaster.cli.inventory import description_text
 from forecaster.errors import DamagedError, InvalidInputError, NotFoundError
 from forecaster.locking import HOLDER, writing
 from forecaster.manifest import read_manifest
@@ -390,7 +392,13 @@ def test_show_and_diff(registry: Registry, capsys):
     assert (shown["state"], shown["settings"]["network"]["cell"]) == ("champion", "gru")
     assert shown["promotions"][0]["why"] == "train"
     assert app.run(["models", "show", "previous", *where]) == 0
-    assert "Network: rnn 6-4" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert re.search(r"Network: \w+ rnn 6-4", text)
+    assert re.search(r"Settings: transform \w+, .*skip \w+, .*ensemble 1; --json has all", text)
+    tried = {"name": "last value", "settings": {}, "score": 0.91, "seconds": 1.0, "reason": ""}
+    selection = {"candidates": [tried], "chosen": "last value"}
+    text = description_text(shown | {"selection": selection})
+    assert "start from the last value (MASE there: last value 0.91)." in text
     found = told(capsys, "models", "diff", "previous", "champion", *where)["differences"]
     assert found["settings.network.cell"] == ["rnn", "gru"]
     assert not any(key.startswith("data.") for key in found)

@@ -127,7 +127,9 @@ def test_a_candidate_that_fails_is_left_out_and_said():
     assert selection.candidates[0].score is None
     assert selection.to_dict()["candidates"][0]["reason"] == "It diverged."
     assert selection.candidates[1].reason == "Out of memory."
-    assert "\nThe linear map of the context failed: It diverged.\n" in selection_text(selection)
+    assert "\nThe linear map of the context failed: It diverged.\n" in selection_text(
+        selection.to_dict()
+    )
     assert all(not each.reason for each in selection.candidates[2:])
     assert selection.chosen.name == "last season"
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from forecaster.cli.output import table
+from forecaster.cli.tables import selection_text
 from forecaster.words import counted
 
 if TYPE_CHECKING:
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 
 MARKS = {"champion": "* champion", "previous": "  previous", "newer": "  newer", "older": "  "}
 SHOWN_CHARACTERS = 48
+SHOWN_SETTINGS = {
+    "scaling": ("transform", "deseasonalise", "scaler"),
+    "network": ("normalise", "skip", "segment", "decoder"),
+    "training": ("loss", "ensemble"),
+}
 
 
 def versions_text(versions: Sequence[Version]) -> str:
@@ -60,10 +66,13 @@ def description_text(described: dict[str, Any]) -> str:
             f"{_until(data.get('last'))}, hash {str(data.get('hash'))[:12]}"
         )
     lines.append(
-        f"Network: {network.get('cell')} {stack}, lookback {network.get('lookback')}, horizon "
+        f"Network: {network.get('preset')} {network.get('cell')} {stack}, lookback {network.get('lookback')}, horizon "
         f"{network.get('horizon')}, {trained.get('parameters')} weights, trained in "
         f"{trained.get('seconds')} s"
     )
+    lines.append(f"Settings: {_settings_text(described['settings'])}; --json has all.")
+    if selection := described.get("selection"):
+        lines.append(selection_text(selection).rstrip())
     if made := described.get("compressed"):
         lines.append(f"Compressed: from version {made['from']} ({made['option']})")
     scores = described.get("judgement", {}).get("scores", {})
@@ -79,6 +88,16 @@ def description_text(described: dict[str, Any]) -> str:
         f"In service: {each['at'] or '-'} ({each['why']})" for each in described["promotions"]
     ]
     return "\n".join(lines)
+
+
+def _settings_text(settings: dict[str, Any]) -> str:
+    """Name the settings that tell what a network is shown and learns, as far as the version has them."""
+    return ", ".join(
+        f"{key} {str(settings[section][key]).lower()}"
+        for section, keys in SHOWN_SETTINGS.items()
+        for key in keys
+        if key in settings.get(section, {})
+    )
 
 
 def differences_text(found: dict[str, list[Any]], first: str, second: str) -> str:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from forecaster.judging import Judgement
     from forecaster.model import Trained
     from forecaster.planning import Progress
-    from forecaster.selecting import Selection
 
 SHOWN_ROWS = 5
 LEAST_SAID = 8  # times that a chance was said, for a share of them to be shown
@@ -127,28 +126,31 @@ def _fit_text(fit: Trained) -> str:
     return text if len(fit.members) == 1 else f"{len(fit.members)} networks: {text}"
 
 
-def selection_text(selection: Selection | None) -> str:
-    """Name the candidates with their scores, and the one chosen; empty when there was no choice."""
+def selection_text(selection: dict[str, Any] | None) -> str:
+    """Name the candidates with their scores, and the one chosen; empty when there was no choice.
+
+    Args:
+        selection: As manifests and `--json` have it (`Selection.to_dict`).
+    """
     if selection is None:
         return ""
+    tried = selection["candidates"]
     scores = ", ".join(
-        f"{each.name} {'failed' if each.score is None else format(each.score, '.4g')}"
-        for each in selection.candidates
+        f"{each['name']} {'failed' if each['score'] is None else format(each['score'], '.4g')}"
+        for each in tried
     )
     failed = "".join(
-        f"The {each.name} failed: {each.reason}\n" for each in selection.candidates if each.reason
+        f"The {each['name']} failed: {each['reason']}\n" for each in tried if each["reason"]
     )
-    return (
-        f"Chosen on validation: start from the {selection.chosen.name} (MASE there: {scores}).\n"
-        f"{failed}"
-    )
+    return f"Chosen on validation: start from the {selection['chosen']} (MASE there: {scores}).\n{failed}"
 
 
 def backtest_text(result: BacktestResult) -> str:
     """Say how good the model is, and which series are left to baselines."""
     from forecaster.fallback import fallback_text
 
-    text = selection_text(result.selection) + judgement_text(result.judgement)
+    chosen = None if result.selection is None else result.selection.to_dict()
+    text = selection_text(chosen) + judgement_text(result.judgement)
     if result.fallback is None:
         return text
     return f"{text}\n{fallback_text(result.fallback.values(), result.series)}"
