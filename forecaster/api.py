@@ -410,13 +410,31 @@ def _fallback_notice(panel: Panel, config: Config, season: int) -> list[str]:
 
 
 def _refitted(evaluated: Evaluated, judged: Model, on_epoch: OnEpoch) -> Model:
-    """Train again on all rows; calibrate on every window that the judged model has not seen."""
+    """Train again on all rows, and give intervals as wide as such a model's errors are.
+
+    Where there are many series, the refit is rehearsed: the same is trained up to the test rows, and
+    calibrated on the windows that follow, as what is published will be followed by what it forecasts.
+    A few series have too few such windows: theirs are all that the judged model has not seen.
+    """
     from forecaster import training
 
-    start = None if evaluated.earlier is None else evaluated.earlier.published
+    panel, earlier = evaluated.panel, evaluated.earlier
+    config, horizon = judged.config, judged.horizon
+    many = splits.are_tested(panel, config).sum() >= presets.MANY_SERIES
     left = 1.0 if evaluated.selection is None else evaluated.selection.budget_left
-    published = training.refit(evaluated.panel, judged, on_epoch, start, left)
-    return with_intervals(published, judged, evaluated.panel)
+    again = partial(training.refit, judged=judged, on_epoch=on_epoch, share=left / (1 + many))
+    published = again(panel, start=None if earlier is None else earlier.published)
+    published = with_intervals(published, judged, panel)
+    if not many:
+        return published
+    parts = splits.of_config(panel, config)
+    start = None if earlier is None else earlier.judged.start
+    rehearsed = again(panel.head(parts.val_stop), start=start)
+    rehearsed = replace(rehearsed, fallback=None)  # what stands in was judged with others
+    ahead = splits.test_cutoffs(panel, parts, config.context_rows, horizon, 1, len(panel.y))
+    rehearsed = rehearsed.calibrated(panel, ahead)
+    published = replace(published, conformal=rehearsed.conformal)
+    return published.as_wide_as(rehearsed, panel, spread(ahead, COMPARED_WINDOWS))
 
 
 def with_intervals(published: Model, judged: Model, panel: Panel) -> Model:

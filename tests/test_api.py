@@ -621,6 +621,33 @@ def test_scores_are_carried_over_by_the_widths_of_the_two_networks(fitted):
     assert (model.conformal.scores != judged.conformal.scores).all()
 
 
+@pytest.mark.parametrize("number", [29, 30])
+def test_the_refit_of_many_series_is_rehearsed_up_to_the_test_rows(number, monkeypatch):
+    refit, made, shares = training.refit, [], []
+
+    def kept(panel, judged, **options):
+        shares.append(options["share"])
+        made.append((panel.lengths, refit(panel, judged, **options)))
+        return made[-1][1]
+
+    monkeypatch.setattr(training, "refit", kept)
+    frame = pd.concat([frame_of(f"s{place}", rows=60) for place in range(number)])
+    fitted = Forecaster(**QUICK | {"epochs": 1}).fit(frame)
+    model, panel = fitted.model, fitted.evaluated.panel
+    assert sum(shares) == 1  # of what the time budget has for it
+    if number == 29:
+        assert [rows[0] for rows, _ in made] == [60]
+        assert model.conformal.windows > number * 4
+        return
+    assert [rows[0] for rows, _ in made] == [60, 52]
+    ahead = (np.arange(52, 57)[None, :] - 1 + panel.offsets[:-1, None]).ravel()
+    rehearsed = made[1][1].calibrated(panel, ahead)
+    expected = replace(model, conformal=rehearsed.conformal).as_wide_as(rehearsed, panel, ahead)
+    assert model.conformal.windows == len(ahead)
+    np.testing.assert_allclose(model.conformal.scores, expected.conformal.scores)
+    np.testing.assert_array_equal(model.conformal.stretch, rehearsed.conformal.stretch)
+
+
 def test_series_that_are_too_short_follow_the_policy():
     frame = pd.concat([frame_of("a"), frame_of("tiny", rows=18)])
     fitted = Forecaster(**QUICK | {"epochs": 1}).fit(frame)
