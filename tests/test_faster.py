@@ -59,7 +59,8 @@ def test_outputs_and_gradients_are_those_of_keras(cell, steps, sequences):
     expected = gradients(theirs, inputs, states, xla=False)
     for xla in (False, True) if sequences else (False,):
         for got, wanted in zip(gradients(ours, inputs, states, xla), expected, strict=True):
-            np.testing.assert_allclose(got, wanted, rtol=2e-5, atol=2e-5)
+            rounding = 1e-6 * np.abs(wanted).max()  # of sums of parts as large as the largest
+            np.testing.assert_allclose(got, wanted, rtol=2e-5, atol=rounding)
 
 
 @pytest.mark.parametrize(

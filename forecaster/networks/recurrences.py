@@ -25,17 +25,29 @@ class Recurrence(NamedTuple):
     """One step of a cell, forward and back.
 
     Attributes:
+        joined: Whether what comes of the input and of the state is only ever added up: then one matrix
+            product, of both, gives the sum.
         kept: What the way back needs beside the states: the rows of each, in units.
-        forward: From what comes of the input and of the state, each `(gate * unit, window)`, and the
-            states before, to the states after, the output first, and what is kept.
+        forward: From the states before, and what comes of the input and of the state, each
+            `(gate * unit, window)`, or their sum, to the states after, the output first, and what is
+            kept.
         backward: From the states before and after, what was kept, and the gradients of the states
-            after, to those of what came of the input and of the state, and to those that reach the
-            states before past the recurrent matrix.
+            after, to those of what came of the input and of the state, or of their sum, and to those
+            that reach the states before past the recurrent matrix.
     """
 
+    joined: bool
     kept: tuple[int, ...]
     forward: Callable[..., tuple[tuple[Step, ...], tuple[Step, ...]]]
-    backward: Callable[..., tuple[Step, Step, tuple[Step, ...]]]
+    backward: Callable[..., tuple[tuple[Step, ...], tuple[Step, ...]]]
+
+    def grouped(self, of_input: Any, of_state: Any) -> list[Any]:
+        """Return what belongs to the input and to the state, as rows of one where they are joined."""
+        return [tf.concat([of_input, of_state], axis=0)] if self.joined else [of_input, of_state]
+
+    def apart(self, groups: Sequence[Any], features: int) -> Sequence[Any]:
+        """Undo `grouped`."""
+        return (groups[0][:features], groups[0][features:]) if self.joined else groups
 
 
 def run(
@@ -95,13 +107,15 @@ def _forward(
 ) -> tuple[Sequence[Step], list[Steps], list[Steps]]:
     """Return the last states, and the states and what is kept of all steps."""
     kernel, recurrent, bias = weights
-    from_inputs, from_state = tf.transpose(kernel), tf.transpose(recurrent)
-    shift = bias[..., None]
+    matrices = [tf.transpose(matrix) for matrix in recurrence.grouped(kernel, recurrent)]
+    shifts = [shift[:, None] for shift in _shifts(recurrence, bias)]
 
     def forward(step: Any, states: Sequence[Step]) -> tuple[Any, Any]:
-        of_input = tf.matmul(from_inputs, inputs[step]) + shift[0]
-        of_state = tf.matmul(from_state, states[0]) + shift[1]
-        states, kept = recurrence.forward(of_input, of_state, states)
+        sources = recurrence.grouped(inputs[step], states[0])
+        sums = [
+            tf.matmul(m, x) + shift for m, x, shift in zip(matrices, sources, shifts, strict=True)
+        ]
+        states, kept = recurrence.forward(states, *sums)
         return states, (*states, *kept)
 
     rows = [recurrent.shape[0] * count for count in (*[1] * len(first), *recurrence.kept)]
@@ -127,26 +141,38 @@ def _backward(
         d_outputs: Gradients of the outputs.
         d_last: Gradients of the last states.
     """
-    kernel, recurrent, _ = weights
+    kernel, recurrent, bias = weights
     steps, features, _ = inputs.shape
+    matrices = recurrence.grouped(kernel, recurrent)
+    shifts = _shifts(recurrence, bias)
 
     def backward(step: Any, carried: Sequence[Any]) -> tuple[Any, Any]:
-        d_kernel, d_recurrent, d_bias, d_output, *d_others = carried
+        d_matrices, d_shifts, (d_output, *d_others) = carried
         at = [[part[step] for part in parts] for parts in seen]
         d_states = [d_output + d_outputs[step], *d_others]
-        d_of_input, d_of_state, d_before = recurrence.backward(*at, d_states)
-        d_both = tf.stack([tf.reduce_sum(d, axis=1) for d in (d_of_input, d_of_state)])
+        d_sums, d_before = recurrence.backward(*at, d_states)
+        sources = recurrence.grouped(inputs[step], at[0][0])
+        d_sources = [tf.matmul(matrix, d) for matrix, d in zip(matrices, d_sums, strict=True)]
+        d_input, d_state = recurrence.apart(d_sources, features)
+        d_weights = [
+            tf.matmul(x, d, transpose_b=True) for x, d in zip(sources, d_sums, strict=True)
+        ]
         return (
-            d_kernel + tf.matmul(inputs[step], d_of_input, transpose_b=True),
-            d_recurrent + tf.matmul(at[0][0], d_of_state, transpose_b=True),
-            d_bias + d_both,
-            d_before[0] + tf.matmul(recurrent, d_of_state),
-            *d_before[1:],
-        ), (tf.matmul(kernel, d_of_input),)
+            [so_far + d for so_far, d in zip(d_matrices, d_weights, strict=True)],
+            [so_far + tf.reduce_sum(d, axis=1) for so_far, d in zip(d_shifts, d_sums, strict=True)],
+            [d_before[0] + d_state, *d_before[1:]],
+        ), (d_input,)
 
-    nothing = [tf.zeros_like(weight) for weight in weights]
-    carried, d_inputs = _loop(range(steps)[::-1], backward, [*nothing, *d_last], [features])
-    return [*d_inputs, *carried]
+    nothing = [[tf.zeros_like(one) for one in ones] for ones in (matrices, shifts)]
+    carried, d_inputs = _loop(range(steps)[::-1], backward, [*nothing, list(d_last)], [features])
+    d_matrices, d_shifts, d_first = carried
+    d_bias = tf.stack(d_shifts * 2 if recurrence.joined else d_shifts)
+    return [*d_inputs, *recurrence.apart(d_matrices, features), d_bias, *d_first]
+
+
+def _shifts(recurrence: Recurrence, bias: Any) -> list[Any]:
+    """Return what is added to each product."""
+    return [bias[0] + bias[1]] if recurrence.joined else [bias[0], bias[1]]
 
 
 def _loop(
@@ -188,24 +214,24 @@ def _sigmoid(values: Any) -> Any:
     return 0.5 * tf.tanh(0.5 * values) + 0.5
 
 
-def _simple_forward(of_input: Step, of_state: Step, _: Sequence[Step]) -> tuple[Any, Any]:
+def _simple_forward(_: Sequence[Step], of_both: Step) -> tuple[Any, Any]:
     """Elman 1990, doi 10.1207/s15516709cog1402_1."""
-    return (tf.tanh(of_input + of_state),), ()
+    return (tf.tanh(of_both),), ()
 
 
 def _simple_backward(
     _: Sequence[Step], after: Sequence[Step], __: Sequence[Step], d_states: Sequence[Step]
-) -> tuple[Step, Step, Any]:
+) -> tuple[Any, Any]:
     d_sum = d_states[0] * (1 - after[0] * after[0])
-    return d_sum, d_sum, (tf.zeros_like(d_sum),)
+    return (d_sum,), (tf.zeros_like(d_sum),)
 
 
-def _lstm_forward(of_input: Step, of_state: Step, before: Sequence[Step]) -> tuple[Any, Any]:
+def _lstm_forward(before: Sequence[Step], of_both: Step) -> tuple[Any, Any]:
     """Gates: input, forget, candidate, output (Gers et al. 2000, doi 10.1162/089976600300015015)."""
     units = before[0].shape[0]
     # a sigmoid is half a tanh of half the argument, and a half: one function serves all gates
     factor, shift = (np.repeat(one, units).astype(np.float32)[:, None] for one in GATES)
-    gates = factor * tf.tanh(factor * (of_input + of_state)) + shift
+    gates = factor * tf.tanh(factor * of_both) + shift
     i, f, g, o = tf.split(gates, 4)
     cell = f * before[1] + i * g
     return (o * tf.tanh(cell), cell), (gates,)
@@ -216,7 +242,7 @@ def _lstm_backward(
     after: Sequence[Step],
     kept: Sequence[Step],
     d_states: Sequence[Step],
-) -> tuple[Step, Step, Any]:
+) -> tuple[Any, Any]:
     i, f, g, o = tf.split(kept[0], 4)
     squashed = tf.tanh(after[1])
     d_output, d_cell = d_states
@@ -226,10 +252,10 @@ def _lstm_backward(
     d_g = d_cell * i * (1 - g * g)
     d_o = d_output * squashed * o * (1 - o)
     d_sum = tf.concat([d_i, d_f, d_g, d_o], axis=0)
-    return d_sum, d_sum, (tf.zeros_like(d_output), d_cell * f)
+    return (d_sum,), (tf.zeros_like(d_output), d_cell * f)
 
 
-def _gru_forward(of_input: Step, of_state: Step, before: Sequence[Step]) -> tuple[Any, Any]:
+def _gru_forward(before: Sequence[Step], of_input: Step, of_state: Step) -> tuple[Any, Any]:
     """Gates: update, reset, candidate (Cho et al. 2014, arXiv 1406.1078).
 
     As in its first version, and in cuDNN, the reset gate acts after the recurrent matrix.
@@ -247,7 +273,7 @@ def _gru_backward(
     _: Sequence[Step],
     kept: Sequence[Step],
     d_states: Sequence[Step],
-) -> tuple[Step, Step, Any]:
+) -> tuple[Any, Any]:
     gates, candidate, remembered = kept
     z, r = tf.split(gates, 2)
     (d_state,) = d_states
@@ -256,11 +282,11 @@ def _gru_backward(
     d_r = d_candidate * remembered * r * (1 - r)
     d_of_input = tf.concat([d_z, d_r, d_candidate], axis=0)
     d_of_state = tf.concat([d_z, d_r, d_candidate * r], axis=0)
-    return d_of_input, d_of_state, (d_state * z,)
+    return (d_of_input, d_of_state), (d_state * z,)
 
 
 RECURRENCES = {
-    "SimpleRNN": Recurrence((), _simple_forward, _simple_backward),
-    "LSTM": Recurrence((4,), _lstm_forward, _lstm_backward),
-    "GRU": Recurrence((2, 1, 1), _gru_forward, _gru_backward),
+    "SimpleRNN": Recurrence(True, (), _simple_forward, _simple_backward),
+    "LSTM": Recurrence(True, (4,), _lstm_forward, _lstm_backward),
+    "GRU": Recurrence(False, (2, 1, 1), _gru_forward, _gru_backward),
 }
