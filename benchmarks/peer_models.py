@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Arrays = dict[str, Floats]
 
-LEVELS = (80, 95)  # in percent, of the models that have intervals without being asked
+LEVELS = (80, 95)  # in percent, for the models that have intervals of their own
 BATCH = 128  # windows in a step: neuralforecast's default, given to darts too
 
 

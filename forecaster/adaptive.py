@@ -1,10 +1,10 @@
 """Intervals that follow the errors made since training.
 
-Calibrated on validation, intervals are as wide as the errors were there. Where what comes later is
+Calibrated on windows held out, intervals are as wide as the errors were there. Where what comes later is
 rougher or calmer they cover too little or too much, until the next training. With every row that
 comes in, more windows after training have their truth: step by step, the widths of a series are
-multiplied by how large its errors on the latest of them are, to those on validation (residuals of a
-sliding window, as in Xu & Xie 2021, ICML, with split conformal scores in the place of plain residuals).
+multiplied by how large its errors on the latest of them are, to those expected (residuals of a sliding
+window, as in Xu & Xie 2021, ICML, with split conformal scores in the place of plain residuals).
 """
 
 from __future__ import annotations

@@ -25,6 +25,8 @@ from forecaster.statistical import OnWindow
 from forecaster.windows import spread
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from forecaster.arrays import Ints
     from forecaster.backtesting import Backtest
     from forecaster.planning import OnEpoch, Progress
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 
 MADE_UP = 0.2  # share of the test rows: more say little of what would have come
+REHEARSED_WINDOWS = 300  # if they were independent, these would cover 95% to 1.3 points
 COMPARED_WINDOWS = 4096  # by whose widths intervals are carried over to the published network
 ABOUT = (
     "selection",
@@ -410,49 +413,45 @@ def _fallback_notice(panel: Panel, config: Config, season: int) -> list[str]:
 
 
 def _refitted(evaluated: Evaluated, judged: Model, on_epoch: OnEpoch) -> Model:
-    """Train again on all rows, and give intervals as wide as such a model's errors are.
-
-    Where there are many series, the refit is rehearsed: the same is trained up to the test rows, and
-    calibrated on the windows that follow, as what is published will be followed by what it forecasts.
-    A few series have too few such windows: theirs are all that the judged model has not seen.
-    """
+    """Train again on all rows; calibrate on what the judged model, or a rehearsal, has not seen."""
     from forecaster import training
 
     panel, earlier = evaluated.panel, evaluated.earlier
-    config, horizon = judged.config, judged.horizon
-    many = splits.are_tested(panel, config).sum() >= presets.MANY_SERIES
     left = 1.0 if evaluated.selection is None else evaluated.selection.budget_left
-    again = partial(training.refit, judged=judged, on_epoch=on_epoch, share=left / (1 + many))
+    again = partial(training.refit, judged=judged, on_epoch=on_epoch, share=left)
     published = again(panel, start=None if earlier is None else earlier.published)
-    published = with_intervals(published, judged, panel)
-    if not many:
-        return published
-    parts = splits.of_config(panel, config)
-    start = None if earlier is None else earlier.judged.start
-    rehearsed = again(panel.head(parts.val_stop), start=start)
-    rehearsed = replace(rehearsed, fallback=None)  # what stands in was judged with others
-    ahead = splits.test_cutoffs(panel, parts, config.context_rows, horizon, 1, len(panel.y))
-    rehearsed = rehearsed.calibrated(panel, ahead)
-    published = replace(published, conformal=rehearsed.conformal)
-    return published.as_wide_as(rehearsed, panel, spread(ahead, COMPARED_WINDOWS))
+    rehearse = partial(again, start=None if earlier is None else earlier.judged.start)
+    limited = judged.config.training.time_budget is not None  # which is for what is published
+    return with_intervals(published, judged, panel, None if limited else rehearse)
 
 
-def with_intervals(published: Model, judged: Model, panel: Panel) -> Model:
-    """Return a model that has seen all rows, with intervals calibrated on what its judged one has not.
+def with_intervals(
+    published: Model, judged: Model, panel: Panel, rehearse: Callable[[Panel], Model] | None = None
+) -> Model:
+    """Return a model that has seen all rows, with intervals calibrated on what another has not.
 
-    What is calibrated are the widths that the judged network gives: the published one's are compared
+    What is calibrated are the widths that the other network gives: the published one's are compared
     with them. It has seen these windows, which makes its errors there too small, but a width is
     forecast from the context alone.
+
+    Args:
+        published: Trained on all rows.
+        judged: Trained on the train rows.
+        panel: All rows.
+        rehearse: Trains on some rows as the published model was on all. Where the test windows of many
+            series are enough to calibrate on, a model of the rows before them does: they follow its
+            rows as what is forecast follows those of the published one.
     """
-    parts = splits.of_config(panel, judged.config)
-    unseen = splits.held_out_cutoffs(panel, parts, judged.config.context_rows, judged.horizon)
+    config, horizon = judged.config, judged.horizon
+    parts = splits.of_config(panel, config)
+    unseen = splits.cutoffs_since(panel, parts.val_start, config.context_rows, horizon)
+    tested = splits.cutoffs_since(panel, parts.test_start, config.context_rows, horizon)
     judged = judged.calibrated(panel, unseen)
-    published = replace(
-        published,
-        conformal=judged.conformal,
-        fallback=judged.fallback,
-        chances=judged.chances,
-    )
+    published = replace(published, fallback=judged.fallback, chances=judged.chances)
+    many = splits.are_tested(panel, config).sum() >= presets.MANY_SERIES
+    if rehearse is not None and many and len(tested) >= REHEARSED_WINDOWS:
+        rehearsed = replace(rehearse(panel.head(parts.val_stop)), fallback=None)  # nothing to fit
+        judged, unseen = rehearsed.calibrated(panel, tested), tested
     return published.as_wide_as(judged, panel, spread(unseen, COMPARED_WINDOWS))
 
 

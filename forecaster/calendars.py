@@ -36,6 +36,8 @@ __all__ = [
     "default_season_length",
     "future",
     "grid",
+    "phases",
+    "phases_ahead",
     "positions",
     "uses_calendar",
 ]
@@ -243,6 +245,21 @@ def phases(ds: pd.Index[Any], frequency: str | None, length: int) -> np.ndarray:
         numbers = _numbers(clock, parsed, None)
         found[part] = numbers // parsed.count % length
     return found
+
+
+def phases_ahead(ds: pd.Index[Any], frequency: str | None, length: int, steps: int) -> np.ndarray:
+    """Return the phases of times and of the steps after each `(row, 1 + step)`, as `phases` counts.
+
+    >>> begin = pd.DatetimeIndex(["2024-03-31 01:00"], tz="Europe/Berlin")
+    >>> phases_ahead(begin, "h", 24, 2).tolist()
+    [[1, 3, 4]]
+    """
+    zoned = isinstance(ds, pd.DatetimeIndex) and ds.tz is not None
+    if not zoned or frequency is None or parse(frequency).unit != "tick":
+        return (phases(ds, frequency, length)[:, None] + np.arange(1 + steps)) % length
+    after = np.arange(1 + steps) * np.timedelta64(parse(frequency).count, "us")
+    times = ds.repeat(1 + steps) + np.tile(after, len(ds))
+    return phases(times, frequency, length).reshape(len(ds), -1)
 
 
 def uses_calendar(frequency: str | None, calendar: str | None) -> bool:

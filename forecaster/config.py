@@ -135,7 +135,7 @@ class ScalingSpec(Spec):
     deseasonalise: bool | None = Field(
         None,
         description="Before scaling, subtract each series' seasonal effects, as far as they stand out "
-        "from noise; else by preset.",
+        "from noise; else the preset auto tries it, and others do not.",
     )
 
 

@@ -149,7 +149,7 @@ class Model:
     Attributes:
         config: Resolved settings.
         scaling: State fitted on the train rows.
-        conformal: Scores of the network on the validation windows.
+        conformal: Scores of the network on the calibration windows.
         graph: The networks of the ensemble and their median as ONNX.
         weights: The weights of all networks as an HDF5 file.
         trained: The record of the fit.
@@ -239,7 +239,7 @@ class Model:
         seen = scaling.levels(panel)
         values = outputs[:, :, : 1 + len(quantiles)]
         levels = scaling.outputs_to_levels(
-            values, seen[cutoffs], series, scaling.phases(panel, cutoffs)
+            values, seen[cutoffs], series, scaling.phases_ahead(panel, cutoffs, horizon)
         )
         still = scaling.never_changed(seen, panel.offsets, cutoffs, series)
         # A network is near a constant, never at it.
@@ -408,24 +408,24 @@ class Model:
         apart = spans(cutoffs[given], panel.offsets[:-1], self.horizon)
         return chances.calibrated(said[given], came[given], apart)
 
-    def as_wide_as(self, judged: Model, panel: Panel, cutoffs: Ints) -> Model:
-        """Return the model with the scores of the one it was trained again from, made to fit it.
+    def as_wide_as(self, calibrated: Model, panel: Panel, cutoffs: Ints) -> Model:
+        """Return the model with the scores of another, made to fit it.
 
-        A score counts in the widths that the network of the judged model gives each window. Another
+        A score counts in the widths that the network of its model gives each window. Another
         network's may all be wider: step by step, scores are divided by how much.
 
         Args:
-            judged: The model that was calibrated.
+            calibrated: The other model.
             panel: Regular series.
             cutoffs: Windows on which the widths are compared `(window,)`.
         """
-        if not len(cutoffs):
-            return self
-        ours, theirs = self._widths(panel, cutoffs), judged._widths(panel, cutoffs)
-        known = (ours > 0) & (theirs > 0)
-        ratios = np.where(known, theirs, 1.0) / np.where(known, ours, 1.0)
-        scores = self.conformal.scores * np.median(ratios, axis=0)
-        return replace(self, conformal=replace(self.conformal, scores=scores))
+        scores = calibrated.conformal.scores
+        if len(cutoffs):
+            ours, theirs = self._widths(panel, cutoffs), calibrated._widths(panel, cutoffs)
+            known = (ours > 0) & (theirs > 0)
+            ratios = np.where(known, theirs, 1.0) / np.where(known, ours, 1.0)
+            scores = scores * np.median(ratios, axis=0)
+        return replace(self, conformal=replace(calibrated.conformal, scores=scores))
 
     def _widths(self, panel: Panel, cutoffs: Ints) -> Floats:
         """Return how far apart the deviates -1 and 1 lie in the units of the data `(window, step)`."""
@@ -469,7 +469,7 @@ class Model:
         spec = self.config.scaling
         state = self.scaling.align(panel, spec)
         notices = state.notices(panel, asked=spec.transform == "log")
-        return notices + state.seasonal_notices(panel)
+        return notices + state.seasonal_notices(panel, np.ones(len(panel.ids), dtype=bool))
 
     def record(self) -> dict[str, Any]:
         """Return the record of the fit for the manifest."""

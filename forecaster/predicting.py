@@ -159,8 +159,10 @@ def _notices(model: Model, panel: Panel, forecast: Forecast, level: tuple[float,
         chosen = [source for source in forecast.sources.tolist() if source != NETWORK]
         notices += [fallback_text(chosen, len(panel.ids))] if chosen else []
         notices += forecast.notes
-    if new := int((model.scaling.rows_of(panel.ids) < 0).sum()):
-        notices.append(f"{new} series the model has never seen: scaled by their own rows.")
+    new = model.scaling.rows_of(panel.ids) < 0
+    if new.any():
+        notices.append(f"{new.sum()} series the model has never seen: scaled by their own rows.")
+        notices += forecast.scaling.seasonal_notices(panel, new)
     return notices + unknown_words(forecast.scaling.statics, panel.statics)
 
 

@@ -131,15 +131,20 @@ class Scaling:
             )
         return lines
 
-    def seasonal_notices(self, panel: Panel) -> list[str]:
-        """Say which series of a panel, aligned with this state, keep the season that was to go."""
+    def seasonal_notices(self, panel: Panel, among: Flags) -> list[str]:
+        """Say which series of a panel, aligned with this state, keep the season that was to go.
+
+        Args:
+            panel: All rows.
+            among: Series that may be named `(series,)`.
+        """
         length = self.season_length
-        kept = (self.season == 0).all(axis=1)
+        kept = (self.season == 0).all(axis=1) & among
         if length == 1 or not kept.any():
             return []
         return [
-            f"{_series(panel, kept)} are not deseasonalised: fewer than {FEWEST_SEASONS} seasons of "
-            f"{length} steps to train on, or none that stands out from noise."
+            f"Not deseasonalised: {_series(panel, kept)}. They have fewer than {FEWEST_SEASONS} seasons "
+            f"of {length} steps to fit effects on, or none that stands out from noise."
         ]
 
     def inputs(self, panel: Panel) -> Floats:
@@ -162,9 +167,17 @@ class Scaling:
         covariates = self.covariates(panel.covariates, series)
         return np.column_stack([target.astype(np.float32), covariates])
 
-    def phases(self, panel: Panel, rows: Ints | slice = slice(None)) -> Ints:
-        """Return where in the season rows of a panel stand `(row,)`."""
-        return calendars.phases(panel.ds[rows], panel.frequency, self.season_length)
+    def phases(self, panel: Panel) -> Ints:
+        """Return where in the season the rows of a panel stand `(row,)`."""
+        return calendars.phases(panel.ds, panel.frequency, self.season_length)
+
+    def phases_ahead(self, panel: Panel, cutoffs: Ints, horizon: int) -> Ints:
+        """Return where in the season the row at each cutoff and the steps after stand `(window, 1 + step)`."""
+        if self.season_length == 1:
+            return np.broadcast_to(np.int64(0), (len(cutoffs), 1 + horizon))
+        return calendars.phases_ahead(
+            panel.ds[cutoffs], panel.frequency, self.season_length, horizon
+        )
 
     def _seasons(self, panel: Panel) -> Floats:
         """Return the seasonal effect of each row of a panel that this state is aligned with."""
@@ -237,7 +250,7 @@ class Scaling:
             outputs: The point, then the quantiles `(window, horizon, 1 + quantile)`.
             last_levels: Level at each window's cutoff `(window,)`.
             series: Place of each window's series in this state `(window,)`.
-            phases: Of the rows at the cutoffs (`phases`) `(window,)`.
+            phases: Of the rows at the cutoffs and the steps forecast `(window, 1 + horizon)`.
 
         Returns:
             `(window, horizon, 1 + quantile)`.
@@ -250,8 +263,7 @@ class Scaling:
             point = last_levels[:, None, None] + np.cumsum(levels[:, :, :1], axis=1)
             levels = point + np.sign(gaps) * np.sqrt(np.cumsum(np.square(gaps), axis=1))
         if self.season_length > 1:
-            ahead = (phases[:, None] + np.arange(outputs.shape[1] + 1)) % self.season_length
-            season = self.season[series[:, None], ahead]
+            season = self.season[series[:, None], phases]
             levels += season[:, 1:, None]
             if self.difference:  # the last level had its season too
                 levels -= season[:, :1, None]
@@ -315,7 +327,8 @@ def fit(panel: Panel, spec: ScalingSpec, season_length: int = 1) -> Scaling:
             else:
                 state.covariate_center[series, place - 1] = center
                 state.covariate_scale[series, place - 1] = scale
-    if state.season_length > 1:  # of a season alone rounding is left: no size for what may come
+    if state.season_length > 1 and spec.scaler != "none":
+        # Of a season alone rounding is left: no size for what may come.
         rounding = state.scale < ROUNDING * state.error_unit
         state.scale[rounding] = state.error_unit[rounding]
     return state

@@ -112,10 +112,10 @@ def val_cutoffs(panel: Panel, parts: Split, context: int, horizon: int) -> Ints:
     return cutoffs_between(panel.offsets[:-1], first, parts.val_stop - horizon)
 
 
-def held_out_cutoffs(panel: Panel, parts: Split, context: int, horizon: int) -> Ints:
-    """List every window whose target lies after train, in validation or in test `(window,)`."""
-    first = np.maximum(context, parts.val_start) - 1
-    return cutoffs_between(panel.offsets[:-1], first, parts.lengths - horizon)
+def cutoffs_since(panel: Panel, start: Ints, context: int, horizon: int) -> Ints:
+    """List every window whose target lies at or after a row of its series `(window,)`."""
+    first = np.maximum(context, start) - 1
+    return cutoffs_between(panel.offsets[:-1], first, panel.lengths - horizon)
 
 
 def test_cutoffs(

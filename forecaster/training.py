@@ -104,13 +104,13 @@ def refit(
     share: float = 1.0,
     method: Method = PLAIN,
 ) -> Model:
-    """Train again on every row, for the epochs that early stopping found best on fewer rows.
+    """Train again on every row of a panel, for the epochs that early stopping found best on fewer.
 
     The learning rates of those epochs are repeated, and as much of what is learnt is kept. The
-    intervals are those of the judged model: nothing is left that the new one has not seen.
+    intervals are those of the judged model: nothing of the panel is left that the new one has not seen.
 
     Args:
-        panel: Regular series, all rows.
+        panel: Regular series, as many rows as are to be trained on.
         judged: The model that early stopping chose.
         on_epoch: Called after each epoch.
         start: What to continue from; random weights and fresh scalers when None.

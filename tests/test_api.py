@@ -611,41 +611,75 @@ def test_scores_are_carried_over_by_the_widths_of_the_two_networks(fitted):
     scaling = replace(model.scaling, scale=2 * model.scaling.scale, error_unit=unit)
     twice_as_wide = replace(model, scaling=scaling).as_wide_as(model, panel, np.arange(40, 140))
     np.testing.assert_allclose(twice_as_wide.conformal.scores, model.conformal.scores / 2)
-    assert model.as_wide_as(model, panel, np.arange(0)) is model
+    as_it_is = model.as_wide_as(model, panel, np.arange(0)).conformal.scores
+    np.testing.assert_array_equal(as_it_is, model.conformal.scores)
 
     parts = splits.of_config(panel, model.config)
-    unseen = splits.held_out_cutoffs(panel, parts, model.config.context_rows, 4)
+    unseen = splits.cutoffs_since(panel, parts.val_start, model.config.context_rows, 4)
     judged = fitted.evaluated.backtest.models[-1].calibrated(panel, unseen)
-    expected = replace(model, conformal=judged.conformal).as_wide_as(judged, panel, unseen)
+    expected = model.as_wide_as(judged, panel, unseen)
     np.testing.assert_allclose(model.conformal.scores, expected.conformal.scores)
     assert (model.conformal.scores != judged.conformal.scores).all()
 
 
-@pytest.mark.parametrize("number", [29, 30])
-def test_the_refit_of_many_series_is_rehearsed_up_to_the_test_rows(number, monkeypatch):
-    refit, made, shares = training.refit, [], []
+MANY = pd.concat([frame_of(f"s{place}", rows=60) for place in range(30)])
+REHEARSED = QUICK | {"epochs": 1, "folds": 4}
 
-    def kept(panel, judged, **options):
-        shares.append(options["share"])
-        made.append((panel.lengths, refit(panel, judged, **options)))
-        return made[-1][1]
+
+@pytest.fixture
+def refits(monkeypatch):
+    """Keep what is trained again: the options, the panel, the model."""
+    refit, made = training.refit, []
+
+    def kept(panel, **options):
+        made.append((options, panel, refit(panel, **options)))
+        return made[-1][2]
 
     monkeypatch.setattr(training, "refit", kept)
-    frame = pd.concat([frame_of(f"s{place}", rows=60) for place in range(number)])
-    fitted = Forecaster(**QUICK | {"epochs": 1}).fit(frame)
+    return made
+
+
+def test_the_refit_of_many_series_is_rehearsed_up_to_the_test_rows(refits):
+    fitted = Forecaster(**REHEARSED).fit(MANY)
     model, panel = fitted.model, fitted.evaluated.panel
-    assert sum(shares) == 1  # of what the time budget has for it
-    if number == 29:
-        assert [rows[0] for rows, _ in made] == [60]
-        assert model.conformal.windows > number * 4
-        return
-    assert [rows[0] for rows, _ in made] == [60, 52]
-    ahead = (np.arange(52, 57)[None, :] - 1 + panel.offsets[:-1, None]).ravel()
-    rehearsed = made[1][1].calibrated(panel, ahead)
-    expected = replace(model, conformal=rehearsed.conformal).as_wide_as(rehearsed, panel, ahead)
-    assert model.conformal.windows == len(ahead)
+    (options, all_rows, _), (same, before, rehearsed) = refits
+    assert options == same
+    assert (all_rows.lengths[0], before.lengths[0]) == (60, 44)
+    ahead = (np.arange(44, 57)[None, :] - 1 + panel.offsets[:-1, None]).ravel()
+    calibrated = rehearsed.calibrated(panel, ahead)
+    expected = model.as_wide_as(calibrated, panel, ahead)
+    assert model.conformal.windows == len(ahead) == 390
     np.testing.assert_allclose(model.conformal.scores, expected.conformal.scores)
-    np.testing.assert_array_equal(model.conformal.stretch, rehearsed.conformal.stretch)
+    np.testing.assert_array_equal(model.conformal.stretch, calibrated.conformal.stretch)
+
+
+@pytest.mark.parametrize(
+    ("frame", "settings"),
+    [
+        (MANY[MANY["unique_id"] != "s7"], {}),
+        (MANY, {"folds": 2}),  # 150 windows
+        (MANY, {"time_budget": 600}),
+    ],
+)
+def test_little_to_calibrate_on_or_little_time_is_no_rehearsal(frame, settings, refits):
+    fitted = Forecaster(**REHEARSED | settings).fit(frame)
+    panel, config = fitted.evaluated.panel, fitted.config
+    unseen = splits.cutoffs_since(panel, splits.of_config(panel, config).val_start, 16, 4)
+    assert fitted.model.conformal.windows == len(unseen)
+    ((options, _, _),) = refits
+    assert options["share"] == 1
+
+
+def test_a_rehearsal_leaves_the_gap_and_starts_with_what_has_not_seen_the_test_rows(refits):
+    short = frame_of("short", rows=30)
+    earlier = Forecaster(**REHEARSED, gap=2).fit(pd.concat([MANY, short]))
+    (_, _, published), (_, before, _) = refits
+    assert before.lengths.tolist() == [*[42] * 30, 24]  # of the short one, rows before validation
+    later = pd.concat([frame_of(f"s{place}", rows=80) for place in range(30)])
+    Forecaster(**REHEARSED, gap=2).fit(pd.concat([later, short]), warm_start=earlier)
+    starts = [options["start"] for options, _, _ in refits[2:]]
+    assert starts[0].weights == published.weights
+    assert starts[1].weights == earlier.judged.start.weights != published.weights
 
 
 def test_series_that_are_too_short_follow_the_policy():

@@ -176,7 +176,7 @@ def test_the_base_rate_is_that_of_the_train_rows(wave):
 def test_published_chances_are_calibrated_on_all_that_was_held_out(wave):
     model, panel = wave.model, wave.evaluated.panel
     parts = splits.of_config(panel, model.config)
-    unseen = splits.held_out_cutoffs(panel, parts, model.config.context_rows, model.horizon)
+    unseen = splits.cutoffs_since(panel, parts.val_start, model.config.context_rows, model.horizon)
     published = dataclasses.replace(
         model, chances=dataclasses.replace(model.chances, base_rate=0.0)
     )

@@ -143,7 +143,7 @@ def test_a_student_is_taught_what_the_teacher_says_of_the_train_windows(trained)
     assert rows.lessons[cutoffs].tolist() == [0, 1, 2]
     forecast = model.forecast(panel, cutoffs)
     levels = model.scaling.outputs_to_levels(
-        rows.taught, panel.y[cutoffs], forecast.series, np.zeros(3, dtype=int)
+        rows.taught, panel.y[cutoffs], forecast.series, np.zeros((3, 0), dtype=int)
     )
     np.testing.assert_allclose(levels, forecast.levels, rtol=1e-6)
 

@@ -145,7 +145,7 @@ def test_intervals_are_calibrated_for_the_baseline_on_the_same_windows(fitted, s
         share = list(sources.values()).count(name) / len(sources)
         assert model.fallback.conformal[name].windows == share * model.conformal.windows
     panel = fitted.evaluated.panel
-    cutoffs = splits.held_out_cutoffs(panel, splits.of_config(panel, fitted.config), 16, 4)
+    cutoffs = splits.cutoffs_since(panel, splits.of_config(panel, fitted.config).val_start, 16, 4)
     low, high = model.forecast(panel, cutoffs).bounds(80)
     truth = panel.y[cutoffs[:, None] + np.arange(1, 5)]
     inside = (low <= truth) & (truth <= high)

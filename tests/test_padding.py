@@ -78,8 +78,8 @@ def test_a_short_series_tells_nothing_of_the_time_that_others_are_judged_on():
     parts = splits.of_config(panel, config)
     assert parts.train_stop.tolist() == [140, 10]
     assert panel.ds[parts.train_stop[0]] == panel.ds[160 + 10]
-    for of_part in (splits.val_cutoffs, splits.held_out_cutoffs):
-        assert (of_part(panel, parts, 8, 4) < 160).all()
+    assert (splits.val_cutoffs(panel, parts, 8, 4) < 160).all()
+    assert (splits.cutoffs_since(panel, parts.val_start, 8, 4) < 160).all()
     fitted = Forecaster(**SHORT, refit_all=False, transform="none").fit(pd.concat([long, short]))
     assert fitted.model.scaling.center[1] == pytest.approx(
         short["y"].mean()

@@ -393,7 +393,7 @@ def test_show_and_diff(registry: Registry, capsys):
     assert shown["promotions"][0]["why"] == "train"
     assert app.run(["models", "show", "previous", *where]) == 0
     text = capsys.readouterr().out
-    assert re.search(r"Network: \w+ rnn 6-4", text)
+    assert re.search(r"Network: (auto|classic|segment) rnn 6-4", text)
     assert re.search(r"Settings: transform \w+, .*skip \w+, .*ensemble 1; --json has all", text)
     tried = {"name": "last value", "settings": {}, "score": 0.91, "seconds": 1.0, "reason": ""}
     selection = {"candidates": [tried], "chosen": "last value"}

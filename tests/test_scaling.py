@@ -40,8 +40,8 @@ def test_outputs_undo_inputs(transform, scaler, columns, deseasonalise):
     for series, (begin, end) in enumerate(zip(panel.offsets, panel.offsets[1:], strict=False)):
         last = state.levels(panel)[[begin]]
         outputs = inputs[None, begin + 1 : end, None]  # as if forecast from the first row
-        phase = state.phases(panel, np.array([begin]))
-        levels = state.outputs_to_levels(outputs, last, np.array([series]), phase)
+        phases = state.phases_ahead(panel, np.array([begin]), outputs.shape[1])
+        levels = state.outputs_to_levels(outputs, last, np.array([series]), phases)
         values = state.levels_to_values(levels, np.array([series]))[0, :, 0]
         size = np.abs(panel.y[begin:end]).max()
         np.testing.assert_allclose(values, panel.y[begin + 1 : end], rtol=1e-4, atol=1e-4 * size)

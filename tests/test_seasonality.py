@@ -104,8 +104,18 @@ def test_a_day_keeps_its_shape_over_the_change_of_clocks():
     ds = pd.date_range("2024-02-01", "2024-05-31", freq="h", tz="Europe/Berlin")
     wave = np.cos(ds.hour * np.pi / 12)
     panel = prepare(pd.DataFrame({"unique_id": "a", "ds": ds, "y": wave}), DataSpec())
-    found = scaling.fit(panel, SPEC, 24).season[0]
-    np.testing.assert_allclose(found, np.cos(np.arange(24) * np.pi / 12), atol=0.01)
+    state = scaling.fit(panel, SPEC, 24)
+    np.testing.assert_allclose(state.season[0], np.cos(np.arange(24) * np.pi / 12), atol=0.01)
+    before = int(np.flatnonzero(ds == pd.Timestamp("2024-03-30 20:00", tz=ds.tz))[0])
+    ahead = state.phases_ahead(panel, np.array([before]), 12)
+    levels = state.outputs_to_levels(np.zeros((1, 12, 1)), np.zeros(1), np.zeros(1, int), ahead)
+    np.testing.assert_allclose(levels[0, :, 0], wave[before + 1 : before + 13], atol=0.02)
+
+
+def test_without_a_scaler_values_are_those_less_the_season():
+    panel = panel_from(np.cumsum(np.full(120, 1e12)))
+    state = scaling.fit(panel, SPEC.model_copy(update={"scaler": "none"}), 8)
+    assert state.scale.tolist() == [1]
 
 
 def test_integers_count_in_their_own_steps():
@@ -152,13 +162,22 @@ def test_a_value_without_a_logarithm_lies_below_all_seasons():
 def test_series_that_keep_their_season_are_named():
     short, noisy = seasonal(rows=20)[1], np.random.default_rng(0).normal(size=160)
     panel = panel_from(seasonal()[1], short, noisy)
-    (said,) = scaling.fit(panel, SPEC, 8).seasonal_notices(panel)
-    assert said.startswith("1 of 3 series ('s1') are not deseasonalised: fewer than 3 seasons of 8")
+    state, every = scaling.fit(panel, SPEC, 8), np.ones(3, dtype=bool)
+    (said,) = state.seasonal_notices(panel, every)
+    assert said.startswith(
+        "Not deseasonalised: 1 of 3 series ('s1'). They have fewer than 3 seasons"
+    )
+    assert state.seasonal_notices(panel, np.array([True, False, True])) == []
     plain = scaling.fit(panel, SPEC.model_copy(update={"deseasonalise": False}), 8)
-    assert plain.seasonal_notices(panel) == []
+    assert plain.seasonal_notices(panel, every) == []
     asked = BLIND | {"season_length": 50, "epochs": 1, "deseasonalise": True}
     fitted = Forecaster(**asked).fit(frame_of("one"))
-    assert any("('one') are not deseasonalised" in each for each in fitted.evaluated.panel.notices)
+    assert any("Not deseasonalised: 1" in each for each in fitted.evaluated.panel.notices)
+    new = pd.concat([frame_of("one"), frame_of("two")])
+    said = " ".join(fitted.prediction(frame=new).notices)
+    assert (
+        "never seen: scaled by their own rows. Not deseasonalised: 1 of 2 series ('two')." in said
+    )
 
 
 def test_a_new_series_has_its_own_season_and_a_known_one_what_it_was_trained_with():

@@ -130,7 +130,7 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
             "deseasonalise",
             bool,
             "Before scaling, subtract each series' seasonal effects, as far as they stand out from "
-            "noise; else by preset.",
+            "noise; else the preset auto tries it, and others do not.",
         ),
     ),
     "network": (

@@ -140,7 +140,7 @@ def selection_text(selection: dict[str, Any] | None) -> str:
         for each in tried
     )
     failed = "".join(
-        f"The {each['name']} failed: {each['reason']}\n" for each in tried if each["reason"]
+        f"The {each['name']} failed: {each['reason']}\n" for each in tried if each.get("reason")
     )
     return f"Chosen on validation: start from the {selection['chosen']} (MASE there: {scores}).\n{failed}"
 
