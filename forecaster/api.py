@@ -452,6 +452,8 @@ def with_intervals(
     if rehearse is not None and many and len(tested) >= REHEARSED_WINDOWS:
         rehearsed = replace(rehearse(panel.head(parts.val_stop)), fallback=None)  # nothing to fit
         judged, unseen = rehearsed.calibrated(panel, tested), tested
+        record = replace(published.trained, rehearsed=rehearsed.trained.seconds)
+        published = replace(published, trained=record)
     return published.as_wide_as(judged, panel, spread(unseen, COMPARED_WINDOWS))
 
 

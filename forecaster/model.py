@@ -51,7 +51,11 @@ class Member:
 
 @dataclass(frozen=True)
 class Trained:
-    """The record of a fit, kept in the manifest."""
+    """The record of a fit, kept in the manifest.
+
+    Attributes:
+        rehearsed: Seconds of the rehearsal that the intervals are calibrated by; 0 without one.
+    """
 
     windows: int
     val_windows: int
@@ -60,6 +64,7 @@ class Trained:
     compiled: bool
     device: str
     members: tuple[Member, ...]
+    rehearsed: float = 0.0
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Trained:

@@ -649,6 +649,7 @@ def test_the_refit_of_many_series_is_rehearsed_up_to_the_test_rows(refits):
     calibrated = rehearsed.calibrated(panel, ahead)
     expected = model.as_wide_as(calibrated, panel, ahead)
     assert model.conformal.windows == len(ahead) == 390
+    assert model.trained.rehearsed == rehearsed.trained.seconds > 0
     np.testing.assert_allclose(model.conformal.scores, expected.conformal.scores)
     np.testing.assert_array_equal(model.conformal.stretch, calibrated.conformal.stretch)
 
@@ -668,6 +669,7 @@ def test_little_to_calibrate_on_or_little_time_is_no_rehearsal(frame, settings, 
     assert fitted.model.conformal.windows == len(unseen)
     ((options, _, _),) = refits
     assert options["share"] == 1
+    assert fitted.model.trained.rehearsed == 0
 
 
 def test_a_rehearsal_leaves_the_gap_and_starts_with_what_has_not_seen_the_test_rows(refits):

@@ -1,6 +1,7 @@
 """Warm start: whose weights, scalers and settings go on, and which rows may judge what comes."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -179,6 +180,9 @@ def test_the_command_line_names_the_parent(parent, tmp_path):
     assert shown[0] == "theta: 1 of 4 windows"  # while the judgement fits it
     assert shown[-1] == "ets: 4 of 4 windows"
     assert f"continued from version {version}, with its network" in training_text(result)
+    assert "errors of one that was trained" not in training_text(result)
+    rehearsed = replace(result, published=replace(result.published, rehearsed=4.2))
+    assert "trained up to the test rows, in 4.2 s." in training_text(rehearsed)
     manifest = json.loads((registry.find("m", "champion") / "manifest.json").read_text())
     assert manifest["warm_start"]["version"] == version
     assert result.to_dict()["warm_start"]["seen_until"] == "2024-05-31 00:00:00"

@@ -74,7 +74,13 @@ def training_text(result: TrainResult) -> str:
     place = "In service" if result.version == result.champion else "Saved"
     if again is fit:
         return f"{text}\n{place} is the judged model; the rows held out were not used."
-    return f"{text}\n{place} is the same trained again on all rows: {_fit_text(again)}."
+    text += f"\n{place} is the same trained again on all rows: {_fit_text(again)}."
+    if not again.rehearsed:
+        return text
+    return (
+        f"{text}\nIts intervals are as wide as the errors of one that was trained up to the test rows, in "
+        f"{again.rehearsed:.1f} s."
+    )
 
 
 def _special(network: NetworkSpec) -> list[str]:
