@@ -20,7 +20,7 @@ from forecaster.known import input_features
 from forecaster.losses import Sizes
 from forecaster.model import Member, Model, Trained
 from forecaster.networks.onnx_graph import to_onnx
-from forecaster.networks.windowed import Rows, Shuffled, Windowed
+from forecaster.networks.windowed import Rows, Shuffled, Windowed, untuned
 from forecaster.planning import OnEpoch, Plan, Progress, Replay, Search
 from forecaster.presets import EPOCH_WINDOWS
 from forecaster.series import Panel
@@ -247,9 +247,11 @@ def run_plan(
     val_batch = _val_batch(len(plan.val), windowed.at_once)
     validation = _whole_batches(plan.val, val_batch)
     begin = time.monotonic()
+    batches = Shuffled(plan.train, int(config.training.batch_size or 32), EPOCH_WINDOWS, seed)
     windowed.fit(
-        Shuffled(plan.train, int(config.training.batch_size or 32), EPOCH_WINDOWS, seed),
+        untuned(batches),
         epochs=plan.epochs,
+        shuffle=False,  # they are
         validation_data=(validation, None) if len(plan.val) else None,
         validation_batch_size=val_batch,
         callbacks=[*plan.callbacks, keras.callbacks.TerminateOnNaN()],

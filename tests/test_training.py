@@ -361,6 +361,19 @@ def test_an_epoch_of_many_windows_is_cut_and_each_window_comes_once():
     assert len(seen) == len(set(seen)) == 90
 
 
+def test_what_tensorflow_is_fed_are_the_same_batches_without_a_tuner_to_wait_for():
+    from forecaster.networks.windowed import Shuffled, untuned
+
+    fed, plain = (Shuffled(np.arange(25), batch=4, most=20, seed=1) for _ in range(2))
+    dataset = untuned(fed)
+    assert dataset.options().autotune.enabled is False
+    assert int(dataset.cardinality()) == len(plain) == 5
+    for _ in range(3):
+        expected = [plain[step][0].tolist() for step in range(len(plain))]
+        assert [batch.numpy().tolist() for (batch,) in dataset] == expected
+        plain.on_epoch_end()
+
+
 def test_memory_holds_rows_not_windows():
     """The features that a batch is gathered from are the panel's rows, once."""
     panel = panel_of("a", rows=5000)

@@ -272,3 +272,25 @@ class Shuffled(KerasDataset):  # type: ignore[misc]
         self.begin += self.steps * self.batch
         if self.begin >= len(self.order):
             self.order, self.begin = self.random.permutation(self.cutoffs), 0
+
+
+def untuned(batches: Shuffled) -> Any:
+    """Return batches for Keras, with TensorFlow as a dataset that is not tuned while it runs.
+
+    The tuner of tf.data, which Keras leaves on, can take a second to stop at the end of an epoch.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return batches
+    import tensorflow as tf
+
+    def epoch() -> Iterator[tuple[Ints]]:
+        parts = [batches[step] for step in range(len(batches))]
+        batches.on_epoch_end()
+        yield from parts
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    signature = (tf.TensorSpec((batches.batch,), tf.int64),)
+    dataset = tf.data.Dataset.from_generator(epoch, output_signature=signature)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))
+    return dataset.prefetch(2).with_options(options)
