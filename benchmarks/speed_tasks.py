@@ -17,7 +17,7 @@ import numpy as np
 
 LOOKBACK, UNITS = 60, 50
 WINDOWS = 16_384
-EPOCHS = 3  # the first one is left out: it compiles
+EPOCHS = 5  # the first one is left out: it compiles
 STEPS_OF_MATMUL = 2_000
 
 
@@ -129,7 +129,7 @@ def train_keras(batch: int) -> float:
     ends: list[float] = []
     watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: ends.append(time.perf_counter()))
     x, y = windows(WINDOWS)
-    keras_network().fit(x, y, batch_size=batch, epochs=3, verbose=0, callbacks=[watch])
+    keras_network().fit(x, y, batch_size=batch, epochs=EPOCHS, verbose=0, callbacks=[watch])
     return len(x) / float(np.median(np.diff(ends)))
 
 
@@ -156,7 +156,7 @@ def train_torch(batch: int) -> float:
     network = _torch_network()
     optimiser = torch.optim.Adam(network.parameters(), 1e-3)
     ends = []
-    for _ in range(3):
+    for _ in range(EPOCHS):
         for chosen in torch.randperm(len(x)).split(batch):
             optimiser.zero_grad()
             torch.nn.functional.mse_loss(network(x[chosen]), y[chosen]).backward()
