@@ -448,12 +448,12 @@ def with_intervals(
     tested = splits.cutoffs_since(panel, parts.test_start, config.context_rows, horizon)
     judged = judged.calibrated(panel, unseen)
     published = replace(published, fallback=judged.fallback, chances=judged.chances)
-    many = splits.are_tested(panel, config).sum() >= presets.MANY_SERIES
+    many, seconds = splits.are_tested(panel, config).sum() >= presets.MANY_SERIES, 0.0
     if rehearse is not None and many and len(tested) >= REHEARSED_WINDOWS:
         rehearsed = replace(rehearse(panel.head(parts.val_stop)), fallback=None)  # nothing to fit
         judged, unseen = rehearsed.calibrated(panel, tested), tested
-        record = replace(published.trained, rehearsed=rehearsed.trained.seconds)
-        published = replace(published, trained=record)
+        seconds = rehearsed.trained.seconds
+    published = replace(published, trained=replace(published.trained, rehearsed=seconds))
     return published.as_wide_as(judged, panel, spread(unseen, COMPARED_WINDOWS))
 
 

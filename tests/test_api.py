@@ -620,6 +620,8 @@ def test_scores_are_carried_over_by_the_widths_of_the_two_networks(fitted):
     expected = model.as_wide_as(judged, panel, unseen)
     np.testing.assert_allclose(model.conformal.scores, expected.conformal.scores)
     assert (model.conformal.scores != judged.conformal.scores).all()
+    rehearsed = replace(model, trained=replace(model.trained, rehearsed=3.0))  # as before compress
+    assert forecaster.api.with_intervals(rehearsed, judged, panel).trained.rehearsed == 0
 
 
 MANY = pd.concat([frame_of(f"s{place}", rows=60) for place in range(30)])
