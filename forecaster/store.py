@@ -22,6 +22,7 @@ from forecaster.atomic import replace_file, sweep
 from forecaster.errors import DamagedError, ForecasterError, InvalidInputError, NotFoundError
 from forecaster.index import Entry, by_part, decode, encode
 from forecaster.locking import TIMEOUT, writing
+from forecaster.words import listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -257,12 +258,12 @@ def _require(ids: Sequence[str], entries: Mapping[str, Entry], folder: Path) -> 
     near = [folded[missing[0].casefold()]] if missing[0].casefold() in folded else []
     near = near or difflib.get_close_matches(missing[0], entries, n=3)
     others = f" (nor {len(missing) - 1} more: {', '.join(missing[1:4])})" if missing[1:] else ""
-    raise NotFoundError(
-        f"The series {missing[0]!r} is not stored in '{folder}'{others}.",
-        f"Did you mean {' or '.join(map(repr, near))}?"
-        if near
-        else f"{len(entries)} series are stored there: list them with 'forecast data list'.",
-    )
+    hint = "None is stored there: forecast fetch."
+    if near:
+        hint = f"Did you mean {' or '.join(map(repr, near))}?"
+    elif entries:
+        hint = f"Stored there: {listed(list(entries))}; all of them: forecast data list."
+    raise NotFoundError(f"The series {missing[0]!r} is not stored in '{folder}'{others}.", hint)
 
 
 def _check_times(entries: Mapping[str, Entry]) -> list[str]:

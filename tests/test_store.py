@@ -238,7 +238,7 @@ def test_an_unknown_id_names_its_neighbours(store: Store):
         store.read(["aapl"])
     with pytest.raises(NotFoundError, match="Did you mean 'MSFT'"):
         store.entry("MSTF")
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError, match="Stored there: 'AAPL', 'MSFT'; all of them: forecast"):
         store.drop(["AAPL", "zzz"])
     assert store.ids() == ["AAPL", "MSFT"]
 
