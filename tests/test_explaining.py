@@ -186,15 +186,17 @@ def test_the_command_explains_by_a_file(first, tmp_path, capsys):
 def test_it_says_when_nothing_that_was_learnt_is_left_to_explain(first, monkeypatch, capsys):
     load = inspecting.judged_model
 
-    def unlearnt(folder):
-        model, judged = load(folder)
-        members = tuple(replace(member, shrinkage=0.0) for member in model.trained.members)
-        return replace(model, trained=replace(model.trained, members=members)), judged
+    def said_of(kept):
+        def judged_model(folder):
+            model, judged = load(folder)
+            members = tuple(replace(member, shrinkage=kept) for member in model.trained.members)
+            return replace(model, trained=replace(model.trained, members=members)), judged
 
-    words = ("--repeats", "1", "--block", "16")
-    assert "Nothing that the network learnt" not in run(first[0], capsys, *words).err
-    monkeypatch.setattr(inspecting, "judged_model", unlearnt)
-    assert "Nothing that the network learnt was kept" in run(first[0], capsys, *words).err
+        monkeypatch.setattr(inspecting, "judged_model", judged_model)
+        return run(first[0], capsys, "--repeats", "1", "--block", "16").err
+
+    assert "Nothing that the network learnt" not in said_of(1.0)
+    assert "Nothing that the network learnt was kept" in said_of(0.0)
 
 
 @pytest.mark.parametrize(
