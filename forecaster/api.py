@@ -448,7 +448,8 @@ def with_intervals(
     tested = splits.cutoffs_since(panel, parts.test_start, config.context_rows, horizon)
     judged = judged.calibrated(panel, unseen)
     published = replace(published, fallback=judged.fallback, chances=judged.chances)
-    many, seconds = splits.are_tested(panel, config).sum() >= presets.MANY_SERIES, 0.0
+    seconds = 0.0
+    many = splits.are_tested(panel, config).sum() >= presets.MANY_SERIES
     if rehearse is not None and many and len(tested) >= REHEARSED_WINDOWS:
         rehearsed = replace(rehearse(panel.head(parts.val_stop)), fallback=None)  # nothing to fit
         judged, unseen = rehearsed.calibrated(panel, tested), tested

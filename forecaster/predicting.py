@@ -185,8 +185,9 @@ def _adaptive_notices(model: Model, forecast: Forecast) -> list[str]:
     if forecast.recent is None:
         return []
     ratio, many = np.median(forecast.recent.mean(axis=1)), len(forecast.recent) > 1
+    since = str(model.seen_to).removesuffix(" 00:00:00")
     return [
-        f"By the errors since {str(model.seen_to).removesuffix(' 00:00:00')}, intervals are {ratio:.2f} times as wide as calibrated"
+        f"By the errors since {since}, intervals are {ratio:.2f} times as wide as calibrated"
         f"{' (the median of all series)' if many else ''}."
     ]
 

@@ -66,9 +66,9 @@ def description_text(described: dict[str, Any]) -> str:
             f"{_until(data.get('last'))}, hash {str(data.get('hash'))[:12]}"
         )
     lines.append(
-        f"Network: {network.get('preset')} {network.get('cell')} {stack}, lookback {network.get('lookback')}, horizon "
-        f"{network.get('horizon')}, {trained.get('parameters')} weights, trained in "
-        f"{trained.get('seconds')} s"
+        f"Network: {network.get('preset')} {network.get('cell')} {stack}, "
+        f"lookback {network.get('lookback')}, horizon {network.get('horizon')}, "
+        f"{trained.get('parameters')} weights, trained in {trained.get('seconds')} s"
     )
     lines.append(f"Settings: {_settings_text(described['settings'])}; --json has all.")
     if selection := described.get("selection"):
