@@ -124,9 +124,10 @@ def trained(config, panel, xla, steps=3):
     return windowed, losses, windowed.get_weights()
 
 
-def test_two_halves_train_as_the_whole_batch(compiled_anew):
-    panel = panel_of("a", rows=100)
-    config = resolved(panel, layers=(4, 4), l2=1e-3, dropout=0.0)
+@pytest.mark.parametrize("options", [{}, {"series_vectors": True}])
+def test_two_halves_train_as_the_whole_batch(compiled_anew, options):
+    panel = panel_of("a", "b", rows=50)
+    config = resolved(panel, layers=(4, 4), l2=1e-3, dropout=0.0, **options)
     whole, *expected = trained(config, panel, xla=False)
     halved, *got = trained(config, panel, xla=True)
     assert type(whole) is Windowed

@@ -63,7 +63,9 @@ class Halved(Windowed):
             tape.watch(values)
             loss = self._loss(cutoffs, training=True)
         after = [scope.get_current_value(state) for state in states]
-        return loss, tape.gradient(loss, values), after
+        # those of a table of vectors come as the rows that were looked up
+        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, values)]
+        return loss, gradients, after
 
     def _loss(self, cutoffs: Any, training: bool) -> Any:
         return self.compute_loss(
