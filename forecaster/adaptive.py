@@ -2,9 +2,9 @@
 
 Calibrated on windows held out, intervals are as wide as the errors were there. Where what comes later is
 rougher or calmer they cover too little or too much, until the next training. With every row that
-comes in, more windows after training have their truth: step by step, the widths of a series are
-multiplied by how large its errors on the latest of them are, to those expected (residuals of a sliding
-window, as in Xu & Xie 2021, ICML, with split conformal scores in the place of plain residuals).
+comes in, more windows after training have their truth: step by step, the errors of a series on the latest
+of them count beside the calibrated ones (residuals of a sliding window, as in Xu & Xie 2021, ICML, in
+weighted conformal prediction; see `intervals.Recent`).
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from dataclasses import replace
 import numpy as np
 
 from forecaster.arrays import Flags, Floats, Ints
+from forecaster.intervals import MULTIPLES, Recent
 from forecaster.model import Forecast, Model
 from forecaster.series import Panel
 from forecaster.statistical import STATISTICAL
 from forecaster.windows import cutoffs_between, rows_after
 
 LATEST_SPANS = 30  # horizons of rows that are looked back on
-EXPECTED_SPANS = 2.0  # horizons of rows after which the errors seen count as much as those expected
+EXPECTED_SPANS = 2.0  # horizons of errors that the calibrated ones count as
+EXPECTED_ROWS = 20  # of errors that they count as at least: of so many one lies outside 95%
 WINDOWS = 8  # at most that are looked at in a horizon: they overlap
-MOST = 20.0  # times the error expected: what an error counts at most, so that no wild row decides
 AT_ONCE = 2**21  # forecast values, or memory would grow with the panel
 
 
@@ -55,17 +56,20 @@ def adapted(
         return forecast
     parts = np.array_split(known, 1 + len(known) * horizon // AT_ONCE)
     ratios = np.concatenate([_ratios(model, panel, part) for part in parts])
-    if not np.isfinite(ratios).any():
+    known_errors = np.isfinite(ratios)
+    if not known_errors.any():
         return forecast
     low = np.searchsorted(known, oldest)
     high = np.maximum(low, np.searchsorted(known, latest, side="right"))
-    spans, errors = (
-        _sums(_averaged(each, step), low, high) * step / horizon
-        for each in (np.isfinite(ratios), np.nan_to_num(ratios))
-    )
-    recent = (errors + EXPECTED_SPANS) / (spans + EXPECTED_SPANS)
-    steps = np.minimum(np.arange(forecast.levels.shape[1]), horizon - 1)  # more are rolled forward
-    return replace(forecast, recent=recent[:, steps])
+    looked_at, groups = np.unique([low, high], axis=1, return_inverse=True)
+
+    def counted(errors: Flags) -> Floats:
+        """Count errors, in horizons of them `(group, step)`."""
+        return _averaged(_sums(errors, *looked_at), step) * step / horizon
+
+    within = np.stack([counted(ratios <= multiple) for multiple in MULTIPLES])
+    expected = max(EXPECTED_SPANS, EXPECTED_ROWS / horizon)
+    return replace(forecast, recent=Recent(within, counted(known_errors), expected, groups))
 
 
 def _quick(model: Model, panel: Panel, cutoffs: Ints) -> Flags:
@@ -95,18 +99,19 @@ def _ratios(model: Model, panel: Panel, cutoffs: Ints) -> Floats:
             possible = (expected > 0) & ~panel.filled[rows[windows]]
             found = np.full(expected.shape, np.nan)
             np.divide(scores[windows], expected, out=found, where=possible)
-            ratios[windows] = np.minimum(found, MOST)
+            ratios[windows] = found
     return ratios
 
 
-def _averaged(ratios: Floats, reach: int) -> Floats:
-    """Average over the steps up to so far away, as far as there are any `(window, horizon)`."""
-    steps = np.arange(ratios.shape[1])
+def _averaged(counts: Ints, reach: int) -> Floats:
+    """Average over the steps up to so far away, as far as there are any `(group, horizon)`."""
+    steps = np.arange(counts.shape[1])
     low, high = np.maximum(steps - reach, 0), np.minimum(steps + reach + 1, len(steps))
-    return np.asarray(_sums(ratios.T, low, high).T / (high - low))
+    return np.asarray(_sums(counts.T, low, high).T / (high - low))
 
 
-def _sums(values: Floats | Flags, low: Ints, high: Ints) -> Floats:
-    """Sum rows of values from one up to before another `(place, column)`."""
-    total = np.pad(values.cumsum(axis=0), ((1, 0), (0, 0)))
+def _sums(counts: Ints | Flags, low: Ints, high: Ints) -> Ints:
+    """Sum rows of counts from one up to before another `(place, column)`."""
+    total = np.zeros((len(counts) + 1, counts.shape[1]), dtype=np.int32)
+    np.cumsum(counts, axis=0, dtype=np.int32, out=total[1:])
     return np.asarray(total[high] - total[low])

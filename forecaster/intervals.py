@@ -22,6 +22,8 @@ from scipy.special import ndtri
 
 from forecaster.arrays import Flags, Floats, Ints
 
+MULTIPLES = 2.0 ** (np.arange(-16, 21) / 4)  # of the mean score: where recent errors are counted
+ROUNDING = 1e-6  # of a share
 KEPT = 1000  # order statistics kept for each step: levels in tenths of a percent
 OWN_SPANS = 10.0  # horizons of calibration rows after which a series' own scores count half
 LEAST_OF_MEAN = 0.5  # of the mean reach: no side is left with less
@@ -121,20 +123,15 @@ class Conformal:
     def deviates(self, level: float, horizon: int) -> Floats:
         """Return the deviate whose both sides hold a share of the truth `(horizon,)`.
 
-        Steps past those calibrated grow with the square root of time, as a random walk's do.
-
         Args:
             level: Coverage in percent.
-            horizon: Steps wanted, possibly more than were calibrated.
+            horizon: Steps wanted, possibly more than were calibrated; see `further`.
         """
         if not self.windows:
             return np.full(horizon, np.nan)
         rank = math.ceil(round((self.windows + 1) * level / 100, 9))
         place = -(-rank * len(self.scores) // self.windows)  # among those kept
-        calibrated = self.scores[min(place, len(self.scores)) - 1]
-        steps = np.arange(1, horizon + 1)
-        known = np.minimum(steps, len(calibrated))
-        return calibrated[known - 1] * np.sqrt(steps / known)
+        return further(self.scores[min(place, len(self.scores)) - 1], horizon)
 
     def reaches(self, level: float) -> bool:
         """Tell whether there are windows enough for a level, or the largest score stands in."""
@@ -143,6 +140,70 @@ class Conformal:
     def stretches(self, places: Ints) -> Floats:
         """Return the stretch of series by their place, 1 for a new one (-1)."""
         return np.append(self.stretch, 1.0)[places]
+
+
+@dataclass(frozen=True)
+class Recent:
+    """Errors made since training, which count beside those that were calibrated.
+
+    Attributes:
+        within: Errors within each of `MULTIPLES` of the mean score, in horizons of them
+            `(multiple, group, step)`.
+        seen: All errors, in horizons of them `(group, step)`.
+        expected: As how many horizons of errors the calibrated ones count.
+        groups: Windows that look back on the same errors are of one group `(window,)`.
+    """
+
+    within: Floats
+    seen: Floats
+    expected: float
+    groups: Ints
+
+    def deviates(self, level: float, conformal: Conformal, windows: Flags) -> Floats:
+        """Return the deviates whose both sides hold a share of all these errors `(window, step)`.
+
+        That is weighted conformal prediction (Barber et al. 2023, doi 10.1214/23-AOS2276): what is
+        forecast weighs as much as one calibrated window, and may lie beyond all. Windows that look
+        back on no error have what was calibrated.
+
+        Args:
+            level: Coverage in percent.
+            conformal: What was calibrated.
+            windows: Those asked for `(all windows,)`.
+        """
+        groups, back = np.unique(self.groups[windows], return_inverse=True)
+        mean, seen = conformal.scores.mean(axis=0), self.seen[groups]
+        usual = np.stack([(conformal.scores <= each * mean).mean(axis=0) for each in MULTIPLES])
+        weight = seen + self.expected
+        shares = (self.within[:, groups] + self.expected * usual[:, None]) / weight
+        wanted = level / 100 * (1 + self.expected / conformal.windows / weight)
+        found = mean * _multiple(shares, wanted)
+        calibrated = conformal.deviates(level, len(mean))
+        return np.where(seen > 0, found, calibrated)[back]
+
+
+def _multiple(shares: Floats, wanted: Floats) -> Floats:
+    """Return which of `MULTIPLES`, linearly in between, holds a share; the last if none does.
+
+    Args:
+        shares: `(multiple, group, step)`, ascending.
+        wanted: Above 0 `(group, step)`.
+    """
+    at = np.minimum((shares < wanted - ROUNDING).sum(axis=0), len(MULTIPLES) - 1)
+    ends, held = np.append(0.0, MULTIPLES), np.concatenate([np.zeros_like(shares[:1]), shares])
+    left, right = (np.take_along_axis(held, each[None], axis=0)[0] for each in (at, at + 1))
+    part = np.minimum((wanted - left) / np.maximum(right - left, ROUNDING), 1.0)
+    return np.asarray(ends[at] + part * (ends[at + 1] - ends[at]))
+
+
+def further(deviates: Floats, horizon: int) -> Floats:
+    """Return deviates of as many steps as wanted, from those of the first ones `(..., horizon)`.
+
+    They grow with the square root of time, as a random walk's do.
+    """
+    steps = np.arange(1, horizon + 1)
+    known = np.minimum(steps, deviates.shape[-1])
+    return np.asarray(deviates[..., known - 1] * np.sqrt(steps / known))
 
 
 def uncalibrated(series: int, horizon: int) -> Conformal:

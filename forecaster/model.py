@@ -20,7 +20,7 @@ from forecaster.chances import Chances, ups
 from forecaster.config import Config
 from forecaster.errors import InvalidInputError
 from forecaster.fallback import NETWORK, Fallback
-from forecaster.intervals import Conformal, Distribution, calibrate
+from forecaster.intervals import Conformal, Distribution, Recent, calibrate, further
 from forecaster.known import input_features
 from forecaster.runtime import Network
 from forecaster.scaling import Scaling
@@ -91,8 +91,7 @@ class Forecast:
         notes: What to say of baselines that could not be fitted.
         up: Chance that each step is above the one before `(window, horizon)`, NaN where nothing
             says one: for baselines, and series that have never changed. None without `direction`.
-        recent: What the intervals are multiplied by, for errors made since training
-            `(window, horizon)`; None where they are as calibrated.
+        recent: Errors made since training; None where intervals are as calibrated.
     """
 
     series: Ints
@@ -106,7 +105,7 @@ class Forecast:
     still: Flags
     notes: tuple[str, ...] = ()
     up: Floats | None = None
-    recent: Floats | None = None
+    recent: Recent | None = None
 
     @property
     def values(self) -> Floats:
@@ -137,9 +136,10 @@ class Forecast:
         for source, conformal in self.used.items():
             windows = self.sources == source
             stretch = conformal.stretches(self.places[windows])
-            reach[windows] = stretch[:, None] * conformal.deviates(level, horizon)
-        if self.recent is not None:
-            reach *= self.recent
+            deviates = conformal.deviates(level, horizon)
+            if self.recent is not None and conformal.windows:
+                deviates = further(self.recent.deviates(level, conformal, windows), horizon)
+            reach[windows] = stretch[:, None] * deviates
         low, high = (
             self.scaling.levels_to_values(self.distribution.at(sign * reach), self.series)
             for sign in (-1, 1)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from forecaster.adaptive import adapted
-from forecaster.arrays import Ints
+from forecaster.arrays import Floats, Ints
 from forecaster.atomic import replace_file
 from forecaster.bounds import Bounds, unknown_notice
 from forecaster.calendars import future, moment
@@ -103,7 +103,7 @@ def predict(
     forecast = replace(forecast, within=Bounds.of(bounds, panel.ids))
     frame = _table(model, panel, forecast, ds, level, version)
     notices = [*held, *_notices(model, panel, forecast, level)]
-    notices += _adaptive_notices(model, forecast)
+    notices += _adaptive_notices(model, forecast, level)
     notices += unknown_notice(bounds, {*panel.ids, *panel.skipped, *model.scaling.ids})
     return Prediction(frame, tuple(notices), panel.skipped)
 
@@ -180,16 +180,29 @@ def _unseen(model: Model, panel: Panel) -> Ints:
     return np.add.reduceat(seen, panel.offsets[:-1], dtype=int)
 
 
-def _adaptive_notices(model: Model, forecast: Forecast) -> list[str]:
+def _adaptive_notices(model: Model, forecast: Forecast, level: tuple[float, ...]) -> list[str]:
     """Say how wide intervals have become."""
     if forecast.recent is None:
         return []
-    ratio, many = np.median(forecast.recent.mean(axis=1)), len(forecast.recent) > 1
     since = str(model.seen_to).removesuffix(" 00:00:00")
-    return [
-        f"By the errors since {since}, intervals are {ratio:.2f} times as wide as calibrated"
-        f"{' (the median of all series)' if many else ''}."
-    ]
+    calibrated = replace(forecast, recent=None)
+    said = []
+    for percent in level:
+        now, then = (_widths(each, percent) for each in (forecast, calibrated))
+        if (then > 0).any():
+            ratio = np.median(now[then > 0] / then[then > 0])
+            said.append(f"at {percent:g}% {ratio:.2f} times")
+    many = " (the median of all series)" if len(forecast.series) > 1 else ""
+    text = (
+        f"By the errors since {since}, intervals are {', '.join(said)} as wide as calibrated{many}."
+    )
+    return [text] if said else []
+
+
+def _widths(forecast: Forecast, percent: float) -> Floats:
+    """Return how wide the intervals of each window are, over all steps `(window,)`."""
+    low, high = forecast.bounds(percent)
+    return np.asarray((high - low).sum(axis=1))
 
 
 def _require_fresh(panel: Panel, max_age: float, now: datetime) -> None:

@@ -1,5 +1,6 @@
 """Adaptive intervals: widths follow the errors known since training, and nothing later."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from forecaster import Forecaster, adaptive, splits, statistical
 from forecaster.adaptive import EXPECTED_SPANS, adapted
 from forecaster.backtesting import forecast_windows
 from forecaster.fallback import NETWORK, Fallback
+from forecaster.intervals import MULTIPLES, Conformal, Recent
 from forecaster.predicting import predict
 from forecaster.series import prepare
 
@@ -41,44 +43,50 @@ def forecast(fitted, frame, cutoffs, unseen=ROUGH):
     return adapted(fitted.model, found, panel, rows, seen)
 
 
+def widened(found, level=80):
+    """Return how many times as wide as calibrated intervals are `(window, step)`."""
+    now, then = (np.subtract(*each.bounds(level)) for each in (found, replace(found, recent=None)))
+    return now / then
+
+
 def factors(fitted, frame, cutoffs, unseen=ROUGH):
     """Return by how much intervals become wider, on average over the steps `(window,)`."""
-    return forecast(fitted, frame, cutoffs, unseen).recent.mean(axis=1)
+    return widened(forecast(fitted, frame, cutoffs, unseen)).mean(axis=1)
 
 
 def test_a_series_that_became_rough_has_wide_intervals_and_the_others_keep_theirs(fitted):
     cutoffs = np.arange(ROUGH - 1, ROWS - 4)
     found = forecast(fitted, later(noise=0.2), cutoffs)
-    rough, calm = np.split(found.recent.mean(axis=1), 2)
+    rough, calm = np.split(widened(found).mean(axis=1), 2)
     assert rough[-1] > 2
     np.testing.assert_allclose(calm, factors(fitted, later(), cutoffs)[len(cutoffs) :])
     np.testing.assert_array_equal(rough[:4], 1)  # until a first window has its whole truth
     assert rough[4] > 1
-    plain, wide = replace(found, recent=None).bounds(80), found.bounds(80)
-    spread = (wide[1] - wide[0]) / (plain[1] - plain[0])
-    np.testing.assert_allclose(spread[: len(cutoffs)].mean(axis=1), rough, rtol=0.4)
 
 
 def test_widths_make_coverage_right_where_errors_grew(fitted):
     cutoffs, frame = np.arange(ROUGH + 20, ROWS - 4), later(noise=0.2)
     truth = np.stack([frame["y"].to_numpy()[row + 1 : row + 5] for row in cutoffs])
     found = forecast(fitted, frame, cutoffs)
-    inside = {}
-    for name, each in {"plain": replace(found, recent=None), "adaptive": found}.items():
-        low, high = (bound[: len(cutoffs)] for bound in each.bounds(80))
-        inside[name] = np.mean((low <= truth) & (truth <= high))
-    assert inside["plain"] < 0.5
-    assert inside["adaptive"] == pytest.approx(0.8, abs=0.1)
+
+    def inside(each, level):
+        low, high = (bound[: len(cutoffs)] for bound in each.bounds(level))
+        return np.mean((low <= truth) & (truth <= high))
+
+    for level in (80, 95):
+        assert inside(replace(found, recent=None), level) < level / 100 - 0.2
+        assert inside(found, level) == pytest.approx(level / 100, abs=0.1)
 
 
 def test_rows_after_a_cutoff_do_not_move_its_intervals(fitted):
     frame, cutoffs = later(noise=0.2), np.array([200])
     poisoned = frame.assign(y=frame["y"].where(frame.groupby("unique_id").cumcount() <= 200, 1e6))
     one, other = (forecast(fitted, each, cutoffs) for each in (frame, poisoned))
-    np.testing.assert_array_equal(one.recent, other.recent)
     np.testing.assert_array_equal(one.bounds(95), other.bounds(95))
     moved = frame.assign(y=frame["y"].where(frame.groupby("unique_id").cumcount() != 200, 1e6))
-    assert (forecast(fitted, moved, cutoffs).recent[:, -1] > one.recent[:, -1]).all()
+    more = widened(forecast(fitted, moved, cutoffs), 95) - widened(one, 95)
+    assert (more > -1e-9).all()
+    assert (more[:, -1] > 0).all()
 
 
 def test_errors_of_rows_that_were_seen_do_not_count(fitted):
@@ -104,19 +112,65 @@ def test_only_the_latest_errors_count(fitted, monkeypatch):
     assert one[0] == pytest.approx(every[len(every) // 2 - 1])
 
 
-def test_what_is_seen_counts_as_much_as_what_is_expected_after_some_spans(fitted):
-    cutoffs = np.array([ROUGH - 1 + 4 + int(EXPECTED_SPANS) * 4 - 1])
-    found, more = (factors(fitted, later(noise=0.2), cutoffs + rows)[0] for rows in (0, 60))
-    assert found - 1 == pytest.approx((more - 1) / 2, rel=0.5)
+def recent_of(errors, scores, expected):
+    """Return errors since training, each `(error, step)` a horizon of them, of one group."""
+    of_mean = MULTIPLES[:, None, None] * scores.mean(axis=0)
+    within = (errors <= of_mean).sum(axis=1)[:, None]
+    seen = np.full((1, errors.shape[1]), len(errors))
+    return Recent(within, seen, expected, np.zeros(3, dtype=int))
+
+
+def test_errors_seen_count_beside_those_calibrated():
+    random = np.random.default_rng(0)
+    scores = np.sort(np.abs(random.normal(size=(999, 2))), axis=0)
+    conformal, every = Conformal(999, scores, np.ones(1)), np.ones(3, dtype=bool)
+
+    def deviates(errors, level, expected=20.0):
+        return recent_of(np.asarray(errors), scores, expected).deviates(level, conformal, every)
+
+    none = np.empty((0, 2))
+    np.testing.assert_array_equal(deviates(none, 80), [conformal.deviates(80, 2)] * 3)
+    like = np.abs(random.normal(size=(5000, 2)))
+    for level in (10, 50, 80, 95, 99):
+        expected = [np.quantile(np.abs(random.normal(size=100_000)), level / 100)] * 2
+        np.testing.assert_allclose(deviates(like, level)[0], expected, rtol=0.15)
+        np.testing.assert_allclose(
+            deviates(3 * like, level, expected=0.01)[0], np.multiply(3, expected), rtol=0.15
+        )
+    far = np.full((20, 2), 1e9)  # as many as the calibrated ones count: beyond half of all
+    np.testing.assert_allclose(deviates(far, 40)[0], conformal.deviates(80, 2), rtol=0.02)
+    np.testing.assert_allclose(deviates(far, 60)[0], MULTIPLES[-1] * scores.mean(axis=0))
+
+
+def test_intervals_of_a_higher_level_reach_further_whatever_was_seen():
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        scores = np.sort(random.exponential(size=(random.integers(1, 50), 1)), axis=0)
+        conformal = Conformal(len(scores), scores, np.ones(1))
+        errors = random.choice([0.01, 0.5, 2, 30, 1e9], size=(random.integers(1, 30), 1))
+        recent = recent_of(errors, scores, expected=5.0)
+        reached = [
+            recent.deviates(level, conformal, np.ones(3, dtype=bool))[0, 0]
+            for level in np.linspace(0.5, 99.5, 199)
+        ]
+        assert (np.diff(reached) >= 0).all()
+        assert reached[0] > 0
+
+
+def test_the_calibrated_errors_count_as_two_horizons_of_them_or_as_twenty_rows(fitted):
+    cutoffs = np.array([ROWS - 5])
+    assert forecast(fitted, later(), cutoffs).recent.expected == 20 / 4 > EXPECTED_SPANS
 
 
 def test_one_wild_row_does_not_decide(fitted):
     calm, wild = later(), later()
     wild.loc[wild["ds"] == wild["ds"][200], "y"] = 1e9
     cutoffs = np.array([240])
-    once, never = (factors(fitted, each, cutoffs) for each in (wild, calm))
+    once, never = (
+        widened(forecast(fitted, each, cutoffs), 95).mean(axis=1) for each in (wild, calm)
+    )
     assert (once > never).all()
-    assert (once < 3).all()
+    assert (once < 2).all()
 
 
 def test_theta_is_not_fitted_to_every_row_since_training(fitted, monkeypatch):
@@ -127,9 +181,9 @@ def test_theta_is_not_fitted_to_every_row_since_training(fitted, monkeypatch):
     panel = prepare(later(noise=0.2), fitted.config.data)
     rows = panel.offsets[1:] - 5
     found = fitted.model.forecast(panel, rows)
-    recent = adapted(model, found, panel, rows, np.full(2, ROUGH)).recent
-    assert (recent[0] == 1).all()
-    assert (recent[1] != 1).all()
+    wide = widened(adapted(model, found, panel, rows, np.full(2, ROUGH)))
+    assert (wide[0] == 1).all()
+    assert (wide[1] != 1).all()
 
 
 def test_parts_and_steps_find_what_all_windows_at_once_do(fitted, monkeypatch):
@@ -159,13 +213,13 @@ def test_each_step_follows_its_own_errors_and_steps_past_those_trained_the_last(
     panel = prepare(frame, fitted.config.data)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(adaptive, "WINDOWS", 1)
-        patch.setattr(adaptive, "_averaged", lambda ratios, _: ratios)
+        patch.setattr(adaptive, "_averaged", lambda counts, _: counts)
         row = panel.offsets[1:] - 1
         found = fitted.model.forecast(panel, row, 6)
-        recent = adapted(fitted.model, found, panel, row, np.full(2, ROUGH)).recent
-    assert recent.shape == (2, 6)
-    assert (recent[:, 0] > recent[:, 1]).all()
-    np.testing.assert_array_equal(recent[:, 4:], recent[:, [3, 3]])
+        wide = widened(adapted(fitted.model, found, panel, row, np.full(2, ROUGH)), 95)
+    assert wide.shape == (2, 6)
+    assert (wide[:, 0] > wide[:, 1]).all()
+    np.testing.assert_allclose(wide[:, 4:], wide[:, [3, 3]], rtol=0.1)
 
 
 def test_a_series_that_stands_still_keeps_its_intervals(fitted):
@@ -186,9 +240,9 @@ def test_predict_counts_the_rows_after_those_of_the_version(fitted, tmp_path):
     }
     assert (spread["wide"][:4] > 2 * spread["plain"][:4]).all()
     np.testing.assert_array_equal(plain.frame["gru"], wide.frame["gru"])
-    assert any("times as wide as calibrated (the median of all" in line for line in wide.notices)
+    (said,) = (line for line in wide.notices if "as wide as calibrated (the median of all" in line)
+    assert re.search(r"since 2024-06-08, intervals are at 80% \d\.\d\d times, at 95% \d", said)
     assert not any("as wide as calibrated" in line for line in plain.notices)
-    assert any("since 2024-06-08, intervals" in line for line in wide.notices)
     for each, expected in {False: plain, True: wide}.items():
         config = loaded.config.replace(adaptive_intervals=each)
         loaded._model = replace(loaded.model, config=config)
@@ -229,8 +283,8 @@ def test_times_of_another_kind_leave_intervals_as_calibrated(fitted):
 
 
 def test_errors_are_averaged_over_the_steps_beside_them():
-    ratios = np.array([[1.0, 2.0, 6.0, 0.0]])
-    np.testing.assert_allclose(adaptive._averaged(ratios, 1), [[1.5, 3, 8 / 3, 3]])
+    counts = np.array([[1, 2, 6, 0]])
+    np.testing.assert_allclose(adaptive._averaged(counts, 1), [[1.5, 3, 8 / 3, 3]])
 
 
 def test_rows_that_were_filled_in_are_no_errors(fitted):
@@ -238,7 +292,7 @@ def test_rows_that_were_filled_in_are_no_errors(fitted):
     place = frame.groupby("unique_id").cumcount()
 
     def width(y):
-        return forecast(fitted, frame.assign(y=y), cutoffs).recent.mean(axis=1)
+        return widened(forecast(fitted, frame.assign(y=y), cutoffs), 95).mean(axis=1)
 
     complete, holes = frame["y"], frame["y"].where(place < ROWS - 40)
     carried = holes.groupby(frame["unique_id"]).ffill()  # the same values, said to be observed
@@ -254,9 +308,11 @@ def test_steps_that_were_forecast_without_error_leave_the_others_to_be_followed(
     model = replace(fitted.model, conformal=exact)
     panel = prepare(later(noise=0.2), fitted.config.data)
     rows = panel.offsets[1:] - 5
+    plain = model.forecast(panel, rows)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(adaptive, "WINDOWS", 4)
-        patch.setattr(adaptive, "_averaged", lambda ratios, _: ratios)
-        found = adapted(model, model.forecast(panel, rows), panel, rows, np.full(2, ROUGH)).recent
-    np.testing.assert_array_equal(found[:, 0], 1)
-    assert (found[0, 1:] > 2).all()
+        patch.setattr(adaptive, "_averaged", lambda counts, _: counts)
+        wide = adapted(model, plain, panel, rows, np.full(2, ROUGH))
+    before, after = (high - low for low, high in (each.bounds(80) for each in (plain, wide)))
+    np.testing.assert_array_equal(after[:, 0], 0)
+    assert (after[0, 1:] > 2 * before[0, 1:]).all()
