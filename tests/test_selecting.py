@@ -20,6 +20,7 @@ AUTO = QUICK | {
     "ensemble": 1,
     "transform": "none",
     "deseasonalise": False,
+    "learning_rate": 1e-3,
 }
 
 
@@ -35,8 +36,10 @@ def selection_of(panel, fit=training.fit, **settings):
 
 def test_candidates_change_only_what_is_open():
     panel = panel_of("a")
-    assert candidates(*resolved(panel)) == SEASONAL
-    assert candidates(*resolved(panel, skip="season")) == {
+    open_rate = {"learning_rate": None}
+    assert candidates(*resolved(panel, **open_rate)) == SEASONAL
+    assert "learning_rate" not in candidates(*resolved(panel))["linear map scaled by spread"]
+    assert candidates(*resolved(panel, skip="season", **open_rate)) == {
         "linear map of the context": {"normalise": "last"},
         "linear map scaled by spread": {"normalise": "spread", "learning_rate": 0.003},
         "last season": {"normalise": "season"},
@@ -104,6 +107,25 @@ def test_the_best_is_tried_deseasonalised_where_that_is_open_and_there_are_seaso
     for settings in (long, open_to_it | {"loss": "smape"}, open_to_it | {"direction": True}):
         found = selection_of(panel_of("a"), fit, **settings)
         assert found is None or "deseasonalised" not in found.candidates[-1].name
+
+
+def test_the_best_is_tried_with_a_higher_learning_rate_unless_it_has_one():
+    def fit(best):
+        def fit(panel, config, parts):
+            if (config.network.skip, config.network.normalise) != best:
+                raise ForecasterError("It diverged.")
+            return training.fit(panel, config, parts)
+
+        return fit
+
+    usual = selection_of(panel_of("a"), fit(("none", "last")), learning_rate=None)
+    slow, fast = (each for each in usual.candidates if each.score is not None)
+    assert fast.name == "last value, learning rate 0.003"
+    assert usual.chosen == (fast if fast.score < slow.score * 0.995 else slow)
+    assert usual.config.training.learning_rate == (0.003 if usual.chosen == fast else 0.001)
+    spread = selection_of(panel_of("a"), fit(("linear", "spread")), learning_rate=None)
+    assert spread.chosen.name == "linear map scaled by spread"
+    assert len(spread.candidates) == len(SEASONAL)
 
 
 def test_no_row_of_the_test_folds_is_looked_at():
