@@ -65,7 +65,8 @@ def adapted(
 
     def counted(errors: Flags) -> Floats:
         """Count errors, in horizons of them `(group, step)`."""
-        return _averaged(_sums(errors, *looked_at), step) * step / horizon
+        spans = _averaged(_sums(errors, *looked_at), step) * step / horizon
+        return spans.astype(np.float32)  # there are many: they are kept by multiple of the mean
 
     within = np.stack([counted(ratios <= multiple) for multiple in MULTIPLES])
     expected = max(EXPECTED_SPANS, EXPECTED_ROWS / horizon)

@@ -24,6 +24,7 @@ from forecaster.arrays import Flags, Floats, Ints
 
 MULTIPLES = 2.0 ** (np.arange(-16, 21) / 4)  # of the mean score: where recent errors are counted
 ROUNDING = 1e-6  # of a share
+AT_ONCE = 2**22  # shares, or memory would grow with the windows
 KEPT = 1000  # order statistics kept for each step: levels in tenths of a percent
 OWN_SPANS = 10.0  # horizons of calibration rows after which a series' own scores count half
 LEAST_OF_MEAN = 0.5  # of the mean reach: no side is left with less
@@ -172,14 +173,19 @@ class Recent:
             windows: Those asked for `(all windows,)`.
         """
         groups, back = np.unique(self.groups[windows], return_inverse=True)
-        mean, seen = conformal.scores.mean(axis=0), self.seen[groups]
+        mean = conformal.scores.mean(axis=0)
         usual = np.stack([(conformal.scores <= each * mean).mean(axis=0) for each in MULTIPLES])
-        weight = seen + self.expected
-        shares = (self.within[:, groups] + self.expected * usual[:, None]) / weight
-        wanted = level / 100 * (1 + self.expected / conformal.windows / weight)
-        found = mean * _multiple(shares, wanted)
         calibrated = conformal.deviates(level, len(mean))
-        return np.where(seen > 0, found, calibrated)[back]
+
+        def of(groups: Ints) -> Floats:
+            seen = self.seen[groups]
+            weight = seen + self.expected
+            shares = (self.within[:, groups] + self.expected * usual[:, None]) / weight
+            wanted = level / 100 * (1 + self.expected / conformal.windows / weight)
+            return np.where(seen > 0, mean * _multiple(shares, wanted), calibrated)
+
+        parts = np.array_split(groups, 1 + len(groups) * usual.size // AT_ONCE)
+        return np.concatenate([of(part) for part in parts])[back]
 
 
 def _multiple(shares: Floats, wanted: Floats) -> Floats:

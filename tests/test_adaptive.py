@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from series_made import QUICK, frame_of
 
-from forecaster import Forecaster, adaptive, splits, statistical
+from forecaster import Forecaster, adaptive, intervals, splits, statistical
 from forecaster.adaptive import EXPECTED_SPANS, adapted
 from forecaster.backtesting import forecast_windows
 from forecaster.fallback import NETWORK, Fallback
@@ -190,6 +190,7 @@ def test_parts_and_steps_find_what_all_windows_at_once_do(fitted, monkeypatch):
     cutoffs, asked = np.arange(ROUGH - 1, ROWS - 4), []
     whole = factors(fitted, later(noise=0.2), cutoffs)
     monkeypatch.setattr(adaptive, "AT_ONCE", 100)
+    monkeypatch.setattr(intervals, "AT_ONCE", 1000)
     found = factors(fitted, later(noise=0.2), cutoffs)
     np.testing.assert_allclose(found, whole, rtol=1e-6)
     monkeypatch.setattr(adaptive, "WINDOWS", 2)
