@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from forecaster.arrays import Flags, Floats, Ints
-from forecaster.intervals import MULTIPLES, Recent
+from forecaster.intervals import BEYOND, RANKS, Recent
 from forecaster.model import Forecast, Model
 from forecaster.series import Panel
 from forecaster.statistical import STATISTICAL
@@ -25,6 +25,7 @@ EXPECTED_SPANS = 2.0  # horizons of errors that the calibrated ones count as
 EXPECTED_ROWS = 20  # of errors that they count as at least: of so many one lies outside 95%
 WINDOWS = 8  # at most that are looked at in a horizon: they overlap
 AT_ONCE = 2**21  # forecast values, or memory would grow with the panel
+UNKNOWN = 127  # the place of an error that does not count
 
 
 def adapted(
@@ -55,9 +56,8 @@ def adapted(
     if not len(known):
         return forecast
     parts = np.array_split(known, 1 + len(known) * horizon // AT_ONCE)
-    ratios = np.concatenate([_ratios(model, panel, part) for part in parts])
-    known_errors = np.isfinite(ratios)
-    if not known_errors.any():
+    places = np.concatenate([_places(model, panel, part) for part in parts])
+    if (places == UNKNOWN).all():
         return forecast
     low = np.searchsorted(known, oldest)
     high = np.maximum(low, np.searchsorted(known, latest, side="right"))
@@ -68,9 +68,10 @@ def adapted(
         spans = _averaged(_sums(errors, *looked_at), step) * step / horizon
         return spans.astype(np.float32)  # there are many: they are kept by multiple of the mean
 
-    within = np.stack([counted(ratios <= multiple) for multiple in MULTIPLES])
+    knots = len(RANKS) + len(BEYOND)
+    within = np.stack([counted(places <= knot) for knot in range(knots)])
     expected = max(EXPECTED_SPANS, EXPECTED_ROWS / horizon)
-    return replace(forecast, recent=Recent(within, counted(known_errors), expected, groups))
+    return replace(forecast, recent=Recent(within, counted(places < UNKNOWN), expected, groups))
 
 
 def _quick(model: Model, panel: Panel, cutoffs: Ints) -> Flags:
@@ -82,26 +83,26 @@ def _quick(model: Model, panel: Panel, cutoffs: Ints) -> Flags:
     return ~np.isin(sources.astype(str), STATISTICAL)
 
 
-def _ratios(model: Model, panel: Panel, cutoffs: Ints) -> Floats:
-    """Compare the errors of windows with those expected `(window, horizon)`.
+def _places(model: Model, panel: Panel, cutoffs: Ints) -> Ints:
+    """Place the scores of windows among the knots: how many are smaller `(window, horizon)`.
 
-    NaN where none are expected, and where the truth was filled in.
+    UNKNOWN where none was calibrated above 0, and where the truth was filled in.
     """
     forecast = model.forecast(panel, cutoffs)
     rows = rows_after(cutoffs, model.horizon)
     truth = forecast.scaling.levels(panel)[rows]
     scores = np.abs(forecast.distribution.deviate_of(truth))
-    ratios = np.full(scores.shape, np.nan)
+    places = np.full(scores.shape, UNKNOWN, dtype=np.int8)
     for source, conformal in forecast.used.items():
-        windows = (forecast.sources == source) & ~forecast.still
-        if conformal.windows:
-            expected = conformal.scores.mean(axis=0)
-            expected = expected * conformal.stretches(forecast.places[windows])[:, None]
-            possible = (expected > 0) & ~panel.filled[rows[windows]]
-            found = np.full(expected.shape, np.nan)
-            np.divide(scores[windows], expected, out=found, where=possible)
-            ratios[windows] = found
-    return ratios
+        windows = np.flatnonzero((forecast.sources == source) & ~forecast.still)
+        if not conformal.windows:
+            continue
+        own = scores[windows] / conformal.stretches(forecast.places[windows])[:, None]
+        for step, knots in enumerate(conformal.knots().T):
+            if knots[-1] > 0:
+                places[windows, step] = np.searchsorted(knots, own[:, step])
+    places[panel.filled[rows]] = UNKNOWN
+    return places
 
 
 def _averaged(counts: Ints, reach: int) -> Floats:

@@ -22,8 +22,10 @@ from scipy.special import ndtri
 
 from forecaster.arrays import Flags, Floats, Ints
 
-MULTIPLES = 2.0 ** (np.arange(-16, 21) / 4)  # of the mean score: where recent errors are counted
-ROUNDING = 1e-6  # of a share
+RANKS = np.append(np.arange(1, 20) / 20, [0.975, 0.99, 0.995, 0.999, 1])  # shares of the scores
+BEYOND = 2.0 ** (np.arange(1, 9) / 4)  # times the largest score: an error counts as the last at most
+NEAR = 3.0  # times the one before: knots that scores lie evenly between
+ROUNDING = 1e-6
 AT_ONCE = 2**22  # shares, or memory would grow with the windows
 KEPT = 1000  # order statistics kept for each step: levels in tenths of a percent
 OWN_SPANS = 10.0  # horizons of calibration rows after which a series' own scores count half
@@ -142,14 +144,18 @@ class Conformal:
         """Return the stretch of series by their place, 1 for a new one (-1)."""
         return np.append(self.stretch, 1.0)[places]
 
+    def knots(self) -> Floats:
+        """Return scores, ascending, at which other scores are counted `(knot, horizon)`."""
+        ranks = np.ceil(RANKS * len(self.scores)).astype(int) - 1
+        return np.concatenate([self.scores[ranks], BEYOND[:, None] * self.scores[-1]])
+
 
 @dataclass(frozen=True)
 class Recent:
     """Errors made since training, which count beside those that were calibrated.
 
     Attributes:
-        within: Errors within each of `MULTIPLES` of the mean score, in horizons of them
-            `(multiple, group, step)`.
+        within: Errors within each of `Conformal.knots`, in horizons of them `(knot, group, step)`.
         seen: All errors, in horizons of them `(group, step)`.
         expected: As how many horizons of errors the calibrated ones count.
         groups: Windows that look back on the same errors are of one group `(window,)`.
@@ -163,9 +169,9 @@ class Recent:
     def deviates(self, level: float, conformal: Conformal, windows: Flags) -> Floats:
         """Return the deviates whose both sides hold a share of all these errors `(window, step)`.
 
-        That is weighted conformal prediction (Barber et al. 2023, doi 10.1214/23-AOS2276): what is
-        forecast weighs as much as one calibrated window, and may lie beyond all. Windows that look
-        back on no error have what was calibrated.
+        That is weighted conformal prediction (Barber et al. 2023, doi 10.1214/23-AOS2276). As among
+        n calibrated scores the ceil((n + 1) c)-th smallest counts, n grows by what the recent ones
+        weigh beside them. Windows that look back on no error have what was calibrated.
 
         Args:
             level: Coverage in percent.
@@ -173,33 +179,40 @@ class Recent:
             windows: Those asked for `(all windows,)`.
         """
         groups, back = np.unique(self.groups[windows], return_inverse=True)
-        mean = conformal.scores.mean(axis=0)
-        usual = np.stack([(conformal.scores <= each * mean).mean(axis=0) for each in MULTIPLES])
-        calibrated = conformal.deviates(level, len(mean))
+        knots = conformal.knots()
+        usual = np.stack([(conformal.scores <= knot).mean(axis=0) for knot in knots])
+        calibrated = conformal.deviates(level, knots.shape[1])
 
         def of(groups: Ints) -> Floats:
             seen = self.seen[groups]
             weight = seen + self.expected
             shares = (self.within[:, groups] + self.expected * usual[:, None]) / weight
-            wanted = level / 100 * (1 + self.expected / conformal.windows / weight)
-            return np.where(seen > 0, mean * _multiple(shares, wanted), calibrated)
+            number = conformal.windows * weight / self.expected
+            rank = np.ceil(level / 100 * (number + 1) - ROUNDING)
+            found = _reaching(shares, np.minimum(rank / number, 1.0), knots)
+            return np.where(seen > 0, found, calibrated)
 
         parts = np.array_split(groups, 1 + len(groups) * usual.size // AT_ONCE)
         return np.concatenate([of(part) for part in parts])[back]
 
 
-def _multiple(shares: Floats, wanted: Floats) -> Floats:
-    """Return which of `MULTIPLES`, linearly in between, holds a share; the last if none does.
+def _reaching(shares: Floats, wanted: Floats, knots: Floats) -> Floats:
+    """Return the score that holds a share; the last knot if none does.
+
+    Between knots it is linear where they are near, and the upper one where nothing tells how the
+    errors lie between them.
 
     Args:
-        shares: `(multiple, group, step)`, ascending.
+        shares: Held by each knot `(knot, group, step)`, ascending.
         wanted: Above 0 `(group, step)`.
+        knots: Ascending `(knot, step)`.
     """
-    at = np.minimum((shares < wanted - ROUNDING).sum(axis=0), len(MULTIPLES) - 1)
-    ends, held = np.append(0.0, MULTIPLES), np.concatenate([np.zeros_like(shares[:1]), shares])
+    at = np.minimum((shares < wanted - ROUNDING).sum(axis=0), len(knots) - 1)
+    held, ends = (np.concatenate([np.zeros_like(each[:1]), each]) for each in (shares, knots))
     left, right = (np.take_along_axis(held, each[None], axis=0)[0] for each in (at, at + 1))
-    part = np.minimum((wanted - left) / np.maximum(right - left, ROUNDING), 1.0)
-    return np.asarray(ends[at] + part * (ends[at + 1] - ends[at]))
+    low, high = (np.take_along_axis(ends, each, axis=0) for each in (at, at + 1))
+    part = np.clip((wanted - left) / np.maximum(right - left, ROUNDING), 0.0, 1.0)
+    return np.where(high < NEAR * low, low + part * (high - low), high)
 
 
 def further(deviates: Floats, horizon: int) -> Floats:

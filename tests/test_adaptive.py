@@ -12,7 +12,7 @@ from forecaster import Forecaster, adaptive, intervals, splits, statistical
 from forecaster.adaptive import EXPECTED_SPANS, adapted
 from forecaster.backtesting import forecast_windows
 from forecaster.fallback import NETWORK, Fallback
-from forecaster.intervals import MULTIPLES, Conformal, Recent
+from forecaster.intervals import Conformal, Recent
 from forecaster.predicting import predict
 from forecaster.series import prepare
 
@@ -112,46 +112,60 @@ def test_only_the_latest_errors_count(fitted, monkeypatch):
     assert one[0] == pytest.approx(every[len(every) // 2 - 1])
 
 
-def recent_of(errors, scores, expected):
-    """Return errors since training, each `(error, step)` a horizon of them, of one group."""
-    of_mean = MULTIPLES[:, None, None] * scores.mean(axis=0)
-    within = (errors <= of_mean).sum(axis=1)[:, None]
+def calibrated_on(scores):
+    return Conformal(len(scores), np.sort(scores, axis=0), np.ones(1))
+
+
+def deviates(conformal, errors, level, expected=20.0):
+    """Return the deviates of a window with errors since training `(error, step)`, each a horizon."""
+    errors = np.reshape(errors, (-1, conformal.scores.shape[1]))
+    within = np.stack([(errors <= knot).sum(axis=0) for knot in conformal.knots()])[:, None]
     seen = np.full((1, errors.shape[1]), len(errors))
-    return Recent(within, seen, expected, np.zeros(3, dtype=int))
+    recent = Recent(within, seen, expected, np.zeros(1, dtype=int))
+    return recent.deviates(level, conformal, np.ones(1, dtype=bool))[0]
 
 
 def test_errors_seen_count_beside_those_calibrated():
     random = np.random.default_rng(0)
-    scores = np.sort(np.abs(random.normal(size=(999, 2))), axis=0)
-    conformal, every = Conformal(999, scores, np.ones(1)), np.ones(3, dtype=bool)
-
-    def deviates(errors, level, expected=20.0):
-        return recent_of(np.asarray(errors), scores, expected).deviates(level, conformal, every)
-
-    none = np.empty((0, 2))
-    np.testing.assert_array_equal(deviates(none, 80), [conformal.deviates(80, 2)] * 3)
-    like = np.abs(random.normal(size=(5000, 2)))
+    conformal = calibrated_on(np.abs(random.normal(size=(999, 2))))
+    like, normal = (np.abs(random.normal(size=(rows, 2))) for rows in (5000, 100_000))
     for level in (10, 50, 80, 95, 99):
-        expected = [np.quantile(np.abs(random.normal(size=100_000)), level / 100)] * 2
-        np.testing.assert_allclose(deviates(like, level)[0], expected, rtol=0.15)
-        np.testing.assert_allclose(
-            deviates(3 * like, level, expected=0.01)[0], np.multiply(3, expected), rtol=0.15
-        )
+        expected = np.quantile(normal, level / 100, axis=0)
+        np.testing.assert_allclose(deviates(conformal, like, level), expected, rtol=0.15)
+        found = deviates(conformal, 3 * like, level, expected=0.01)
+        np.testing.assert_allclose(found, 3 * expected, rtol=0.15)
+        none = deviates(conformal, [], level)
+        np.testing.assert_array_equal(none, conformal.deviates(level, 2))
     far = np.full((20, 2), 1e9)  # as many as the calibrated ones count: beyond half of all
-    np.testing.assert_allclose(deviates(far, 40)[0], conformal.deviates(80, 2), rtol=0.02)
-    np.testing.assert_allclose(deviates(far, 60)[0], MULTIPLES[-1] * scores.mean(axis=0))
+    np.testing.assert_allclose(deviates(conformal, far, 40), conformal.deviates(80, 2), rtol=0.02)
+    np.testing.assert_allclose(deviates(conformal, far, 60), 4 * conformal.scores[-1])
+
+
+def test_with_few_windows_the_largest_error_stands_in():
+    """Beside eight calibrated errors, a first recent one does not make 95% of them."""
+    conformal = calibrated_on(np.arange(1.0, 9.0)[:, None])
+    for level in (95, 99.9):
+        assert deviates(conformal, [3.0], level, expected=2.0) == 8
+        assert 8 < deviates(conformal, [9.0], level, expected=2.0) < 11
+    assert deviates(conformal, [3.0], 50, expected=2.0) == 3  # of 5 without it
+    assert deviates(conformal, np.full(500, 3.0), 95, expected=2.0) == pytest.approx(3, abs=0.3)
+
+
+def test_rare_errors_that_are_large_stay_inside_their_level():
+    """One in a hundred is a hundred times as large, before and after."""
+    scores = np.where(np.arange(400) % 100, 0.1, 100.0)[:, None]
+    conformal = calibrated_on(scores)
+    assert deviates(conformal, scores, 99.5) == 100
+    assert deviates(conformal, scores, 95) == pytest.approx(0.1)
 
 
 def test_intervals_of_a_higher_level_reach_further_whatever_was_seen():
     random = np.random.default_rng(0)
     for _ in range(20):
-        scores = np.sort(random.exponential(size=(random.integers(1, 50), 1)), axis=0)
-        conformal = Conformal(len(scores), scores, np.ones(1))
-        errors = random.choice([0.01, 0.5, 2, 30, 1e9], size=(random.integers(1, 30), 1))
-        recent = recent_of(errors, scores, expected=5.0)
+        conformal = calibrated_on(random.exponential(size=(random.integers(1, 50), 1)))
+        errors = random.choice([0.01, 0.5, 2, 30, 1e9], size=random.integers(1, 30))
         reached = [
-            recent.deviates(level, conformal, np.ones(3, dtype=bool))[0, 0]
-            for level in np.linspace(0.5, 99.5, 199)
+            deviates(conformal, errors, level, 5.0)[0] for level in np.linspace(1, 99.9, 199)
         ]
         assert (np.diff(reached) >= 0).all()
         assert reached[0] > 0
@@ -194,9 +208,9 @@ def test_parts_and_steps_find_what_all_windows_at_once_do(fitted, monkeypatch):
     found = factors(fitted, later(noise=0.2), cutoffs)
     np.testing.assert_allclose(found, whole, rtol=1e-6)
     monkeypatch.setattr(adaptive, "WINDOWS", 2)
-    ratios = adaptive._ratios
+    places = adaptive._places
     monkeypatch.setattr(
-        adaptive, "_ratios", lambda *args: [asked.extend(args[2]), ratios(*args)][1]
+        adaptive, "_places", lambda *args: [asked.extend(args[2]), places(*args)][1]
     )
     few = factors(fitted, later(noise=0.2), cutoffs)
     assert set(np.diff(asked[: len(asked) // 2])) == {2}
