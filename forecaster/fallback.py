@@ -13,7 +13,6 @@ from forecaster.arrays import Flags, Floats, Ints
 from forecaster.intervals import Conformal, calibrate
 
 NETWORK = ""  # stands for the network where a baseline could be named
-LEAST_SHARE = 1e-3  # of its last value: no baseline forecasts a series of logarithms lower
 
 
 @dataclass(frozen=True)
@@ -74,13 +73,13 @@ def choose(errors: Mapping[str, Floats], places: Ints, series: int) -> Fallback:
 
 
 def levels_of(
-    values: Floats, last: Floats, log: Flags, unit: Floats, shares: tuple[float, ...]
+    values: Floats, lowest: Floats, log: Flags, unit: Floats, shares: tuple[float, ...]
 ) -> Floats:
     """Write a baseline's forecasts as a network's: the point, then normal quantiles around it.
 
     Args:
         values: Forecasts in the units of the data `(window, horizon)`.
-        last: Value at each window's cutoff `(window,)`.
+        lowest: Level of a value that has no logarithm `(window,)`.
         log: Which windows are forecast as logarithms `(window,)`.
         unit: Usual size of an error, in levels `(window,)`.
         shares: Of the quantiles.
@@ -88,8 +87,9 @@ def levels_of(
     Returns:
         Levels `(window, horizon, 1 + quantile)`.
     """
-    least = np.where(log, LEAST_SHARE * np.abs(last), 1.0)[:, None]
-    point = np.where(log[:, None], np.log(np.maximum(values, least)), values)
+    positive = values > 0
+    logarithms = np.where(positive, np.log(np.where(positive, values, 1.0)), lowest[:, None])
+    point = np.where(log[:, None], logarithms, values)
     around = np.concatenate([[0.0], ndtri(np.asarray(shares, dtype=np.float64))])
     return np.asarray(point[:, :, None] + unit[:, None, None] * around)
 

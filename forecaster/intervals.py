@@ -23,7 +23,9 @@ from scipy.special import ndtri
 from forecaster.arrays import Flags, Floats, Ints
 
 RANKS = np.append(np.arange(1, 20) / 20, [0.975, 0.99, 0.995, 0.999, 1])  # shares of the scores
-BEYOND = 2.0 ** (np.arange(1, 9) / 4)  # times the largest score: an error counts as the last at most
+BEYOND = 2.0 ** (
+    np.arange(1, 9) / 4
+)  # times the largest score: an error counts as the last at most
 NEAR = 3.0  # times the one before: knots that scores lie evenly between
 ROUNDING = 1e-6
 AT_ONCE = 2**22  # shares, or memory would grow with the windows

@@ -323,7 +323,7 @@ class Model:
                 up[windows] = np.nan  # a baseline forecasts a value, no chance
             levels[windows] = fallback.levels_of(
                 values,
-                panel.y[ends],
+                forecast.scaling.lowest[series],
                 forecast.scaling.log[series],
                 forecast.scaling.error_unit[series],
                 forecast.quantiles,

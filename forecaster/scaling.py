@@ -70,6 +70,11 @@ class Scaling:
         """Steps of the season that is taken away, 1 for none."""
         return int(self.season.shape[1])
 
+    @property
+    def lowest(self) -> Floats:
+        """Level that a value without a logarithm counts as `(series,)`."""
+        return np.asarray(self.center + self.season.min(axis=1) - FAR * self.scale)
+
     def rows_of(self, ids: Sequence[str]) -> Ints:
         """Return the place of each series, -1 for one it was not fitted on."""
         place = {name: row for row, name in enumerate(self.ids)}
@@ -105,8 +110,7 @@ class Scaling:
         levels = np.where(log & positive, panel.y, 1.0)
         np.log(levels, out=levels)
         np.copyto(levels, panel.y, where=~log)
-        lowest = self.center + self.season.min(axis=1) - FAR * self.scale
-        far_below = np.repeat(lowest, panel.lengths)
+        far_below = np.repeat(self.lowest, panel.lengths)
         np.copyto(levels, far_below, where=log & ~positive)
         return levels
 

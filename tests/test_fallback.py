@@ -195,12 +195,23 @@ def test_a_choice_that_is_missing_is_told(fitted, tmp_path):
         artifacts.load(tmp_path / "m")
 
 
+def test_a_positive_series_that_ends_at_zero_is_forecast_with_intervals():
+    steps = np.random.default_rng(0).normal(0, 0.2, 160)
+    y = np.exp(4 + np.cumsum(steps)) * (np.arange(160) < 145)
+    frame = frame_of("a").assign(y=y)
+    settings = QUICK | {"transform": "log", "fallback": "baseline", "epochs": 1}
+    ended = Forecaster(**settings).fit(frame)
+    assert ended.model.fallback.of(np.array([0])).tolist() != [NETWORK]
+    assert np.isfinite(ended.predict().select_dtypes(float)).all().all()
+
+
 def test_a_falling_series_of_logarithms_stays_above_zero():
     y = np.array([100.0, 50.0, 1.0])
     values = baseline("drift", y, np.array([0]), np.array([2]), 3, 1)
     assert values.max() < 0
-    levels = levels_of(values, y[2:], np.array([True]), np.array([0.5]), (0.1, 0.9))
+    one = np.array([-7.0]), np.array([True]), np.array([0.5])
+    levels = levels_of(values, *one, (0.1, 0.9))
     assert np.isfinite(levels).all()
-    np.testing.assert_allclose(np.exp(levels[:, :, 0]), 1e-3)
+    np.testing.assert_array_equal(levels[:, :, 0], -7)
     spread = Distribution.of(levels[:, :, 0], levels[:, :, 1:], (0.1, 0.9), np.array([0.5]))
     np.testing.assert_allclose(spread.at(np.array([2.0])) - levels[:, :, 0], 1.0, atol=0.01)
