@@ -33,9 +33,14 @@ def split_ahead(rows: Rows) -> pd.DataFrame:
                 "The column y is empty in every row, so that there is nothing to forecast from.",
                 "Give rows with values, and after them those that are known ahead.",
             )
+        missing = [
+            f"{name} is empty in {count} of them, and will have to be known"
+            for name, count in ahead[list(rows.future)].isna().sum().items()
+            if count
+        ]
         rows.notices.append(
             f"{rows.describe(after, 'row{s} without a value of y')}: past the end of the series, "
-            f"they say what is known ahead ({', '.join(rows.future)})."
+            f"they say what is known ahead ({'; '.join([', '.join(rows.future), *missing])})."
         )
         rows.take(~after)
     return ahead

@@ -89,7 +89,8 @@ def beside_baselines(
 ) -> Folds:
     """Return the folds with the forecasts of every baseline, which keep the bounds too."""
     season = int(config.data.season_length or 1)
-    folds = judging.with_baselines(rolled.folds, panel, rolled.cutoffs, season, on_window)
+    longer = int(config.network.skip_lag or 1)
+    folds = judging.with_baselines(rolled.folds, panel, rolled.cutoffs, season, longer, on_window)
     within = Bounds.of(config.bounds, panel.ids)  # known to all
     kept = {name: within.points(values, folds.series) for name, values in folds.forecasts.items()}
     return replace(folds, forecasts=kept)

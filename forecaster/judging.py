@@ -190,23 +190,30 @@ def _joined(pieces: Sequence[Chance]) -> Chance | None:
     return Chance(*map(np.concatenate, zip(*pieces, strict=True))) if pieces else None
 
 
-def baselines(
-    panel: Panel, cutoffs: Ints, series: Ints, horizon: int, season: int
-) -> dict[str, Floats]:
-    """Forecast windows by each simple baseline; `seasonal_naive` only when there is a season."""
-    starts = panel.offsets[series]
-    return {
-        name: baseline(name, panel.y, starts, cutoffs, horizon, season)
-        for name in of_season(season)
-    }
-
-
 def with_baselines(
-    folds: Folds, panel: Panel, cutoffs: Ints, season: int, on_window: OnWindow = silent
+    folds: Folds,
+    panel: Panel,
+    cutoffs: Ints,
+    season: int,
+    longer: int = 1,
+    on_window: OnWindow = silent,
 ) -> Folds:
-    """Forecast the windows of all folds by every baseline, from the rows up to each cutoff."""
+    """Forecast the windows of all folds by every baseline, from the rows up to each cutoff.
+
+    Args:
+        folds: With the forecasts of the network.
+        panel: Regular series.
+        cutoffs: Row of the last observed value of each window `(window,)`.
+        season: Steps in a season; without one there is no `seasonal_naive`.
+        longer: Steps that the network may look back a season by, such as a week of hours. Where they
+            are more than those of a season, the value so far back is a baseline too.
+        on_window: Called after each window that Theta or ETS is fitted to.
+    """
     horizon, starts = folds.y.shape[1], panel.offsets[folds.series]
-    found = baselines(panel, cutoffs, folds.series, horizon, season)
+    asked = panel.y, starts, cutoffs, horizon
+    found = {name: baseline(name, *asked, season) for name in of_season(season)}
+    if longer > season > 1:
+        found[f"seasonal_naive_{longer}"] = baseline("seasonal_naive", *asked, longer)
     notes = [statistical.left_out(starts, cutoffs, season)]
     if not notes[0]:
         for name in statistical.STATISTICAL:

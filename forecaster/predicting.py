@@ -186,17 +186,18 @@ def _adaptive_notices(model: Model, forecast: Forecast, level: tuple[float, ...]
         return []
     since = str(model.seen_to).removesuffix(" 00:00:00")
     calibrated = replace(forecast, recent=None)
-    said = []
+    said, changed = [], False
     for percent in level:
         now, then = (_widths(each, percent) for each in (forecast, calibrated))
         if (then > 0).any():
             ratio = np.median(now[then > 0] / then[then > 0])
             said.append(f"at {percent:g}% {ratio:.2f} times")
+            changed |= round(ratio, 2) != 1
     many = " (the median of all series)" if len(forecast.series) > 1 else ""
     text = (
         f"By the errors since {since}, intervals are {', '.join(said)} as wide as calibrated{many}."
     )
-    return [text] if said else []
+    return [text] if changed else []
 
 
 def _widths(forecast: Forecast, percent: float) -> Floats:

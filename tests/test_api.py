@@ -15,6 +15,7 @@ from forecaster.errors import ForecasterError, InvalidInputError, QualityGateErr
 from forecaster.fallback import Fallback
 from forecaster.intervals import KEPT, Distribution, calibrate
 from forecaster.predicting import export, predict, to_csv
+from forecaster.statistical import STATISTICAL
 
 pytestmark = pytest.mark.xdist_group("api")
 
@@ -495,12 +496,13 @@ def folds_of(truth, scale, season=1, **forecasts):
     y = np.full((4, 2), truth)
     panel = panel_of("a", rows=12)
     cutoffs, zeros = np.arange(6, 10), np.zeros(4, dtype=int)
-    made = judging.baselines(panel, cutoffs, zeros, 2, season)
-    made = {name: forecasts.get(name, y + 1) for name in ("gru", *made)}
-    times = pd.RangeIndex(8)
-    return judging.Folds(
-        "gru", ("a",), zeros, np.arange(4), times[:4], times, y, made, {}, np.array([scale]), 2
+    times, own = pd.RangeIndex(8), {"gru": forecasts.get("gru", y + 1)}
+    folds = judging.Folds(
+        "gru", ("a",), zeros, np.arange(4), times[:4], times, y, own, {}, np.array([scale]), 2
     )
+    simple = judging.with_baselines(folds, panel, cutoffs, season).baselines
+    made = {name: forecasts.get(name, y + 1) for name in simple if name not in STATISTICAL}
+    return replace(folds, forecasts=own | made)
 
 
 def test_train_rows_that_never_change_leave_the_verdict_open():
@@ -513,6 +515,16 @@ def test_the_figures_of_an_outlier_stay_readable():
     verdict = judging.judge(folds_of(1.0, 1e-3, gru=np.full((4, 2), 1e200))).verdict
     assert "has 1e+202% more error than naive (MASE 1e+203 against 1000.000)" in verdict
     assert verdict.endswith("the losses differ by the same amount every time.")
+
+
+def test_a_longer_season_that_the_network_may_start_from_is_a_baseline():
+    folds = forecaster.backtest(frame_of("a"), **QUICK | {"skip_lag": 16, "epochs": 1}).folds
+    assert {"seasonal_naive", "seasonal_naive_16"} < {*folds.baselines}
+    y = frame_of("a")["y"].to_numpy()
+    assert set(folds.forecasts["seasonal_naive_16"].ravel()) <= set(y)
+    assert not np.array_equal(
+        folds.forecasts["seasonal_naive_16"], folds.forecasts["seasonal_naive"]
+    )
 
 
 def test_without_a_season_nothing_is_seasonal():

@@ -11,7 +11,7 @@ from test_networks import BASE, inputs, shaken
 
 from forecaster import Forecaster, api, artifacts, judging, splits, statistical
 from forecaster.chances import CERTAIN, Chance, Chances, judge, reliability, ups
-from forecaster.cli.tables import judgement_text
+from forecaster.cli.tables import _chances_text, judgement_text
 from forecaster.errors import DamagedError
 from forecaster.fallback import Fallback
 from forecaster.metrics import DieboldMariano
@@ -121,7 +121,9 @@ def test_chances_are_judged_by_the_textbooks_figures():
     assert judge(Chance(up, said, base), 6, few).verdict.endswith(
         "is open (log-loss 0.3649 against 0.6931): 6 are too few."
     )
-    assert "not judged" in judge(Chance(up, said * np.nan, base), 6, few).verdict
+    nothing = judge(Chance(up, said * np.nan, base), 6, few)
+    assert _chances_text(nothing) == ["", nothing.verdict, ""]
+    assert "not judged" in nothing.verdict
     assert reliability(np.array([True]), np.array([1.0]))[0].low == 0.9
 
 

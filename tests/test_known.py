@@ -72,7 +72,12 @@ def test_rows_past_the_end_are_no_part_of_the_series_and_survive_preparing_again
     assert panel.lengths.tolist() == [ROWS, ROWS - 3]
     assert panel.covariate_names == ("promo", "heat")
     assert panel.ahead.groupby("unique_id").size().tolist() == [AHEAD, AHEAD]
-    assert any("16 rows without a value of y in 2 series" in line for line in panel.notices)
+    (said,) = (line for line in panel.notices if "16 rows without a value of y in 2 series" in line)
+    assert said.endswith("they say what is known ahead (promo, heat).")
+    some = made()
+    some.loc[some.index[-3:], "heat"] = np.nan
+    *_, said = prepare(some, spec).notices
+    assert "(promo, heat; heat is empty in 3 of them, and will have to be known)." in said
     again = prepare(panel.to_frame(), spec)
     pd.testing.assert_frame_equal(again.ahead, panel.ahead)
     assert again.statics["region"].tolist() == ["north", "south"]

@@ -169,6 +169,16 @@ def test_the_networks_are_compared_without_the_baselines_that_may_stand_in():
 
 
 @pytest.mark.slow
+def test_a_lower_score_that_was_not_chosen_is_explained():
+    tried = [{"name": name, "score": score} for name, score in (("first", 1.0), ("later", 0.999))]
+    said = selection_text({"candidates": tried, "chosen": "first"})
+    assert said.endswith(
+        "start from the first (MASE there: first 1, later 0.999; what is tried later has to be "
+        "better by half a percent).\n"
+    )
+    assert "half a percent" not in selection_text({"candidates": tried, "chosen": "later"})
+
+
 def test_trying_takes_a_share_of_the_time_budget():
     budgets = []
 

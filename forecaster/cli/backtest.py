@@ -13,7 +13,10 @@ from forecaster.cli.options import Command, config_options
 @click.command(cls=Command)
 @click.argument("ids", nargs=-1)
 @click.option("--output", metavar="FILE", help="Every forecast, as CSV or .parquet.")
-@config_options("data", "scaling", "network", "training", "evaluation", "bounds", "level")
+@config_options(
+    *("data", "scaling", "network", "training", "evaluation", "bounds"),
+    *("level", "adaptive_intervals"),
+)
 def backtest(ids: tuple[str, ...], output: str | None, **flags: Any) -> int:
     """Forecast the stored series (all, or IDS) from past cutoffs and compare with what came.
 

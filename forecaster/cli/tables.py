@@ -148,7 +148,12 @@ def selection_text(selection: dict[str, Any] | None) -> str:
     failed = "".join(
         f"The {each['name']} failed: {each['reason']}\n" for each in tried if each.get("reason")
     )
-    return f"Chosen on validation: start from the {selection['chosen']} (MASE there: {scores}).\n{failed}"
+    (chosen,) = (each for each in tried if each["name"] == selection["chosen"])
+    lower = [
+        each["score"] for each in tried if (each["score"] or chosen["score"]) < chosen["score"]
+    ]
+    why = "; what is tried later has to be better by half a percent" if lower else ""
+    return f"Chosen on validation: start from the {chosen['name']} (MASE there: {scores}{why}).\n{failed}"
 
 
 def backtest_text(result: BacktestResult) -> str:
@@ -207,6 +212,8 @@ def _steps_text(judgement: Judgement) -> str:
 
 def _chances_text(judged: ChanceScores) -> list[str]:
     """Put the scores of chances beside those of the base rate, and what was said beside what came."""
+    if not judged.steps:
+        return ["", judged.verdict, ""]
     rows = [
         [
             name,

@@ -19,7 +19,8 @@ from forecaster.cli.options import Command, config_options
     "service.",
 )
 @config_options(
-    "data", "scaling", "network", "training", "evaluation", "bounds", without=("refit",)
+    *("data", "scaling", "network", "training", "evaluation", "bounds", "adaptive_intervals"),
+    without=("refit",),
 )
 def train(ids: tuple[str, ...], name: str, warm_start: str | None, **flags: Any) -> int:
     """Train a model on the stored series (all, or IDS) and judge it on held-out folds.
