@@ -445,8 +445,10 @@ class PredictionSpec(Spec):
     @field_validator("level")
     @classmethod
     def _percentages(cls, level: tuple[float, ...]) -> tuple[float, ...]:
-        if any(not 0 < percent < 100 for percent in level) or len(set(level)) < len(level):
-            raise ValueError("different percentages between 0 and 100 are needed")
+        if any(not 1 <= percent < 100 for percent in level) or len(set(level)) < len(level):
+            raise ValueError(
+                "different percentages from 1 to below 100 are needed, such as 80, not 0.8"
+            )
         if any(float(f"{percent:g}") != percent for percent in level):
             raise ValueError("percentages of at most 6 digits are needed: they name the columns")
         return level

@@ -72,6 +72,7 @@ def test_specs_are_frozen():
         ("gap", -1),
         ("level", (0,)),
         ("level", (100,)),
+        ("level", (0.8,)),
         ("level", "80,80"),
         ("level", "wide"),
         ("time_budget", "10 minutes"),

@@ -394,7 +394,13 @@ def test_show_and_diff(registry: Registry, capsys):
     assert app.run(["models", "show", "previous", *where]) == 0
     text = capsys.readouterr().out
     assert re.search(r"Network: (auto|classic|segment) rnn 6-4", text)
-    assert re.search(r"Settings: transform \w+, .*skip \w+, .*ensemble 1; --json has all", text)
+    assert re.search(
+        r"Settings: transform \w+, .*skip \w+, .*series_vectors false, .*ensemble 1, fallback none; "
+        r"--json has all",
+        text,
+    )
+    shown["trained"]["rehearsed"] = 3.21
+    assert "\nIntervals: by a rehearsal of the refit in 3.2 s\n" in description_text(shown)
     tried = {"name": "last value", "settings": {}, "score": 0.91, "seconds": 1.0, "reason": ""}
     selection = {"candidates": [tried], "chosen": "last value"}
     text = description_text(shown | {"selection": selection})

@@ -17,8 +17,9 @@ MARKS = {"champion": "* champion", "previous": "  previous", "newer": "  newer",
 SHOWN_CHARACTERS = 48
 SHOWN_SETTINGS = {
     "scaling": ("transform", "deseasonalise", "scaler"),
-    "network": ("normalise", "skip", "segment", "decoder"),
+    "network": ("normalise", "skip", "segment", "decoder", "direction", "joint", "series_vectors"),
     "training": ("loss", "ensemble"),
+    "evaluation": ("fallback",),
 }
 
 
@@ -70,6 +71,8 @@ def description_text(described: dict[str, Any]) -> str:
         f"lookback {network.get('lookback')}, horizon {network.get('horizon')}, "
         f"{trained.get('parameters')} weights, trained in {trained.get('seconds')} s"
     )
+    if rehearsed := trained.get("rehearsed"):
+        lines.append(f"Intervals: by a rehearsal of the refit in {rehearsed:.1f} s")
     lines.append(f"Settings: {_settings_text(described['settings'])}; --json has all.")
     if selection := described.get("selection"):
         lines.append(selection_text(selection).rstrip())
