@@ -4,7 +4,7 @@ Calibrated on windows held out, intervals are as wide as the errors were there. 
 rougher or calmer they cover too little or too much, until the next training. With every row that
 comes in, more windows after training have their truth: step by step, the errors of a series on the latest
 of them count beside the calibrated ones (residuals of a sliding window, as in Xu & Xie 2021, ICML, in
-weighted conformal prediction; see `intervals.Recent`).
+a quantile of both; see `intervals.Recent`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LATEST_SPANS = 30  # horizons of rows that are looked back on
 EXPECTED_SPANS = 2.0  # horizons of errors that the calibrated ones count as
 EXPECTED_ROWS = 20  # of errors that they count as at least: of so many one lies outside 95%
 WINDOWS = 8  # at most that are looked at in a horizon: they overlap
-AT_ONCE = 2**21  # forecast values, or memory would grow with the panel
+AT_ONCE = 2**21  # values that are forecast at a time
 UNKNOWN = 127  # the place of an error that does not count
 
 
@@ -66,12 +66,17 @@ def adapted(
     def counted(errors: Flags) -> Floats:
         """Count errors, in horizons of them `(group, step)`."""
         spans = _averaged(_sums(errors, *looked_at), step) * step / horizon
-        return spans.astype(np.float32)  # there are many: they are kept by multiple of the mean
+        return spans.astype(np.float32)  # of each knot, group and step
 
     knots = len(RANKS) + len(BEYOND)
     within = np.stack([counted(places <= knot) for knot in range(knots)])
-    expected = max(EXPECTED_SPANS, EXPECTED_ROWS / horizon)
-    return replace(forecast, recent=Recent(within, counted(places < UNKNOWN), expected, groups))
+    recent = Recent(within, counted(places < UNKNOWN), expected_spans(horizon), groups.ravel())
+    return replace(forecast, recent=recent)
+
+
+def expected_spans(horizon: int) -> float:
+    """Return as how many horizons of errors the calibrated ones count."""
+    return max(EXPECTED_SPANS, EXPECTED_ROWS / horizon)
 
 
 def _quick(model: Model, panel: Panel, cutoffs: Ints) -> Flags:
@@ -86,7 +91,8 @@ def _quick(model: Model, panel: Panel, cutoffs: Ints) -> Flags:
 def _places(model: Model, panel: Panel, cutoffs: Ints) -> Ints:
     """Place the scores of windows among the knots: how many are smaller `(window, horizon)`.
 
-    UNKNOWN where none was calibrated above 0, and where the truth was filled in.
+    UNKNOWN where none was calibrated above 0, where the truth was filled in, and where the series
+    has never changed.
     """
     forecast = model.forecast(panel, cutoffs)
     rows = rows_after(cutoffs, model.horizon)

@@ -34,7 +34,7 @@ def split_ahead(rows: Rows) -> pd.DataFrame:
                 "Give rows with values, and after them those that are known ahead.",
             )
         missing = [
-            f"{name} is empty in {count} of them, and will have to be known"
+            f"{name} is empty in {count} of them, and needed up to the horizon"
             for name, count in ahead[list(rows.future)].isna().sum().items()
             if count
         ]

@@ -13,6 +13,7 @@ from forecaster.arrays import Flags, Floats, Ints
 from forecaster.intervals import Conformal, calibrate
 
 NETWORK = ""  # stands for the network where a baseline could be named
+LEAST_SHARE = 1e-3  # of its last value: no baseline forecasts a series of logarithms lower
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,18 @@ def choose(errors: Mapping[str, Floats], places: Ints, series: int) -> Fallback:
 
 
 def levels_of(
-    values: Floats, lowest: Floats, log: Flags, unit: Floats, shares: tuple[float, ...]
+    values: Floats,
+    last: Floats,
+    lowest: Floats,
+    log: Flags,
+    unit: Floats,
+    shares: tuple[float, ...],
 ) -> Floats:
     """Write a baseline's forecasts as a network's: the point, then normal quantiles around it.
 
     Args:
         values: Forecasts in the units of the data `(window, horizon)`.
+        last: Value at each window's cutoff `(window,)`.
         lowest: Level of a value that has no logarithm `(window,)`.
         log: Which windows are forecast as logarithms `(window,)`.
         unit: Usual size of an error, in levels `(window,)`.
@@ -87,8 +94,9 @@ def levels_of(
     Returns:
         Levels `(window, horizon, 1 + quantile)`.
     """
-    positive = values > 0
-    logarithms = np.where(positive, np.log(np.where(positive, values, 1.0)), lowest[:, None])
+    above = np.maximum(values, LEAST_SHARE * np.maximum(last, 0)[:, None])
+    positive = above > 0
+    logarithms = np.where(positive, np.log(np.where(positive, above, 1.0)), lowest[:, None])
     point = np.where(log[:, None], logarithms, values)
     around = np.concatenate([[0.0], ndtri(np.asarray(shares, dtype=np.float64))])
     return np.asarray(point[:, :, None] + unit[:, None, None] * around)

@@ -9,7 +9,8 @@ smallest (split conformal: Lei et al. 2018, J. Am. Stat. Assoc. 113, sec. 2.2; s
 forecast distribution: Chernozhukov et al. 2021, PNAS 118; each step on its own: Stankeviciute et
 al., NeurIPS 2021). As z grows with the level, intervals never cross.
 
-A series with windows enough is also given its own stretch: the ratio of its scores to all.
+A series with windows enough is also given its own stretch: the ratio of its scores to all. Errors
+made since training may count beside the calibrated ones (`Recent`, counted in `adaptive`).
 """
 
 from __future__ import annotations
@@ -23,11 +24,10 @@ from scipy.special import ndtri
 from forecaster.arrays import Flags, Floats, Ints
 
 RANKS = np.append(np.arange(1, 20) / 20, [0.975, 0.99, 0.995, 0.999, 1])  # shares of the scores
-BEYOND = 2.0 ** (
-    np.arange(1, 9) / 4
-)  # times the largest score: an error counts as the last at most
+# Times the largest score: an error counts as the last at most.
+BEYOND = 2.0 ** (np.arange(1, 9) / 4)
 NEAR = 3.0  # times the one before: knots that scores lie evenly between
-ROUNDING = 1e-6
+ROUNDING = 1e-6  # of shares and ranks
 AT_ONCE = 2**22  # shares, or memory would grow with the windows
 KEPT = 1000  # order statistics kept for each step: levels in tenths of a percent
 OWN_SPANS = 10.0  # horizons of calibration rows after which a series' own scores count half
@@ -130,13 +130,16 @@ class Conformal:
 
         Args:
             level: Coverage in percent.
-            horizon: Steps wanted, possibly more than were calibrated; see `further`.
+            horizon: Steps wanted, possibly more than were calibrated; see `extended`.
         """
         if not self.windows:
             return np.full(horizon, np.nan)
-        rank = math.ceil(round((self.windows + 1) * level / 100, 9))
-        place = -(-rank * len(self.scores) // self.windows)  # among those kept
-        return further(self.scores[min(place, len(self.scores)) - 1], horizon)
+        place = -(-self.rank(level) * len(self.scores) // self.windows)  # among those kept
+        return extended(self.scores[min(place, len(self.scores)) - 1], horizon)
+
+    def rank(self, level: float) -> int:
+        """Return which of the scores of all windows a level in percent takes, from 1 on."""
+        return math.ceil(round((self.windows + 1) * level / 100, 9))
 
     def reaches(self, level: float) -> bool:
         """Tell whether there are windows enough for a level, or the largest score stands in."""
@@ -147,8 +150,8 @@ class Conformal:
         return np.append(self.stretch, 1.0)[places]
 
     def knots(self) -> Floats:
-        """Return scores, ascending, at which other scores are counted `(knot, horizon)`."""
-        ranks = np.ceil(RANKS * len(self.scores)).astype(int) - 1
+        """Return scores, ascending, at which others are counted `(knot, horizon)`; there are some."""
+        ranks = np.ceil(RANKS * len(self.scores) - ROUNDING).astype(int) - 1
         return np.concatenate([self.scores[ranks], BEYOND[:, None] * self.scores[-1]])
 
 
@@ -171,9 +174,10 @@ class Recent:
     def deviates(self, level: float, conformal: Conformal, windows: Flags) -> Floats:
         """Return the deviates whose both sides hold a share of all these errors `(window, step)`.
 
-        That is weighted conformal prediction (Barber et al. 2023, doi 10.1214/23-AOS2276). As among
-        n calibrated scores the ceil((n + 1) c)-th smallest counts, n grows by what the recent ones
-        weigh beside them. Windows that look back on no error have what was calibrated.
+        After weighted conformal prediction (Barber et al. 2023, doi 10.1214/23-AOS2276): the share is
+        the mean of the one that the calibrated scores take for a level, which is larger the fewer
+        they are, and of the level itself for the recent errors. Windows that look back on no error
+        have what was calibrated.
 
         Args:
             level: Coverage in percent.
@@ -184,14 +188,14 @@ class Recent:
         knots = conformal.knots()
         usual = np.stack([(conformal.scores <= knot).mean(axis=0) for knot in knots])
         calibrated = conformal.deviates(level, knots.shape[1])
+        taken = conformal.rank(level) / conformal.windows
 
         def of(groups: Ints) -> Floats:
             seen = self.seen[groups]
             weight = seen + self.expected
             shares = (self.within[:, groups] + self.expected * usual[:, None]) / weight
-            number = conformal.windows * weight / self.expected
-            rank = np.ceil(level / 100 * (number + 1) - ROUNDING)
-            found = _reaching(shares, np.minimum(rank / number, 1.0), knots)
+            wanted = (seen * level / 100 + self.expected * taken) / weight
+            found = _reaching(shares, np.minimum(wanted, 1.0), knots)
             return np.where(seen > 0, found, calibrated)
 
         parts = np.array_split(groups, 1 + len(groups) * usual.size // AT_ONCE)
@@ -217,7 +221,7 @@ def _reaching(shares: Floats, wanted: Floats, knots: Floats) -> Floats:
     return np.where(high < NEAR * low, low + part * (high - low), high)
 
 
-def further(deviates: Floats, horizon: int) -> Floats:
+def extended(deviates: Floats, horizon: int) -> Floats:
     """Return deviates of as many steps as wanted, from those of the first ones `(..., horizon)`.
 
     They grow with the square root of time, as a random walk's do.

@@ -20,7 +20,7 @@ from forecaster.chances import Chances, ups
 from forecaster.config import Config
 from forecaster.errors import InvalidInputError
 from forecaster.fallback import NETWORK, Fallback
-from forecaster.intervals import Conformal, Distribution, Recent, calibrate, further
+from forecaster.intervals import Conformal, Distribution, Recent, calibrate, extended
 from forecaster.known import input_features
 from forecaster.runtime import Network
 from forecaster.scaling import Scaling
@@ -136,9 +136,10 @@ class Forecast:
         for source, conformal in self.used.items():
             windows = self.sources == source
             stretch = conformal.stretches(self.places[windows])
-            deviates = conformal.deviates(level, horizon)
-            if self.recent is not None and conformal.windows:
-                deviates = further(self.recent.deviates(level, conformal, windows), horizon)
+            if self.recent is None or not conformal.windows:
+                deviates = conformal.deviates(level, horizon)
+            else:
+                deviates = extended(self.recent.deviates(level, conformal, windows), horizon)
             reach[windows] = stretch[:, None] * deviates
         low, high = (
             self.scaling.levels_to_values(self.distribution.at(sign * reach), self.series)
@@ -323,6 +324,7 @@ class Model:
                 up[windows] = np.nan  # a baseline forecasts a value, no chance
             levels[windows] = fallback.levels_of(
                 values,
+                panel.y[ends],
                 forecast.scaling.lowest[series],
                 forecast.scaling.log[series],
                 forecast.scaling.error_unit[series],

@@ -9,7 +9,7 @@ import pytest
 from series_made import QUICK, frame_of
 
 from forecaster import Forecaster, adaptive, intervals, splits, statistical
-from forecaster.adaptive import EXPECTED_SPANS, adapted
+from forecaster.adaptive import adapted
 from forecaster.backtesting import forecast_windows
 from forecaster.fallback import NETWORK, Fallback
 from forecaster.intervals import Conformal, Recent
@@ -151,6 +151,14 @@ def test_with_few_windows_the_largest_error_stands_in():
     assert deviates(conformal, np.full(500, 3.0), 95, expected=2.0) == pytest.approx(3, abs=0.3)
 
 
+def test_a_first_small_error_moves_little():
+    random = np.random.default_rng(1)
+    for windows, level in ((19, 90), (39, 95), (400, 80)):
+        conformal = calibrated_on(np.abs(random.normal(size=(windows, 1))))
+        found = deviates(conformal, [0.1], level, expected=20.0)
+        assert found == pytest.approx(conformal.deviates(level, 1), rel=0.1)
+
+
 def test_rare_errors_that_are_large_stay_inside_their_level():
     """One in a hundred is a hundred times as large, before and after."""
     scores = np.where(np.arange(400) % 100, 0.1, 100.0)[:, None]
@@ -172,8 +180,8 @@ def test_intervals_of_a_higher_level_reach_further_whatever_was_seen():
 
 
 def test_the_calibrated_errors_count_as_two_horizons_of_them_or_as_twenty_rows(fitted):
-    cutoffs = np.array([ROWS - 5])
-    assert forecast(fitted, later(), cutoffs).recent.expected == 20 / 4 > EXPECTED_SPANS
+    assert forecast(fitted, later(), np.array([ROWS - 5])).recent.expected == 20 / 4
+    assert [adaptive.expected_spans(horizon) for horizon in (1, 4, 10, 96)] == [20, 5, 2, 2]
 
 
 def test_one_wild_row_does_not_decide(fitted):
@@ -258,6 +266,9 @@ def test_predict_counts_the_rows_after_those_of_the_version(fitted, tmp_path):
     (said,) = (line for line in wide.notices if "as wide as calibrated (the median of all" in line)
     assert re.search(r"since 2024-06-08, intervals are at 80% \d\.\d\d times, at 95% \d", said)
     assert not any("as wide as calibrated" in line for line in plain.notices)
+    calm = prepare(frame_of("a", "b", rows=ROUGH + 8), loaded.config.data)
+    model = replace(loaded.model, conformal=replace(loaded.model.conformal, windows=0))
+    assert not any("as wide as" in line for line in predict(model, calm, adaptive=True).notices)
     for each, expected in {False: plain, True: wide}.items():
         config = loaded.config.replace(adaptive_intervals=each)
         loaded._model = replace(loaded.model, config=config)

@@ -503,3 +503,9 @@ def test_flags_that_contradict_each_other_are_told_before_data_is_missed(
 ) -> None:
     assert app.run([command, "--heads", "2", "--workspace", str(tmp_path)]) == 5
     assert "heads 2 is for attention, but attention is none" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["train", "backtest", "predict", "retrain"])
+def test_intervals_may_be_left_as_calibrated(command, capsys):
+    assert app.run([command, "--help"]) == 0
+    assert "--no-adaptive-intervals" in capsys.readouterr().out

@@ -210,8 +210,10 @@ def test_a_falling_series_of_logarithms_stays_above_zero():
     values = baseline("drift", y, np.array([0]), np.array([2]), 3, 1)
     assert values.max() < 0
     one = np.array([-7.0]), np.array([True]), np.array([0.5])
-    levels = levels_of(values, *one, (0.1, 0.9))
+    ended = levels_of(np.minimum(values, 0), np.zeros(1), *one, (0.1, 0.9))
+    np.testing.assert_array_equal(ended[:, :, 0], -7)
+    levels = levels_of(values, y[2:], *one, (0.1, 0.9))
     assert np.isfinite(levels).all()
-    np.testing.assert_array_equal(levels[:, :, 0], -7)
+    np.testing.assert_allclose(np.exp(levels[:, :, 0]), 1e-3)
     spread = Distribution.of(levels[:, :, 0], levels[:, :, 1:], (0.1, 0.9), np.array([0.5]))
     np.testing.assert_allclose(spread.at(np.array([2.0])) - levels[:, :, 0], 1.0, atol=0.01)

@@ -77,7 +77,7 @@ def test_rows_past_the_end_are_no_part_of_the_series_and_survive_preparing_again
     some = made()
     some.loc[some.index[-3:], "heat"] = np.nan
     *_, said = prepare(some, spec).notices
-    assert "(promo, heat; heat is empty in 3 of them, and will have to be known)." in said
+    assert "(promo, heat; heat is empty in 3 of them, and needed up to the horizon)." in said
     again = prepare(panel.to_frame(), spec)
     pd.testing.assert_frame_equal(again.ahead, panel.ahead)
     assert again.statics["region"].tolist() == ["north", "south"]

@@ -168,7 +168,6 @@ def test_the_networks_are_compared_without_the_baselines_that_may_stand_in():
     assert selection.config.evaluation.fallback == "baseline"
 
 
-@pytest.mark.slow
 def test_a_lower_score_that_was_not_chosen_is_explained():
     tried = [{"name": name, "score": score} for name, score in (("first", 1.0), ("later", 0.999))]
     said = selection_text({"candidates": tried, "chosen": "first"})
@@ -177,8 +176,13 @@ def test_a_lower_score_that_was_not_chosen_is_explained():
         "better by half a percent).\n"
     )
     assert "half a percent" not in selection_text({"candidates": tried, "chosen": "later"})
+    failed = [
+        {"name": name, "score": None, "reason": "It diverged."} for name in ("first", "later")
+    ]
+    assert "first failed, later failed" in selection_text({"candidates": failed, "chosen": "first"})
 
 
+@pytest.mark.slow
 def test_trying_takes_a_share_of_the_time_budget():
     budgets = []
 

@@ -148,12 +148,11 @@ def selection_text(selection: dict[str, Any] | None) -> str:
     failed = "".join(
         f"The {each['name']} failed: {each['reason']}\n" for each in tried if each.get("reason")
     )
-    (chosen,) = (each for each in tried if each["name"] == selection["chosen"])
-    lower = [
-        each["score"] for each in tried if (each["score"] or chosen["score"]) < chosen["score"]
-    ]
+    known = {each["name"]: each["score"] for each in tried if each["score"] is not None}
+    lower = min(known.values(), default=0.0) < known.get(selection["chosen"], 0.0)
     why = "; what is tried later has to be better by half a percent" if lower else ""
-    return f"Chosen on validation: start from the {chosen['name']} (MASE there: {scores}{why}).\n{failed}"
+    chosen = selection["chosen"]
+    return f"Chosen on validation: start from the {chosen} (MASE there: {scores}{why}).\n{failed}"
 
 
 def backtest_text(result: BacktestResult) -> str:
