@@ -11,7 +11,7 @@ from forecaster.api import evaluate
 from forecaster.cli.tables import selection_text
 from forecaster.config import Config
 from forecaster.errors import ForecasterError
-from forecaster.selecting import SEASONAL, candidates, select
+from forecaster.selecting import CLEARLY, SEASONAL, candidates, select
 
 AUTO = QUICK | {
     "preset": "auto",
@@ -175,6 +175,7 @@ def test_a_lower_score_that_was_not_chosen_is_explained():
         "start from the first (MASE there: first 1, later 0.999; what is tried later has to be "
         "better by half a percent).\n"
     )
+    assert CLEARLY == 0.005
     assert "half a percent" not in selection_text({"candidates": tried, "chosen": "later"})
     failed = [
         {"name": name, "score": None, "reason": "It diverged."} for name in ("first", "later")
