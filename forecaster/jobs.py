@@ -19,6 +19,7 @@ from forecaster.errors import (
     InvalidInputError,
     NotFoundError,
     PartialError,
+    QualityGateError,
 )
 from forecaster.locking import OnWait
 from forecaster.locking import silent as quiet
@@ -192,10 +193,12 @@ def train(
     on_window: OnWindow = silent,
     warm_start: str | None = None,
     on_wait: OnWait = quiet,
+    on_refused: Callable[[BacktestResult], None] = lambda _: None,
 ) -> TrainResult:
     """Train on stored series, from a version's weights when asked; save it and put it into service.
 
-    A backfill is only saved. `on_wait` is told when another process is changing the model.
+    A backfill is only saved. `on_wait` is told when another process is changing the model,
+    `on_refused` how a model did that has not the skill that is required.
     """
     registry = Registry(workspace.models, lock_timeout=SAVE_TIMEOUT, on_wait=on_wait)
     registry.require_writable(name)
@@ -205,7 +208,11 @@ def train(
     forecaster = api.Forecaster.of(config)
     start = None if warm_start is None else registry.find(name, warm_start)
     frame = Store(workspace.data).read(list(ids) or None)
-    forecaster.fit(frame, on_epoch, on_window=on_window, warm_start=start)
+    try:
+        forecaster.fit(frame, on_epoch, on_window=on_window, warm_start=start)
+    except QualityGateError:
+        on_refused(BacktestResult(**_outcome(forecaster.evaluated)))
+        raise
     version = registry.save(name, forecaster.model, forecaster.about, forecaster.judged)
     return TrainResult(
         **_outcome(forecaster.evaluated),

@@ -112,6 +112,7 @@ class Judgement:
         p_value: Of the Diebold-Mariano test between the two; NaN when the verdict is open.
         times: Points in time that it is told by.
         verdict: One sentence.
+        advice: What to do about it, as flags; empty where there is skill.
         checks: Direction, lagged copy, flat forecasts, and scores by step.
         notes: What to say of the baselines, a line each.
         chances: How good the chances of a step up are; None without `direction`.
@@ -129,6 +130,7 @@ class Judgement:
     p_value: float
     times: int
     verdict: str
+    advice: str
     checks: Checks
     notes: tuple[str, ...] = ()
     chances: ChanceScores | None = None
@@ -234,7 +236,7 @@ def judge(folds: Folds) -> Judgement:
     test = test_between(
         folds, *(losses_over_time(folds, folds.forecasts[name]) for name in (folds.name, best))
     )
-    late = thirds(folds.y.shape[1])
+    late, named = thirds(folds.y.shape[1]), _named(folds)
     return Judgement(
         scores=scores,
         coverage={level: _coverage(folds, level) for level in folds.bounds},
@@ -251,7 +253,8 @@ def judge(folds: Folds) -> Judgement:
         skill=skill,
         p_value=test.p_value,
         times=test.n,
-        verdict=_verdict(folds.name, best, mase, skill, test),
+        verdict=_verdict(named, best, {**mase, named: mase[folds.name]}, skill, test),
+        advice=_advice(folds, best, skill, test),
         checks=check(
             folds.y,
             {name: folds.forecasts[name] for name in (folds.name, best)},
@@ -286,7 +289,7 @@ def require_skill(judgement: Judgement) -> None:
     if not judgement.has_skill:
         raise QualityGateError(
             f"--require-skill: nothing is published. {judgement.verdict}",
-            "Give more history or more --folds, try other settings, or do without a network.",
+            judgement.advice,
         )
 
 
@@ -350,6 +353,27 @@ def test_between(folds: Folds, one: Floats, other: Floats) -> DieboldMariano:
 def _lie_apart(folds: Folds) -> bool:
     """Tell whether no two windows of a series overlap."""
     return folds.step_size >= folds.y.shape[1]
+
+
+def _named(folds: Folds) -> str:
+    """Name what is judged: a network, or a network and the baselines that stand in for it."""
+    alone = folds.sources is None or (folds.sources == folds.name).all()
+    return folds.name if alone else f"{folds.name} with its fallback"
+
+
+def _advice(folds: Folds, best: str, skill: float, test: DieboldMariano) -> str:
+    """Say what to do where the verdict is not that there is skill."""
+    if skill > 0 and test.p_value < SIGNIFICANCE:
+        return ""
+    if not np.isfinite(skill):
+        return "Fetch history in which the series change."
+    if test.is_open or skill > 0:
+        return (
+            f"To tell, judge on more folds than {int(folds.fold.max()) + 1} (--folds) or fetch more "
+            "history."
+        )
+    instead = "" if folds.sources is not None else f", or let {best} stand in (--fallback baseline)"
+    return f"Try more history, covariates or other settings (forecast tune){instead}."
 
 
 def _verdict(

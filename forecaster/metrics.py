@@ -15,6 +15,7 @@ from forecaster.arrays import Flags, Floats, Ints
 
 SIGNIFICANCE = 0.05
 SHARES = np.linspace(0, 1, 11)  # of what was learnt, tried on windows not trained on
+ROUNDING = 1e-9  # of the largest loss: less is not a difference
 LEAST_TIMES = 8  # from fewer points in time nothing is told from luck
 LUCK = 0.05
 
@@ -371,7 +372,7 @@ def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int, step: int = 1)
         are = "point in time is" if n == 1 else "points in time are"
         note = f"{n} {are} too few to tell ({needed} are needed)"
         return DieboldMariano(float("nan"), float("nan"), n, note)
-    if size == 0:
+    if size <= ROUNDING * np.abs(loss_a).max():
         return DieboldMariano(0.0, 1.0, n, "the losses are identical")
     difference /= size
     if np.ptp(difference) <= 1e-12:

@@ -189,7 +189,11 @@ def test_the_text_tells_a_copy_from_a_forecast():
     assert head == ["by", "step", "all", "1-2", "3-4", "5-6"]
     (width,) = [line for line in lines if line.startswith("its width, in MASE")]
     assert width.split()[-4:] == ["9", "9", "9", "9"]
-    assert lines[-1].startswith("No skill: ")
+    assert lines[-2].startswith("No skill: ")
+    assert lines[-1] == (
+        "Try more history, covariates or other settings (forecast tune), or let naive stand in "
+        "(--fallback baseline)."
+    )
 
 
 def test_of_three_values_the_text_says_only_that_they_are_too_few():
@@ -201,10 +205,11 @@ def test_of_three_values_the_text_says_only_that_they_are_too_few():
     text = judgement_text(judgement)
     assert "copy" not in text
     assert "too narrow" not in text
-    assert text.splitlines()[-1] == (
+    assert text.splitlines()[-2:] == [
         "The verdict is open: gru has 0.0% more error than naive (MASE 0.259 against 0.259), but 3 "
-        "points in time are too few to tell (8 are needed)."
-    )
+        "points in time are too few to tell (8 are needed).",
+        "To tell, judge on more folds than 3 (--folds) or fetch more history.",
+    ]
 
 
 @pytest.mark.parametrize(("sign", "word"), [(1, "more"), (-1, "less")])
@@ -226,6 +231,32 @@ def test_a_forecast_as_good_as_a_baseline_has_no_skill(skill, said):
     test = DieboldMariano(-0.5, 0.6, 50)
     mase = {"gru": 1 - skill, "naive": 1.0}
     assert judging._verdict("gru", "naive", mase, skill, test).startswith(said)
+
+
+def test_skill_needs_no_advice():
+    judgement = judging.judge(folds_of(TRUTH + 0.1 * NOISE))
+    assert (judgement.has_skill, judgement.advice) == (True, "")
+    assert judgement_text(judgement).splitlines()[-1] == judgement.verdict
+
+
+def test_a_fallback_is_named_in_the_verdict_and_not_advised():
+    worse = folds_of(FLAT + NOISE)
+    sources = np.where(np.arange(len(FLAT)) % 2, "gru", "naive").astype(object)
+    judgement = judging.judge(replace(worse, sources=sources))
+    assert judgement.verdict.startswith("No skill: gru with its fallback has ")
+    assert judgement.advice == "Try more history, covariates or other settings (forecast tune)."
+    alone = judging.judge(replace(worse, sources=np.full(len(FLAT), "gru", object)))
+    assert alone.verdict.startswith("No skill: gru has ")
+
+
+@pytest.mark.parametrize(("reach", "said"), [(0.01, "too narrow"), (1.0, None), (9.0, "wider than")])
+def test_intervals_of_the_wrong_width_are_remarked_on(reach, said):
+    spread = np.quantile(np.abs(TRUTH - FLAT), 0.8)
+    bounds = {80.0: (FLAT - reach * spread, FLAT + reach * spread)}
+    text = judgement_text(judging.judge(folds_of(FLAT, bounds=bounds)))
+    assert [words for words in ("too narrow", "wider than") if words in text] == (
+        [said] if said else []
+    )
 
 
 def test_notes_of_the_baselines_stand_before_the_verdict():

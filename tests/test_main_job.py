@@ -192,9 +192,12 @@ def test_a_short_series_at_predict_follows_the_policy_of_the_day(trained, tmp_pa
 def test_without_the_skill_required_nothing_is_put_into_service(workspace, tmp_path):
     before, output = snapshot(workspace), tmp_path / "folds.csv"
     required = ["--require-skill", "--folds", "1"]  # one fold is too few to prove anything
-    line = refused(workspace, *TRAIN, *required, code=6)
+    told = done(workspace, *TRAIN, *required, code=6)
+    assert told.stdout.startswith("Scores on 1 held-out fold:")  # the report, then the refusal
+    (line,) = [line for line in told.stderr.splitlines() if line.startswith("Error: ")]
     assert "nothing is published" in line
     assert "MASE" in line
+    assert "--folds" in line  # what to do
     words = ["backtest", *QUICK, *required, "--output", output, "--json"]
     document = json.loads(done(workspace, *words, code=6).stdout)
     assert document.keys() == {"error"}

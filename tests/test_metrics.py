@@ -202,6 +202,9 @@ def test_a_negative_variance_gives_way_to_bartlett():
 
 def test_equal_losses_differ_by_chance():
     assert metrics.diebold_mariano(Y[:, 0], Y[:, 0], 3)[:2] == (0.0, 1.0)
+    losses = 1 + np.arange(30.0)
+    rounded = losses * (1 + 1e-15 * (3 + np.arange(30) % 5))  # as of a forecast in logarithms
+    assert metrics.diebold_mariano(losses, rounded, 3)[:2] == (0.0, 1.0)
 
 
 def test_what_cannot_be_tested_says_so():

@@ -177,15 +177,22 @@ def judgement_text(judgement: Judgement) -> str:
     if steps := _steps_text(judgement):
         lines += ["", steps, ""]
     narrow = [level for level, share in judgement.coverage.items() if 100 * share < level - SLACK]
+    wide = [level for level, share in judgement.coverage.items() if 1 - share < (1 - level / 100) / 3]
     if narrow and not judgement.is_thin:
         lines.append("The intervals were too narrow on these folds: expect more surprises.")
+    elif wide and not judgement.is_thin:
+        lines.append(
+            "The intervals were wider than needed on these folds: they were calmer than those that "
+            "the intervals are calibrated on."
+        )
     if judgement.unscaled:
         left_out = counted(judgement.unscaled, "window")
         lines.append(f"MASE leaves out {left_out} of series whose train rows never change.")
     lines += [*([] if judgement.is_thin else _checks_text(judgement)), *judgement.notes]
     if judgement.chances is not None:
         lines += _chances_text(judgement.chances)
-    return "\n".join([*lines, judgement.verdict])
+    advice = [judgement.advice] if judgement.advice else []
+    return "\n".join([*lines, judgement.verdict, *advice])
 
 
 def _steps_text(judgement: Judgement) -> str:

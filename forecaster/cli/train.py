@@ -37,15 +37,21 @@ def train(ids: tuple[str, ...], name: str, warm_start: str | None, **flags: Any)
       forecast train AAPL MSFT --name tech --cell lstm --layers 64,64 --time-budget 10m
       forecast train --name air --warm-start champion --epochs 5
     """
-    from forecaster.cli.output import emit, notice, progress
+    from forecaster.cli.output import emit, notice, progress, show
     from forecaster.cli.session import current
     from forecaster.cli.tables import backtest_text, epochs, training_text, windows
+    from forecaster.jobs import BacktestResult
     from forecaster.jobs import train as run
+
+    def refused(result: BacktestResult) -> None:
+        for line in result.notices:
+            notice(line)
+        show(backtest_text(result))  # under --json the error is the document
 
     workspace = current().workspace()
     with progress("Training", total=None) as advance:
         told = epochs(advance), windows(advance)
-        result = run(workspace, ids, name, flags, *told, warm_start, notice)
+        result = run(workspace, ids, name, flags, *told, warm_start, notice, refused)
     for line in result.notices:
         notice(line)
     emit(result.to_dict(), f"{training_text(result)}\n\n{backtest_text(result)}")
