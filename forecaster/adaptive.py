@@ -2,8 +2,8 @@
 
 Calibrated on windows held out, intervals are as wide as the errors were there. Where what comes later is
 rougher or calmer they cover too little or too much, until the next training. With every row that
-comes in, more windows after training have their truth: step by step, the errors of a series on the latest
-of them count beside the calibrated ones (residuals of a sliding window, as in Xu & Xie 2021, ICML, in
+comes in, more steps of windows after training have their truth: step by step, the errors of a series on
+the latest of them count beside the calibrated ones (residuals of a sliding window, as in Xu & Xie 2021, ICML, in
 a quantile of both; see `intervals.Recent`).
 """
 
@@ -44,12 +44,15 @@ def adapted(
     series, horizon = forecast.series, model.horizon
     step = -(-horizon // WINDOWS)
     begin = panel.offsets[:-1]
-    latest = cutoffs - horizon  # the newest window whose whole truth is known
     least = begin + np.maximum(unseen, model.config.context_rows) - 1
-    oldest = np.maximum(least[series], latest - LATEST_SPANS * horizon + 1)
+    newest = least[series] + (cutoffs - least[series]) // step * step
+    oldest = np.maximum(least[series], cutoffs - horizon - LATEST_SPANS * horizon + 1)
+    # each step of a window is known as soon as its row is; or, where the forecast reads rows past
+    # those observed, all its steps together
+    after = np.full(horizon, horizon) if model.config.knows_ahead else np.arange(1, horizon + 1)
     first, stop = panel.offsets[1:].copy(), begin.copy()
     np.minimum.at(first, series, oldest)
-    np.maximum.at(stop, series, latest + 1)
+    np.maximum.at(stop, series, newest - after[0] + 1)
     first = least + -(-(first - least) // step) * step  # the same windows, wherever cutoffs are
     known = cutoffs_between(begin, first - begin, stop - begin, step)
     known = known[_quick(model, panel, known)]
@@ -59,13 +62,14 @@ def adapted(
     places = np.concatenate([_places(model, panel, part) for part in parts])
     if (places == UNKNOWN).all():
         return forecast
-    low = np.searchsorted(known, oldest)
-    high = np.maximum(low, np.searchsorted(known, latest, side="right"))
-    looked_at, groups = np.unique([low, high], axis=1, return_inverse=True)
+    (low, newest), groups = np.unique(
+        [np.searchsorted(known, oldest), newest], axis=1, return_inverse=True
+    )
+    high = np.maximum(low[:, None], np.searchsorted(known, newest[:, None] - after, side="right"))
 
     def counted(errors: Flags) -> Floats:
         """Count errors, in horizons of them `(group, step)`."""
-        spans = _averaged(_sums(errors, *looked_at), step) * step / horizon
+        spans = _averaged(_sums(errors, low[:, None], high), step) * step / horizon
         return spans.astype(np.float32)  # of each knot, group and step
 
     knots = len(RANKS) + len(BEYOND)
@@ -91,11 +95,12 @@ def _quick(model: Model, panel: Panel, cutoffs: Ints) -> Flags:
 def _places(model: Model, panel: Panel, cutoffs: Ints) -> Ints:
     """Place the scores of windows among the knots: how many are smaller `(window, horizon)`.
 
-    UNKNOWN where none was calibrated above 0, where the truth was filled in, and where the series
-    has never changed.
+    UNKNOWN where none was calibrated above 0, where the truth was filled in or lies past the end, and
+    where the series has never changed.
     """
     forecast = model.forecast(panel, cutoffs)
-    rows = rows_after(cutoffs, model.horizon)
+    ends = panel.offsets[forecast.series + 1, None] - 1
+    rows = np.minimum(rows_after(cutoffs, model.horizon), ends)
     truth = forecast.scaling.levels(panel)[rows]
     scores = np.abs(forecast.distribution.deviate_of(truth))
     places = np.full(scores.shape, UNKNOWN, dtype=np.int8)
@@ -107,7 +112,7 @@ def _places(model: Model, panel: Panel, cutoffs: Ints) -> Ints:
         for step, knots in enumerate(conformal.knots().T):
             if knots[-1] > 0:
                 places[windows, step] = np.searchsorted(knots, own[:, step])
-    places[panel.filled[rows]] = UNKNOWN
+    places[panel.filled[rows] | (rows_after(cutoffs, model.horizon) > ends)] = UNKNOWN
     return places
 
 
@@ -115,11 +120,12 @@ def _averaged(counts: Ints, reach: int) -> Floats:
     """Average over the steps up to so far away, as far as there are any `(group, horizon)`."""
     steps = np.arange(counts.shape[1])
     low, high = np.maximum(steps - reach, 0), np.minimum(steps + reach + 1, len(steps))
-    return np.asarray(_sums(counts.T, low, high).T / (high - low))
+    return np.asarray(_sums(counts.T, low[:, None], high[:, None]).T / (high - low))
 
 
 def _sums(counts: Ints | Flags, low: Ints, high: Ints) -> Ints:
-    """Sum rows of counts from one up to before another `(place, column)`."""
+    """Sum rows of counts from one up to before another, each `(place, 1 or column)`."""
     total = np.zeros((len(counts) + 1, counts.shape[1]), dtype=np.int32)
     np.cumsum(counts, axis=0, dtype=np.int32, out=total[1:])
-    return np.asarray(total[high] - total[low])
+    columns = np.arange(counts.shape[1])
+    return np.asarray(total[high, columns] - total[low, columns])

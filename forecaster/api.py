@@ -23,6 +23,7 @@ from forecaster.model import Model
 from forecaster.predicting import Prediction, predict
 from forecaster.statistical import OnWindow
 from forecaster.windows import spread
+from forecaster.words import of_series
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -352,7 +353,7 @@ def _long_enough(panel: Panel, config: Config) -> Panel:
     if tested.all():
         return panel
     notice = (
-        f"{int((~tested).sum())} of {len(panel.ids)} series have less than {whole} rows ({window} "
+        f"{of_series(int((~tested).sum()), len(panel.ids))} less than {whole} rows ({window} "
         f"+ {held_out} held out): they are forecast, but not tested, and the judged network sees "
         "only their rows before the others' validation."
     )

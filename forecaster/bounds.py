@@ -9,7 +9,7 @@ import numpy as np
 
 from forecaster.arrays import Flags, Floats, Ints
 from forecaster.config import BoundsSpec
-from forecaster.words import listed
+from forecaster.words import listed, of_series
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def outside_notice(spec: BoundsSpec, ids: Sequence[str], y: Floats, offsets: Int
     if not len(outside):
         return []
     return [
-        f"{len(outside)} of {len(ids)} series have values outside their own bounds (min, max, "
+        f"{of_series(len(outside), len(ids))} values outside their own bounds (min, max, "
         f"whole): {listed([ids[row] for row in outside.tolist()])}. Their forecasts keep the bounds."
     ]
 

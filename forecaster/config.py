@@ -503,6 +503,11 @@ class Config(Spec):
         return int(self.network.min_context or self.network.lookback or 0)
 
     @property
+    def knows_ahead(self) -> bool:
+        """Whether a forecast reads something of the steps that it forecasts."""
+        return bool(self.data.future or self.network.calendar_features or self.data.holidays)
+
+    @property
     def context_season(self) -> int:
         """First rows of a series that are repeated where a context reaches back past them."""
         season = int(self.data.season_length or 1)

@@ -65,7 +65,7 @@ def past_the_end(
     """
     block, series = int(config.network.horizon or 1), len(panel.ids)
     steps = -(-horizon // block) * block
-    if not (config.data.future or config.network.calendar_features or config.data.holidays):
+    if not config.knows_ahead:
         return None, []
     ds = future(panel.ds[panel.offsets[1:] - 1], steps, panel.frequency, panel.calendar)
     parts, notices = [_time_features(ds, panel.frequency, config)], list[str]()

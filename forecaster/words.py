@@ -18,6 +18,15 @@ def counted(count: int, what: str) -> str:
     return f"{count:,} {what.replace('{s}', ending) if '{s}' in what else what + ending}"
 
 
+def of_series(count: int, total: int) -> str:
+    """Begin a sentence on what some of all series have.
+
+    >>> of_series(1, 40), of_series(3, 40)
+    ('1 of 40 series has', '3 of 40 series have')
+    """
+    return f"{count} of {total} series {'has' if count == 1 else 'have'}"
+
+
 def as_flag(value: Any, between: str = ",") -> Any:
     """Write a list as its flag takes it, and leave anything else as it is.
 

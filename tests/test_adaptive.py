@@ -60,8 +60,25 @@ def test_a_series_that_became_rough_has_wide_intervals_and_the_others_keep_their
     rough, calm = np.split(widened(found).mean(axis=1), 2)
     assert rough[-1] > 2
     np.testing.assert_allclose(calm, factors(fitted, later(), cutoffs)[len(cutoffs) :])
-    np.testing.assert_array_equal(rough[:4], 1)  # until a first window has its whole truth
+    assert rough[0] == 1  # until a first row has come
+    assert (rough[1:] != 1).all()
     assert rough[4] > 1
+
+
+def test_each_step_counts_as_soon_as_its_row_has_come(fitted):
+    cutoffs = np.arange(ROUGH - 1, ROUGH + 5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adaptive, "_averaged", lambda counts, _: counts)
+        each = forecast(fitted, later(), cutoffs).recent
+        calendar = fitted.model.config.replace(calendar_features=True)
+        assert calendar.knows_ahead
+        patch.setattr(type(calendar), "knows_ahead", True)
+        whole = forecast(fitted, later(), cutoffs).recent
+    first = 4 * each.seen[each.groups[: len(cutoffs)]]  # in errors, of the first series
+    np.testing.assert_array_equal(first[:, 0], [0, 1, 2, 3, 4, 5])
+    np.testing.assert_array_equal(first[:, 3], [0, 0, 0, 0, 1, 2])
+    together = 4 * whole.seen[whole.groups[: len(cutoffs)]]
+    np.testing.assert_array_equal(together, np.repeat([[0], [0], [0], [0], [1], [2]], 4, axis=1))
 
 
 def test_widths_make_coverage_right_where_errors_grew(fitted):
@@ -92,7 +109,7 @@ def test_rows_after_a_cutoff_do_not_move_its_intervals(fitted):
 
 def test_errors_of_rows_that_were_seen_do_not_count(fitted):
     frame = later(noise=0.2)
-    assert forecast(fitted, frame, np.array([ROUGH + 20]), unseen=ROUGH + 18).recent is None
+    assert forecast(fitted, frame, np.array([ROUGH + 20]), unseen=ROUGH + 21).recent is None
     few, many = (
         factors(fitted, frame, np.array([ROWS - 5]), unseen=unseen)[0]
         for unseen in (ROWS - 10, ROUGH)
@@ -281,7 +298,7 @@ def test_predict_counts_the_rows_after_those_of_the_version(fitted, tmp_path):
 
 
 def test_before_a_forecast_can_be_compared_intervals_are_as_calibrated(fitted):
-    panel = prepare(frame_of("a", "b", rows=ROUGH + 3), fitted.config.data)
+    panel = prepare(frame_of("a", "b", rows=ROUGH), fitted.config.data)
     one, other = (predict(fitted.model, panel, adaptive=each) for each in (False, True))
     pd.testing.assert_frame_equal(one.frame, other.frame)
     assert one.notices == other.notices

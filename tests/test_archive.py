@@ -107,6 +107,10 @@ def test_what_has_arrived_judges_what_was_forecast(workspace: Path, capsys):
     text = capsys.readouterr().out
     assert "air: 6 values of 2 forecasts have arrived." in text
     assert "2 values forecast have not arrived yet." in text
+    assert "error than the last value: too few values to tell (8 are needed)." in text
+    arrive(workspace, 164)
+    assert app.run(["score", "--workspace", str(workspace)]) == 0
+    assert "error than the last value.\n" in capsys.readouterr().out
 
 
 def test_a_forecast_counts_once_as_it_was_published_first(workspace: Path, capsys):

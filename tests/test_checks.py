@@ -249,7 +249,9 @@ def test_a_fallback_is_named_in_the_verdict_and_not_advised():
     assert alone.verdict.startswith("No skill: gru has ")
 
 
-@pytest.mark.parametrize(("reach", "said"), [(0.01, "too narrow"), (1.0, None), (9.0, "wider than")])
+@pytest.mark.parametrize(
+    ("reach", "said"), [(0.01, "too narrow"), (1.0, None), (9.0, "wider than")]
+)
 def test_intervals_of_the_wrong_width_are_remarked_on(reach, said):
     spread = np.quantile(np.abs(TRUTH - FLAT), 0.8)
     bounds = {80.0: (FLAT - reach * spread, FLAT + reach * spread)}

@@ -473,6 +473,19 @@ def test_progress_is_silent_off_a_terminal(capsys: pytest.CaptureFixture[str]):
     assert capsys.readouterr() == ("", "")
 
 
+def test_long_work_off_a_terminal_gives_a_line_now_and_then(capsys, monkeypatch):
+    clock = iter([0, 10, 29, 31, 45, 62])
+    monkeypatch.setattr(output.time, "monotonic", lambda: next(clock))
+    with click.Context(click.Command("x")), output.progress("Fetching", total=9) as advance:
+        for label in ("A", "B", "C", "D"):
+            advance(1, label)
+    assert capsys.readouterr() == ("", "Fetching 3 of 9: C\n")  # at 31; the clock is asked twice
+    clock = iter([0, 31, 31])
+    with click.Context(click.Command("x")), output.progress("Training") as advance:
+        advance()
+    assert capsys.readouterr() == ("", "Training ...\n")
+
+
 def test_progress_bar_on_a_terminal_obeys_no_color():
     script = """
 import click

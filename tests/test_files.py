@@ -122,7 +122,7 @@ def test_other_columns_are_kept_as_they_are(put):
         put("ds,y,volume,open,flag,note\n0,1,5,1.5,TRUE,x\n1,2,6,,false,\n2,3,7,2,true,z\n")
     )
     assert [str(kind) for kind in frame.dtypes[3:]] == ["int64", "float64", "bool", "str"]
-    assert notices == ["Kept as covariates: volume, open, flag, note."]
+    assert notices == ["Other columns kept: volume, open, flag, note."]
 
 
 def test_truths_of_which_some_are_missing_are_numbers(put):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from forecaster.cli.session import current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+
+SILENCE = 30.0  # seconds without a line where no bar is drawn
 
 
 def emit(document: Any, text: str) -> None:
@@ -92,9 +95,19 @@ def table(rows: Iterable[Sequence[object]], headers: Sequence[str]) -> str:
     )
 
 
-def _advance_nothing(steps: float = 1, label: str | None = None) -> None:
-    """Stand in for a progress bar where there is no terminal to draw on."""
-    del steps, label
+def _lines(what: str, total: int | None) -> Callable[..., None]:
+    """Stand in for a progress bar where there is none: a line now and then of what takes long."""
+    done, said = 0.0, time.monotonic()
+
+    def advance(steps: float = 1, label: str | None = None) -> None:
+        nonlocal done, said
+        done += steps
+        if time.monotonic() - said >= SILENCE:
+            count = "" if total is None else f" {done:g} of {total}"
+            notice(f"{what}{count}: {label}" if label else f"{what}{count} ...")
+            said = time.monotonic()
+
+    return advance
 
 
 def begun(what: str) -> None:
@@ -105,7 +118,7 @@ def begun(what: str) -> None:
 
 @contextmanager
 def progress(label: str, total: int | None = None) -> Iterator[Callable[..., None]]:
-    """Show a progress bar on a terminal, and nothing elsewhere.
+    """Show a progress bar on a terminal, and elsewhere a line now and then.
 
     Args:
         label: What is being done.
@@ -116,7 +129,7 @@ def progress(label: str, total: int | None = None) -> Iterator[Callable[..., Non
     """
     session = current()
     if session.quiet or session.json or not sys.stderr.isatty():
-        yield _advance_nothing
+        yield _lines(label, total)
         return
     from rich.console import Console
     from rich.progress import Progress

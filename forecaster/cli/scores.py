@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from forecaster.scoring import Live, Part, Score, Scored
 
 SHOWN_STEPS = 24
+FEWEST = 8  # values that a share of error is told of without a word of caution
 
 
 def scored_text(scored: Scored) -> str:
@@ -46,7 +47,8 @@ def _live_lines(live: Live) -> list[str]:
         lines += ["", _part_table("cutoffs", live.trend)]
     if score.skill is not None:
         than = "less" if score.skill > 0 else "more"
-        lines.append(f"{abs(score.skill):.1%} {than} error than the last value.")
+        few = "" if score.points >= FEWEST else f": too few values to tell ({FEWEST} are needed)"
+        lines.append(f"{abs(score.skill):.1%} {than} error than the last value{few}.")
     return [*lines, ""]
 
 

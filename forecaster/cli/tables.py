@@ -177,7 +177,9 @@ def judgement_text(judgement: Judgement) -> str:
     if steps := _steps_text(judgement):
         lines += ["", steps, ""]
     narrow = [level for level, share in judgement.coverage.items() if 100 * share < level - SLACK]
-    wide = [level for level, share in judgement.coverage.items() if 1 - share < (1 - level / 100) / 3]
+    wide = [
+        level for level, share in judgement.coverage.items() if 1 - share < (1 - level / 100) / 3
+    ]
     if narrow and not judgement.is_thin:
         lines.append("The intervals were too narrow on these folds: expect more surprises.")
     elif wide and not judgement.is_thin:

@@ -160,7 +160,7 @@ def _from_long(
     if renamed := [f"{key} is {name!r}" for key, name in used.items() if name not in (None, key)]:
         notices.append(f"Columns: {', '.join(renamed)}.")
     if kept := list(columns)[3:]:
-        notices.append(f"Kept as covariates: {', '.join(kept)}.")
+        notices.append(f"Other columns kept: {', '.join(kept)}.")
     return pd.DataFrame(columns, copy=False), notices
 
 
