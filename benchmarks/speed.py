@@ -348,13 +348,17 @@ def _scaled(factor: int, numbers: tuple[int, ...]) -> float:
 
 
 def backtest(_: Path, __: Asked) -> Iterator[Row]:
-    """A batch pass beside a loop over cutoffs."""
-    for passes, said in ((1, ""), (2, ", second pass")):
+    """A batch pass beside a loop of `predict`, and beside its own function called a cutoff at a time."""
+    for how, passes, said in (
+        ("loop-predict", 1, "a loop of predict"),
+        ("loop-forecast", 1, "a loop of what forecasts the batch"),
+        ("loop-forecast", 2, "the same, second pass,"),
+    ):
         yield Row(
-            f"backtest of 2,785 cutoffs{said}: one by one / at once",
+            f"backtest of 2,785 cutoffs: {said} / at once",
             "s",
-            partial(_task, sys.executable, "backtest", 1, passes),
-            partial(_task, sys.executable, "backtest", 0, passes),
+            partial(_task, sys.executable, how, passes),
+            partial(_task, sys.executable, "at-once", passes),
             ">= 20",
         )
 

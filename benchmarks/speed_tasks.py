@@ -11,6 +11,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -246,11 +247,15 @@ def epoch(rows: int, lookback: int, count: int) -> float:
     return float(np.median(np.diff(ends[1:]))) / inside
 
 
-def backtest(looped: int, passes: int) -> float:
-    """Seconds for 2,785 cutoffs x 7 series x 96 steps: all at once, or one cutoff after another.
+def backtest(how: str, passes: int) -> float:
+    """Seconds for 2,785 cutoffs x 7 series x 96 steps.
 
-    Of several passes the last is measured: the first one loads the network and touches new memory.
+    All `at-once`, or one cutoff after another: by `predict` on the rows up to each (`loop-predict`), or
+    by the function that forecasts them at once, on all rows (`loop-forecast`). Of several passes the
+    last is measured: the first one loads the network and touches new memory.
     """
+    from forecaster.predicting import predict
+
     model, _ = fit(
         4_000, 7, preset="segment", lookback=96, horizon=96, segment=24, epochs=1, layers=(64,),
         val_size=96,
@@ -258,11 +263,15 @@ def backtest(looped: int, passes: int) -> float:
     regular = panel(4_000, 7)
     last = 4_000 - 96 - 1
     cutoffs = np.arange(last - 2_785, last)[:, None] + regular.offsets[:-1]
-    parts = cutoffs if looped else [cutoffs.T.ravel()]
+    parts = [cutoffs.T.ravel()] if how == "at-once" else cutoffs
     for _ in range(passes):
         begin = time.perf_counter()
         for part in parts:
-            assert model.forecast(regular, part).values.shape[1] == 96
+            if how == "loop-predict":
+                seen = regular.head(part + 1 - regular.offsets[:-1])
+                assert len(predict(model, seen, level=(), adaptive=False).frame) == 7 * 96
+            else:
+                assert model.forecast(regular, part).values.shape[1] == 96
         seconds = time.perf_counter() - begin
     return seconds
 
@@ -278,7 +287,7 @@ TASKS: dict[str, Callable[..., float]] = {
     "ceiling": ceiling,
     "memory": memory,
     "epoch": epoch,
-    "backtest": backtest,
+    **{how: partial(backtest, how) for how in ("at-once", "loop-forecast", "loop-predict")},
 }
 
 
