@@ -84,6 +84,11 @@ class BacktestResult(Result):
     fallback: dict[str, str] | None  # what forecasts each series that the network does not
 
     @property
+    def calibrated_again(self) -> bool:
+        """Whether what is published was calibrated on the folds that it is judged on."""
+        return False
+
+    @property
     def refused(self) -> bool:
         """Whether skill was asked for and is not proven."""
         return self.config.evaluation.require_skill and not self.judgement.has_skill
@@ -117,6 +122,11 @@ class TrainResult(BacktestResult):
     champion: str
     judged: Trained
     published: Trained
+
+    @property
+    def calibrated_again(self) -> bool:
+        """Whether it is a refit: those are calibrated on all rows that the judged one has not seen."""
+        return self.published is not self.judged
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for `--json`."""

@@ -255,7 +255,11 @@ def test_a_fallback_is_named_in_the_verdict_and_not_advised():
 def test_intervals_of_the_wrong_width_are_remarked_on(reach, said):
     spread = np.quantile(np.abs(TRUTH - FLAT), 0.8)
     bounds = {80.0: (FLAT - reach * spread, FLAT + reach * spread)}
-    text = judgement_text(judging.judge(folds_of(FLAT, bounds=bounds)))
+    judgement = judging.judge(folds_of(FLAT, bounds=bounds))
+    text = judgement_text(judgement)
+    in_service = "those in service are calibrated on them too"
+    assert in_service not in text
+    assert (in_service in judgement_text(judgement, again=True)) == (said == "too narrow")
     assert [words for words in ("too narrow", "wider than") if words in text] == (
         [said] if said else []
     )

@@ -160,14 +160,19 @@ def backtest_text(result: BacktestResult) -> str:
     from forecaster.fallback import fallback_text
 
     chosen = None if result.selection is None else result.selection.to_dict()
-    text = selection_text(chosen) + judgement_text(result.judgement)
+    text = selection_text(chosen) + judgement_text(result.judgement, result.calibrated_again)
     if result.fallback is None:
         return text
     return f"{text}\n{fallback_text(result.fallback.values(), result.series)}"
 
 
-def judgement_text(judgement: Judgement) -> str:
-    """Put scores and intervals into tables; below, what is worth saying, and the verdict."""
+def judgement_text(judgement: Judgement, again: bool = False) -> str:
+    """Put scores and intervals into tables; below, what is worth saying, and the verdict.
+
+    Args:
+        judgement: Of one model.
+        again: Whether what is in service is calibrated again, on the folds too.
+    """
     rows: list[list[Any]] = [
         [name, *(f"{value:.4g}" for value in scores.values())]
         for name, scores in judgement.scores.items()
@@ -181,7 +186,14 @@ def judgement_text(judgement: Judgement) -> str:
         level for level, share in judgement.coverage.items() if 1 - share < (1 - level / 100) / 3
     ]
     if narrow and not judgement.is_thin:
-        lines.append("The intervals were too narrow on these folds: expect more surprises.")
+        lines.append(
+            "The intervals were too narrow on these folds"
+            + (
+                "; those in service are calibrated on them too."
+                if again
+                else ": expect more surprises."
+            )
+        )
     elif wide and not judgement.is_thin:
         lines.append(
             "The intervals were wider than needed on these folds: they were calmer than those that "
