@@ -58,23 +58,23 @@ def adapted(
     known = known[_quick(model, panel, known)]
     if not len(known):
         return forecast
-    parts = np.array_split(known, 1 + len(known) * horizon // AT_ONCE)
-    places = np.concatenate([_places(model, panel, part) for part in parts])
-    if (places == UNKNOWN).all():
-        return forecast
     (low, newest), groups = np.unique(
         [np.searchsorted(known, oldest), newest], axis=1, return_inverse=True
     )
     high = np.maximum(low[:, None], np.searchsorted(known, newest[:, None] - after, side="right"))
-
-    def counted(errors: Flags) -> Floats:
-        """Count errors, in horizons of them `(group, step)`."""
-        spans = _averaged(_sums(errors, low[:, None], high), step) * step / horizon
-        return spans.astype(np.float32)  # of each knot, group and step
-
-    knots = len(RANKS) + len(BEYOND)
-    within = np.stack([counted(places <= knot) for knot in range(knots)])
-    recent = Recent(within, counted(places < UNKNOWN), expected_spans(horizon), groups.ravel())
+    firsts = np.searchsorted(known, panel.offsets)  # of each series, whose groups stay together
+    part = firsts[np.searchsorted(firsts, low, side="right") - 1] * horizon // AT_ONCE
+    pieces = []
+    for number in np.unique(part):
+        mine = part == number
+        begin, end = low[mine].min(), high[mine].max()
+        places = _places(model, panel, known[begin:end])
+        looked_at = low[mine, None] - begin, high[mine] - begin
+        pieces.append(_counts(places, *looked_at, step) * np.float32(step / horizon))
+    counts = np.concatenate(pieces, axis=1)
+    if not counts[-1].any():
+        return forecast
+    recent = Recent(counts[:-1], counts[-1], expected_spans(horizon), groups.ravel())
     return replace(forecast, recent=recent)
 
 
@@ -114,6 +114,23 @@ def _places(model: Model, panel: Panel, cutoffs: Ints) -> Ints:
                 places[windows, step] = np.searchsorted(knots, own[:, step])
     places[panel.filled[rows] | (rows_after(cutoffs, model.horizon) > ends)] = UNKNOWN
     return places
+
+
+def _counts(places: Ints, low: Ints, high: Ints, reach: int) -> Floats:
+    """Count errors within each knot, and last all of them `(knot + 1, group, step)`.
+
+    Args:
+        places: Of the errors `(window, step)`.
+        low: First window that each group looks back on `(group, 1)`.
+        high: The window before which it ends `(group, step)`.
+        reach: Steps to either side that are averaged over.
+    """
+    knots = len(RANKS) + len(BEYOND)
+    found = np.empty((knots + 1, *high.shape), dtype=np.float32)
+    for knot in range(knots):
+        found[knot] = _averaged(_sums(places <= knot, low, high), reach)
+    found[knots] = _averaged(_sums(places < UNKNOWN, low, high), reach)
+    return found
 
 
 def _averaged(counts: Ints, reach: int) -> Floats:
