@@ -16,10 +16,11 @@ import pandas as pd
 
 from forecaster import joint, judging, presets, series, splits, statistical
 from forecaster.bounds import outside_notice, unknown_notice
+from forecaster.calendars import default_horizon
 from forecaster.config import Config
 from forecaster.continuing import Earlier, Judged
 from forecaster.errors import InvalidInputError
-from forecaster.model import Model
+from forecaster.model import Fit, Model
 from forecaster.predicting import Prediction, predict
 from forecaster.statistical import OnWindow
 from forecaster.windows import spread
@@ -298,13 +299,22 @@ def evaluate(
         earlier.require_unseen(panel, splits.of_config(panel, resolved))
         start = earlier.judged.start
     fit = partial(training.fit, on_epoch=on_epoch, start=start, on_window=on_window)
-    selection = None if earlier else select(panel, config, resolved, fit)
+
+    def fit_of(candidate: str) -> Fit:
+        return partial(fit, on_epoch=partial(_staged, on_epoch, candidate))
+
+    selection = None if earlier else select(panel, config, resolved, fit_of)
     chosen = resolved if selection is None else selection.config
     left = 1.0 if selection is None else selection.budget_left
     fit = partial(fit, share=left / len(backtesting.fits_of(chosen)))
     backtest = backtesting.backtest(panel, chosen, fit, on_window)
     panel = replace(panel, notices=(*panel.notices, *backtest.models[-1].notices(panel)))
     return Evaluated(panel, chosen, backtest, selection, earlier)
+
+
+def _staged(on_epoch: OnEpoch, stage: str, progress: Progress) -> None:
+    """Say what is trained, where it is not the network that is judged."""
+    on_epoch(replace(progress, stage=stage))
 
 
 def prepared(frame: pd.DataFrame, config: Config) -> tuple[Panel, Config]:
@@ -370,7 +380,12 @@ def with_notices(panel: Panel, asked: Config, config: Config) -> Panel:
             f"val_size {val_size} holds no window of horizon {config.network.horizon}: "
             f"{config.training.val_size} rows of each series validate."
         )
-    season = int(config.data.season_length or 1)
+    season, usual = int(config.data.season_length or 1), default_horizon(panel.frequency)
+    if asked.network.horizon is None and int(config.network.horizon or usual) < usual:
+        notices.append(
+            f"The horizon is {config.network.horizon}, not {usual} as usual, because series have about "
+            f"{presets.usual_length(panel)} rows. Give --horizon for another."
+        )
     notices += _fallback_notice(panel, config, season)
     seen = splits.of_config(panel, config).test_start
     if short := int((seen < season).sum()):
@@ -419,9 +434,17 @@ def _refitted(evaluated: Evaluated, judged: Model, on_epoch: OnEpoch) -> Model:
 
     panel, earlier = evaluated.panel, evaluated.earlier
     left = 1.0 if evaluated.selection is None else evaluated.selection.budget_left
-    again = partial(training.refit, judged=judged, on_epoch=on_epoch, share=left)
-    published = again(panel, start=None if earlier is None else earlier.published)
-    rehearse = partial(again, start=None if earlier is None else earlier.judged.start)
+    again = partial(training.refit, judged=judged, share=left)
+    published = again(
+        panel,
+        start=None if earlier is None else earlier.published,
+        on_epoch=partial(_staged, on_epoch, "On all rows"),
+    )
+    rehearse = partial(
+        again,
+        start=None if earlier is None else earlier.judged.start,
+        on_epoch=partial(_staged, on_epoch, "Rehearsal"),
+    )
     limited = judged.config.training.time_budget is not None  # which is for what is published
     return with_intervals(published, judged, panel, None if limited else rehearse)
 

@@ -185,4 +185,5 @@ def _judge_constant(rows: Rows, policy: str) -> None:
         rows.skip(constant, ["never changes"] * len(constant))
         rows.notices.append(f"Skipped {len(constant)} series that never change: {names}.")
     else:
-        rows.notices.append(f"{len(constant)} series never change and were kept: {names}.")
+        are = "never changes and was" if len(constant) == 1 else "never change and were"
+        rows.notices.append(f"{len(constant)} series {are} kept: {names}.")

@@ -177,7 +177,7 @@ class NetworkSpec(Spec):
         "the cells are not run on.",
     )
     horizon: PositiveInt | None = Field(
-        None, description="Future steps forecast; else by frequency."
+        None, description="Future steps forecast; else by frequency and rows."
     )
     segment: PositiveInt | None = Field(
         None, description="Steps folded into one recurrent step; else by season."

@@ -11,6 +11,7 @@ from scipy.special import ndtri
 
 from forecaster.arrays import Flags, Floats, Ints
 from forecaster.intervals import Conformal, calibrate
+from forecaster.metrics import SAME
 
 NETWORK = ""  # stands for the network where a baseline could be named
 LEAST_SHARE = 1e-3  # of its last value: no baseline forecasts a series of logarithms lower
@@ -67,7 +68,7 @@ def choose(errors: Mapping[str, Floats], places: Ints, series: int) -> Fallback:
     baselines = [name for name in sums if name != NETWORK]
     best = np.argmin([sums[name] for name in baselines], axis=0)
     smallest = np.min([sums[name] for name in baselines], axis=0)
-    left = (number > 0) & (smallest <= sums[NETWORK])
+    left = (number > 0) & (smallest <= sums[NETWORK] * (1 + SAME))
     return Fallback(
         tuple(baselines[best[row]] if left[row] else NETWORK for row in range(series)), {}
     )

@@ -346,8 +346,12 @@ def _over_time(folds: Folds, loss: Floats) -> Floats:
 
 def test_between(folds: Folds, one: Floats, other: Floats) -> DieboldMariano:
     """Return the Diebold-Mariano test between two `losses_over_time`."""
-    steps = 1 if _lie_apart(folds) else folds.step_size
-    return metrics.diebold_mariano(one, other, folds.y.shape[1], steps)
+    return metrics.diebold_mariano(one, other, folds.y.shape[1], _between(folds))
+
+
+def _between(folds: Folds) -> int:
+    """Return the steps from one of `losses_over_time` to the next."""
+    return 1 if _lie_apart(folds) else folds.step_size
 
 
 def _lie_apart(folds: Folds) -> bool:
@@ -367,13 +371,19 @@ def _advice(folds: Folds, best: str, skill: float, test: DieboldMariano) -> str:
         return ""
     if not np.isfinite(skill):
         return "Fetch history in which the series change."
+    instead = f"let {best} stand in where it is better (--fallback baseline)"
     if test.is_open or skill > 0:
-        return (
-            f"To tell, judge on more folds than {int(folds.fold.max()) + 1} (--folds) or fetch more "
-            "history."
-        )
-    instead = "" if folds.sources is not None else f", or let {best} stand in (--fallback baseline)"
-    return f"Try more history, covariates or other settings (forecast tune){instead}."
+        count = int(folds.fold.max()) + 1
+        if test.is_open:
+            cutoffs = metrics.times_needed(folds.y.shape[1], _between(folds))
+            needed = -(-cutoffs // folds.y.shape[1]) if _lie_apart(folds) else cutoffs
+            more = f"on at least {max(needed, count + 1)} folds"
+        else:
+            more = f"on more folds than {count}"
+        text = f"To tell, judge {more} (--folds) or fetch more history."
+        return text if skill > 0 or folds.sources is not None else f"{text} Until then {instead}."
+    also = "" if folds.sources is not None else f", or {instead}"
+    return f"Try more history, covariates or other settings (forecast tune){also}."
 
 
 def _verdict(

@@ -15,7 +15,7 @@ from forecaster.arrays import Flags, Floats, Ints
 
 SIGNIFICANCE = 0.05
 SHARES = np.linspace(0, 1, 11)  # of what was learnt, tried on windows not trained on
-ROUNDING = 1e-9  # of the largest loss: less is not a difference
+SAME = 1e-4  # of the mean loss: losses that differ by less everywhere are those of one forecast
 LEAST_TIMES = 8  # from fewer points in time nothing is told from luck
 LUCK = 0.05
 
@@ -51,10 +51,14 @@ class DieboldMariano(NamedTuple):
 def p_text(p_value: float) -> str:
     """Write a p-value for a sentence.
 
-    >>> p_text(0.0421), p_text(1e-9)
-    ('p = 0.042', 'p < 0.001')
+    >>> p_text(0.0421), p_text(0.0498), p_text(1e-9)
+    ('p = 0.042', 'p = 0.0498', 'p < 0.001')
     """
-    return f"p = {p_value:.3f}" if p_value >= 0.001 else "p < 0.001"
+    if p_value < 0.001:
+        return "p < 0.001"
+    short = f"{p_value:.3f}"
+    crossed = (p_value < SIGNIFICANCE) != (float(short) < SIGNIFICANCE)
+    return f"p = {p_value:.4f}" if crossed else f"p = {short}"
 
 
 def own_size(values: Floats | float) -> Floats:
@@ -336,6 +340,15 @@ def auc(up: Flags, chance: Floats) -> float:
     return float(roc_auc_score(up, chance)) if 0 < np.mean(up) < 1 else float("nan")
 
 
+def times_needed(horizon: int, step: int = 1) -> int:
+    """Return how many losses `diebold_mariano` needs.
+
+    >>> times_needed(1), times_needed(12), times_needed(12, step=12)
+    (8, 13, 8)
+    """
+    return max(LEAST_TIMES, (horizon - 1) // step + 2)
+
+
 def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int, step: int = 1) -> DieboldMariano:
     """Test whether two forecasts are equally accurate.
 
@@ -368,11 +381,11 @@ def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int, step: int = 1)
     if not np.isfinite(difference).all():
         raise ValueError("Losses must be finite: leave out the times that have none.")
     overlap = (horizon - 1) // step + 1  # h of the papers, counted in times
-    if n < (needed := max(LEAST_TIMES, overlap + 1)):
+    if n < (needed := times_needed(horizon, step)):
         are = "point in time is" if n == 1 else "points in time are"
         note = f"{n} {are} too few to tell ({needed} are needed)"
         return DieboldMariano(float("nan"), float("nan"), n, note)
-    if size <= ROUNDING * np.abs(loss_a).max():
+    if size <= SAME * np.abs(loss_a).mean():
         return DieboldMariano(0.0, 1.0, n, "the losses are identical")
     difference /= size
     if np.ptp(difference) <= 1e-12:

@@ -23,13 +23,23 @@ MIN_LEARNING_RATE = 1e-5
 
 @dataclass(frozen=True)
 class Progress:
-    """What a caller may show after each epoch."""
+    """What a caller may show after each epoch.
+
+    Attributes:
+        network: Number in the ensemble, from 1.
+        epoch: From 1.
+        epochs: At most.
+        loss: Of the train windows.
+        val_loss: Of the validation windows, where there are any.
+        stage: What is trained, where it is not the network that is judged.
+    """
 
     network: int
     epoch: int
     epochs: int
     loss: float
     val_loss: float | None
+    stage: str = ""
 
 
 OnEpoch = Callable[[Progress], None]

@@ -23,7 +23,7 @@ from forecaster.known import past_the_end
 from forecaster.model import Forecast, Model
 from forecaster.series import Panel, without_short
 from forecaster.statics import unknown_words
-from forecaster.words import counted
+from forecaster.words import counted, listed, of_series
 
 DAY = 86_400
 MOST_ROWS = 50_000_000  # of one table: more would not fit into the memory of most machines
@@ -140,18 +140,21 @@ def _notices(model: Model, panel: Panel, forecast: Forecast, level: tuple[float,
     notices, horizon = [], forecast.levels.shape[1]
     if horizon > model.horizon:
         notices.append(
-            f"Steps {model.horizon + 1} to {horizon} are rolled forward: the model was trained for "
+            f"{_steps(model.horizon + 1, horizon)} rolled forward: the model was trained for "
             f"{model.horizon} and its own forecasts are its input from there on"
             f"{', its past covariates held at their last values' if panel.past_names else ''}."
         )
-    fewest = min(forecast.used.values(), key=lambda scores: scores.windows)
+    source, fewest = min(forecast.used.items(), key=lambda item: item[1].windows)
     if not fewest.windows:
         notices.append("No intervals: no validation window was left to calibrate them.")
     elif far := [percent for percent in level if not fewest.reaches(percent)]:
         notices.append(
-            f"Intervals at {', '.join(f'{percent:g}' for percent in far)}% need more than "
+            f"Intervals at {', '.join(f'{percent:g}' for percent in far)}%"
+            f"{f' of what {source} forecasts' if source != NETWORK else ''} need more than "
             f"{counted(fewest.windows, 'calibration window')}: the largest error seen stands in."
         )
+    if fewest.windows and level:
+        notices += _below_zero(panel, forecast, max(level))
     if forecast.up is not None and model.chances is not None:
         notices += model.chances.notices(int(np.isnan(forecast.up[:, 0]).sum()))
     notices += forecast.scaling.notices(panel, asked=False)
@@ -164,6 +167,24 @@ def _notices(model: Model, panel: Panel, forecast: Forecast, level: tuple[float,
         notices.append(f"{new.sum()} series the model has never seen: scaled by their own rows.")
         notices += forecast.scaling.seasonal_notices(panel, new)
     return notices + unknown_words(forecast.scaling.statics, panel.statics)
+
+
+def _below_zero(panel: Panel, forecast: Forecast, level: float) -> list[str]:
+    """Say which series are forecast below zero, where they have never been."""
+    lowest = np.minimum.reduceat(panel.y, panel.offsets[:-1])[forecast.series]
+    below = (lowest >= 0) & (forecast.bounds(level)[0].min(axis=1) < 0)
+    if not below.any():
+        return []
+    ids = [panel.ids[series] for series in forecast.series[below].tolist()]
+    whose = "its" if len(ids) == 1 else "their"
+    return [
+        f"{of_series(len(ids), len(panel.ids))} forecasts or intervals that reach below 0, where "
+        f"{whose} values never are ({listed(ids)}): --min 0 keeps them above."
+    ]
+
+
+def _steps(first: int, last: int) -> str:
+    return f"Step {first} is" if first == last else f"Steps {first} to {last} are"
 
 
 def _unseen(model: Model, panel: Panel) -> Ints:

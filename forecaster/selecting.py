@@ -7,6 +7,7 @@ epochs and scored on the validation windows. Rows held out for the test are cut 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -104,14 +105,16 @@ def _can_be_built(config: Config) -> bool:
     return True
 
 
-def select(panel: Panel, asked: Config, resolved: Config, fit: Fit) -> Selection | None:
+def select(
+    panel: Panel, asked: Config, resolved: Config, fit_of: Callable[[str], Fit]
+) -> Selection | None:
     """Try the candidates and choose one; None when at most one is open to choice.
 
     Args:
         panel: Regular series; rows from the first fold on are not looked at.
         asked: Settings as the user gave them.
         resolved: The same with every setting filled in.
-        fit: `training.fit`, or the same with progress shown.
+        fit_of: Returns `training.fit`, or the same with progress shown, for a candidate.
     """
     if asked.network.preset != "auto":
         return None
@@ -131,16 +134,21 @@ def select(panel: Panel, asked: Config, resolved: Config, fit: Fit) -> Selection
         time_budget=None if budget is None else budget * TRYING_SHARE / (len(options) + len(more)),
     )
 
-    def tried_out(name: str, settings: dict[str, Any]) -> Candidate:
-        begin = time.monotonic()
-        score, reason = _score(seen, quick.replace(**settings), parts, fit)
-        return Candidate(name, settings, score, round(time.monotonic() - begin, 2), reason)
+    tried: list[Candidate] = []
 
-    tried = [tried_out(name, settings) for name, settings in options.items()]
+    def try_out(name: str, settings: dict[str, Any]) -> None:
+        begin = time.monotonic()
+        stage = f"Candidate {len(tried) + 1} of at most {len(options) + len(more)}"
+        score, reason = _score(seen, quick.replace(**settings), parts, fit_of(stage))
+        seconds = round(time.monotonic() - begin, 2)
+        tried.append(Candidate(name, settings, score, seconds, reason))
+
+    for name, settings in options.items():
+        try_out(name, settings)
     chosen = _best(tried)
     for what, settings in more.items():
         if not settings.items() <= chosen.settings.items():
-            tried.append(tried_out(f"{chosen.name}, {what}", {**chosen.settings, **settings}))
+            try_out(f"{chosen.name}, {what}", {**chosen.settings, **settings})
             chosen = _best([chosen, tried[-1]])
     return Selection(tuple(tried), chosen, resolved.replace(**chosen.settings))
 

@@ -335,6 +335,26 @@ def test_exports_are_whole_or_not_there(fitted, tmp_path, monkeypatch):
         export(table, tmp_path / "out.csv")
 
 
+@pytest.mark.parametrize(
+    ("level", "settings", "said"), [(0.9, {}, True), (0.9, {"min": 0}, False), (9, {}, False)]
+)
+def test_forecasts_below_zero_of_values_that_never_are_get_a_hint(level, settings, said):
+    frame = frame_of("counts", "cold", rows=120)
+    walks = np.random.default_rng(2).normal(0, 0.5, (2, 120))
+    frame["y"] = np.concatenate([np.abs(walks[0] + level), walks[1] - 3])
+    frame.loc[[3], "y"] = 0.0 if level < 1 else 9.0  # no logarithm
+    model = Forecaster(**QUICK | {"epochs": 1, "transform": "none"}, **settings).fit(frame)
+    notices = [line for line in model.prediction().notices if "below 0" in line]
+    assert notices == (
+        [
+            "1 of 2 series has forecasts or intervals that reach below 0, where its values never are "
+            "('counts'): --min 0 keeps them above."
+        ]
+        if said
+        else []
+    )
+
+
 # --- presets
 
 
@@ -368,6 +388,24 @@ def test_a_horizon_of_short_segments_does_not_make_hundreds_of_steps(
     panel = panel_of("a", rows=2000, frequency="h")
     network = presets.resolve(Config.of(horizon=horizon, **asked), panel).network
     assert (network.segment, network.decoder) == (segment, decoder)
+
+
+@pytest.mark.parametrize(("rows", "horizon"), [(60, 12), (59, 6), (24, 4)])
+def test_short_series_get_a_part_of_the_usual_horizon_and_that_is_said(rows, horizon):
+    frame = frame_of("a", rows=rows, frequency="MS", season=12)
+    panel, resolved = forecaster.api.prepared(frame, Config.of())
+    assert resolved.network.horizon == horizon
+    said = [line for line in panel.notices if line.startswith("The horizon is ")]
+    assert said == (
+        []
+        if horizon == 12
+        else [
+            f"The horizon is {horizon}, not 12 as usual, because series have about {rows} rows. Give "
+            "--horizon for another."
+        ]
+    )
+    asked, _ = forecaster.api.prepared(frame, Config.of(horizon=horizon))
+    assert not [line for line in asked.notices if line.startswith("The horizon is ")]
 
 
 def test_of_many_series_one_horizon_validates():

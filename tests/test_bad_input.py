@@ -26,7 +26,7 @@ def fitted():
 @pytest.mark.parametrize(
     "said",
     [
-        "1 series never change and were kept: zero.",
+        "1 series never changes and was kept: zero.",
         "val_size 2 holds no window of horizon 4: 4 rows of each series validate.",
         "The season of 155 steps is longer than what 4 of 4 series have before the rows held out",
         "2 of 4 series ('neg', 'zero') have values of zero or less and are forecast without the",
@@ -44,7 +44,10 @@ def test_a_series_without_a_window_is_skipped_with_its_reason(fitted):
 
 def test_too_few_windows_to_calibrate_are_said(fitted):
     notices = fitted.prediction().notices
-    said = "Intervals at 99% need more than 1 calibration window: the largest error seen stands in."
+    said = (
+        "Intervals at 99% of what naive forecasts need more than 1 calibration window: the largest "
+        "error seen stands in."
+    )
     assert said in notices
 
 

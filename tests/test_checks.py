@@ -191,8 +191,8 @@ def test_the_text_tells_a_copy_from_a_forecast():
     assert width.split()[-4:] == ["9", "9", "9", "9"]
     assert lines[-2].startswith("No skill: ")
     assert lines[-1] == (
-        "Try more history, covariates or other settings (forecast tune), or let naive stand in "
-        "(--fallback baseline)."
+        "Try more history, covariates or other settings (forecast tune), or let naive stand in where "
+        "it is better (--fallback baseline)."
     )
 
 
@@ -208,7 +208,8 @@ def test_of_three_values_the_text_says_only_that_they_are_too_few():
     assert text.splitlines()[-2:] == [
         "The verdict is open: gru has 0.0% more error than naive (MASE 0.259 against 0.259), but 3 "
         "points in time are too few to tell (8 are needed).",
-        "To tell, judge on more folds than 3 (--folds) or fetch more history.",
+        "To tell, judge on at least 8 folds (--folds) or fetch more history. Until then let naive stand "
+        "in where it is better (--fallback baseline).",
     ]
 
 

@@ -203,8 +203,11 @@ def test_a_negative_variance_gives_way_to_bartlett():
 def test_equal_losses_differ_by_chance():
     assert metrics.diebold_mariano(Y[:, 0], Y[:, 0], 3)[:2] == (0.0, 1.0)
     losses = 1 + np.arange(30.0)
-    rounded = losses * (1 + 1e-15 * (3 + np.arange(30) % 5))  # as of a forecast in logarithms
+    rounded = losses * (1 + 1e-6 * (3 + np.arange(30) % 5))  # as of a network of float32
     assert metrics.diebold_mariano(losses, rounded, 3)[:2] == (0.0, 1.0)
+    assert (
+        metrics.diebold_mariano(losses, losses * 1.01 + 0.01 * random.random(30), 3).p_value < 0.05
+    )
 
 
 def test_what_cannot_be_tested_says_so():

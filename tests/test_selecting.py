@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from series_made import QUICK, frame_of, panel_of
 
-from forecaster import presets, splits, training
+from forecaster import Forecaster, presets, splits, training
 from forecaster.api import evaluate
-from forecaster.cli.tables import selection_text
+from forecaster.cli.tables import epochs, selection_text
 from forecaster.config import Config
 from forecaster.errors import ForecasterError
 from forecaster.selecting import CLEARLY, SEASONAL, candidates, select
@@ -31,7 +31,7 @@ def resolved(panel, **settings):
 
 def selection_of(panel, fit=training.fit, **settings):
     asked, full = resolved(panel, **settings)
-    return select(panel, asked, full, fit)
+    return select(panel, asked, full, lambda _: fit)
 
 
 def test_candidates_change_only_what_is_open():
@@ -77,6 +77,26 @@ def test_the_candidate_of_the_lowest_validation_score_is_chosen():
     assert scores["last value"] > 2 * scores["linear map of the context"]  # a wave of 8 steps
     assert selection.chosen.name != "last value"
     assert selection.chosen.settings.items() <= selection.config.flat().items()
+
+
+def test_what_is_trained_is_told_with_each_epoch():
+    told = []
+    Forecaster(**AUTO | {"ensemble": 2, "epochs": 1}).fit(frame_of("a"), told.append)
+    assert list(dict.fromkeys((each.stage, each.network) for each in told)) == [
+        ("Candidate 1 of at most 4", 1),
+        ("Candidate 2 of at most 4", 1),
+        ("Candidate 3 of at most 4", 1),
+        ("Candidate 4 of at most 4", 1),
+        ("", 1),
+        ("", 2),
+        ("On all rows", 1),
+        ("On all rows", 2),
+    ]
+    shown = []
+    for each in (told[0], told[-1]):
+        epochs(lambda steps, label: shown.append(label))(each)
+    assert shown[0].startswith("Candidate 1 of at most 4: network 1, epoch 1 of at most ")
+    assert shown[1].startswith("On all rows: network 2, epoch 1 of at most 1: loss ")
 
 
 def test_the_best_is_tried_with_logarithms_where_that_is_open_and_makes_a_difference():
@@ -172,15 +192,17 @@ def test_a_lower_score_that_was_not_chosen_is_explained():
     tried = [{"name": name, "score": score} for name, score in (("first", 1.0), ("later", 0.999))]
     said = selection_text({"candidates": tried, "chosen": "first"})
     assert said.endswith(
-        "start from the first (MASE there: first 1, later 0.999; what is tried later has to be "
-        "better by half a percent).\n"
+        "start from the first (MASE there: first: 1; later: 0.999). What is tried later has to be "
+        "better by half a percent.\n"
     )
     assert CLEARLY == 0.005
     assert "half a percent" not in selection_text({"candidates": tried, "chosen": "later"})
     failed = [
         {"name": name, "score": None, "reason": "It diverged."} for name in ("first", "later")
     ]
-    assert "first failed, later failed" in selection_text({"candidates": failed, "chosen": "first"})
+    assert "first: failed; later: failed" in selection_text(
+        {"candidates": failed, "chosen": "first"}
+    )
 
 
 @pytest.mark.slow

@@ -52,6 +52,10 @@ def _until(time: str | None) -> str | None:
     return None if time is None else time.removesuffix(" 00:00:00")
 
 
+def _many(count: int | None) -> str:
+    return "-" if count is None else f"{count:,}"
+
+
 def description_text(described: dict[str, Any]) -> str:
     """Say what one version is."""
     data, trained = described.get("data", {}), described.get("trained", {})
@@ -63,13 +67,13 @@ def description_text(described: dict[str, Any]) -> str:
     ]
     if data:
         lines.append(
-            f"Data: {data.get('series')} series, {data.get('rows')} rows, {_until(data.get('first'))} to "
+            f"Data: {_many(data.get('series'))} series, {_many(data.get('rows'))} rows, {_until(data.get('first'))} to "
             f"{_until(data.get('last'))}, hash {str(data.get('hash'))[:12]}"
         )
     lines.append(
         f"Network: {network.get('preset')} {network.get('cell')} {stack}, "
         f"lookback {network.get('lookback')}, horizon {network.get('horizon')}, "
-        f"{trained.get('parameters')} weights, trained in {trained.get('seconds')} s"
+        f"{_many(trained.get('parameters'))} weights, trained in {trained.get('seconds')} s"
     )
     if rehearsed := trained.get("rehearsed"):
         lines.append(f"Intervals: by a rehearsal of the refit in {rehearsed:.1f} s")

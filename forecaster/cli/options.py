@@ -164,7 +164,7 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
             "cells are not run on.",
             "repeat",
         ),
-        Flag("horizon", int, "Future steps forecast; else by frequency."),
+        Flag("horizon", int, "Future steps forecast; else by frequency and rows."),
         Flag("segment", int, "Steps folded into one recurrent step; else by season."),
         Flag(
             "normalise",

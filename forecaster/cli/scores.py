@@ -29,7 +29,11 @@ def scored_text(scored: Scored) -> str:
     ]
     if not scored.models:
         return "\n".join(["No value that was forecast has arrived.", *left_out])
-    return "\n".join([*("\n".join(_live_lines(live)) for live in scored.models), *left_out])
+    legend = (
+        "MASE: mean error in units of each series' mean change from one row to the next (train takes "
+        "that of a season); naive: the last value before the forecast; bias: forecast less truth."
+    )
+    return "\n".join([*("\n".join(_live_lines(live)) for live in scored.models), legend, *left_out])
 
 
 def _live_lines(live: Live) -> list[str]:

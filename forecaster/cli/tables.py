@@ -31,8 +31,9 @@ def epochs(advance: Callable[..., None], whose: str = "") -> Callable[[Progress]
         losses = f"loss {progress.loss:.4f}"
         if progress.val_loss is not None:
             losses += f", validation {progress.val_loss:.4f}"
-        which = f"Network {progress.network}, epoch" if progress.network > 1 else "Epoch"
-        advance(1, f"{about}{which} {progress.epoch} of at most {progress.epochs}: {losses}")
+        stage = f"{progress.stage}: " if progress.stage else ""
+        epoch = f"network {progress.network}, epoch {progress.epoch} of at most {progress.epochs}"
+        advance(1, f"{about}{stage}{epoch}: {losses}")
 
     return show
 
@@ -141,8 +142,8 @@ def selection_text(selection: dict[str, Any] | None) -> str:
     if selection is None:
         return ""
     tried = selection["candidates"]
-    scores = ", ".join(
-        f"{each['name']} {'failed' if each['score'] is None else format(each['score'], '.4g')}"
+    scores = "; ".join(
+        f"{each['name']}: {'failed' if each['score'] is None else format(each['score'], '.4g')}"
         for each in tried
     )
     failed = "".join(
@@ -150,9 +151,9 @@ def selection_text(selection: dict[str, Any] | None) -> str:
     )
     known = {each["name"]: each["score"] for each in tried if each["score"] is not None}
     lower = min(known.values(), default=0.0) < known.get(selection["chosen"], 0.0)
-    why = "; what is tried later has to be better by half a percent" if lower else ""
+    why = " What is tried later has to be better by half a percent." if lower else ""
     chosen = selection["chosen"]
-    return f"Chosen on validation: start from the {chosen} (MASE there: {scores}{why}).\n{failed}"
+    return f"Chosen on validation: start from the {chosen} (MASE there: {scores}).{why}\n{failed}"
 
 
 def backtest_text(result: BacktestResult) -> str:
@@ -314,6 +315,7 @@ def _checks_text(judgement: Judgement) -> list[str]:
 def prediction_text(result: PredictResult) -> str:
     """Return the table itself for stdout, or where it was written and its first rows."""
     from forecaster.predicting import to_csv
+    from forecaster.reports.plots import MOST_SERIES
 
     if result.output is None:
         return to_csv(result.frame).rstrip("\n")
@@ -325,5 +327,7 @@ def prediction_text(result: PredictResult) -> str:
         table(rows[1:], rows[0]),
     ]
     if result.plot:
-        lines.append(f"Plot: {result.plot}")
+        count = result.frame["unique_id"].nunique()
+        some = f" (the first {MOST_SERIES} of {count} series)" if count > MOST_SERIES else ""
+        lines.append(f"Plot: {result.plot}{some}")
     return "\n".join(lines)

@@ -103,7 +103,7 @@ class Search:
         """Return what `auto` chooses for a study, on validation rows before the first inner fold."""
         from forecaster import training
 
-        found = select(self.folds.panel, self.asked, self.folds.config, training.fit)
+        found = select(self.folds.panel, self.asked, self.folds.config, lambda _: training.fit)
         return {} if found is None else plain(found.chosen.settings)
 
 
