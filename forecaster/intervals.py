@@ -205,8 +205,8 @@ class Recent:
 def _reaching(shares: Floats, wanted: Floats, knots: Floats) -> Floats:
     """Return the score that holds a share; the last knot if none does.
 
-    Between knots it is linear where they are near, and the upper one where nothing tells how the
-    errors lie between them.
+    Between knots, and from 0 to a first one that holds few errors, it is linear where they are near,
+    and the upper one where nothing tells how the errors lie between them.
 
     Args:
         shares: Held by each knot `(knot, group, step)`, ascending.
@@ -218,7 +218,8 @@ def _reaching(shares: Floats, wanted: Floats, knots: Floats) -> Floats:
     left, right = (np.take_along_axis(held, each[None], axis=0)[0] for each in (at, at + 1))
     low, high = (np.take_along_axis(ends, each, axis=0) for each in (at, at + 1))
     part = np.clip((wanted - left) / np.maximum(right - left, ROUNDING), 0.0, 1.0)
-    return np.where(high < NEAR * low, low + part * (high - low), high)
+    between = (high < NEAR * low) | ((at == 0) & (right < 2 * RANKS[0]))
+    return np.where(between, low + part * (high - low), high)
 
 
 def extended(deviates: Floats, horizon: int) -> Floats:

@@ -254,7 +254,7 @@ def judge(folds: Folds) -> Judgement:
         p_value=test.p_value,
         times=test.n,
         verdict=_verdict(named, best, {**mase, named: mase[folds.name]}, skill, test),
-        advice=_advice(folds, best, skill, test),
+        advice=_advice(folds, best, mase, skill, test),
         checks=check(
             folds.y,
             {name: folds.forecasts[name] for name in (folds.name, best)},
@@ -360,18 +360,23 @@ def _lie_apart(folds: Folds) -> bool:
 
 
 def _named(folds: Folds) -> str:
-    """Name what is judged: a network, or a network and the baselines that stand in for it."""
-    alone = folds.sources is None or (folds.sources == folds.name).all()
-    return folds.name if alone else f"{folds.name} with its fallback"
+    """Name what is judged: a network, the baselines that stand in for it, or both."""
+    if folds.sources is None or (folds.sources == folds.name).all():
+        return folds.name
+    return f"{folds.name} with its fallback" if folds.name in folds.sources else "its fallback"
 
 
-def _advice(folds: Folds, best: str, skill: float, test: DieboldMariano) -> str:
+def _advice(
+    folds: Folds, best: str, mase: dict[str, float], skill: float, test: DieboldMariano
+) -> str:
     """Say what to do where the verdict is not that there is skill."""
     if skill > 0 and test.p_value < SIGNIFICANCE:
         return ""
+    instead = f"let {best} stand in where it is better (--fallback baseline)"
+    if mase[best] == 0:
+        return "" if folds.sources is not None else f"{instead[0].upper()}{instead[1:]}."
     if not np.isfinite(skill):
         return "Fetch history in which the series change."
-    instead = f"let {best} stand in where it is better (--fallback baseline)"
     if test.is_open or skill > 0:
         count = int(folds.fold.max()) + 1
         if test.is_open:

@@ -15,7 +15,7 @@ from forecaster.arrays import Flags, Floats, Ints
 
 SIGNIFICANCE = 0.05
 SHARES = np.linspace(0, 1, 11)  # of what was learnt, tried on windows not trained on
-SAME = 1e-4  # of the mean loss: losses that differ by less everywhere are those of one forecast
+SAME = 1e-4  # of a loss, or of the usual one: those that differ by less are of one forecast
 LEAST_TIMES = 8  # from fewer points in time nothing is told from luck
 LUCK = 0.05
 
@@ -385,7 +385,8 @@ def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int, step: int = 1)
         are = "point in time is" if n == 1 else "points in time are"
         note = f"{n} {are} too few to tell ({needed} are needed)"
         return DieboldMariano(float("nan"), float("nan"), n, note)
-    if size <= SAME * np.abs(loss_a).mean():
+    losses = np.abs(loss_a)
+    if (np.abs(difference) <= SAME * np.maximum(losses, np.median(losses))).all():
         return DieboldMariano(0.0, 1.0, n, "the losses are identical")
     difference /= size
     if np.ptp(difference) <= 1e-12:

@@ -37,7 +37,8 @@ class Score:
         smape: From 0 to 200.
         mase: Mean absolute error in units of each series' mean change from row to row.
         naive_mase: The same of the last value before each forecast; None when it is not stored.
-        skill: One less the ratio of the two.
+        skill: One less the ratio of the two, over the values for which both are known.
+        compared: The number of these values.
         coverage: Share of the values inside their intervals, by level.
     """
 
@@ -49,6 +50,7 @@ class Score:
     mase: float | None
     naive_mase: float | None
     skill: float | None
+    compared: int
     coverage: dict[str, float]
 
 
@@ -255,6 +257,7 @@ def _score(frame: pd.DataFrame) -> Score:
         mase=_mean(error[np.isfinite(scale)] / scale[np.isfinite(scale)]),
         naive_mase=other,
         skill=1 - own / other if own is not None and other else None,
+        compared=int(comparable.sum()),
         coverage=_coverage(frame, y),
     )
 

@@ -1,5 +1,6 @@
 """Adaptive intervals: widths follow the errors known since training, and nothing later."""
 
+import math
 import re
 from dataclasses import replace
 
@@ -183,6 +184,15 @@ def test_rare_errors_that_are_large_stay_inside_their_level():
     conformal = calibrated_on(scores)
     assert deviates(conformal, scores, 99.5) == 100
     assert deviates(conformal, scores, 95) == pytest.approx(0.1)
+
+
+def test_low_levels_are_as_narrow_as_they_should_be():
+    scores = np.abs(np.random.default_rng(4).normal(size=(400, 1)))
+    conformal = calibrated_on(scores)
+    errors = np.abs(np.random.default_rng(5).normal(size=(400, 1)))
+    for level in (1, 2, 4, 10):
+        (reach,) = deviates(conformal, errors, level)
+        assert math.erf(reach / math.sqrt(2)) == pytest.approx(level / 100, abs=0.01)
 
 
 def test_intervals_of_a_higher_level_reach_further_whatever_was_seen():

@@ -248,6 +248,16 @@ def test_a_fallback_is_named_in_the_verdict_and_not_advised():
     assert judgement.advice == "Try more history, covariates or other settings (forecast tune)."
     alone = judging.judge(replace(worse, sources=np.full(len(FLAT), "gru", object)))
     assert alone.verdict.startswith("No skill: gru has ")
+    none = judging.judge(replace(worse, sources=np.full(len(FLAT), "naive", object)))
+    assert none.verdict.startswith("No skill: its fallback has ")
+
+
+def test_a_baseline_that_is_exact_is_advised():
+    exact = judging.judge(folds_of(FLAT + NOISE, truth=FLAT))
+    assert exact.verdict.startswith("No skill: naive is exact on these folds")
+    assert exact.advice == "Let naive stand in where it is better (--fallback baseline)."
+    still = judging.judge(folds_of(FLAT + NOISE, scale=np.nan))
+    assert still.advice == "Fetch history in which the series change."
 
 
 @pytest.mark.parametrize(

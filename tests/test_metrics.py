@@ -203,6 +203,8 @@ def test_a_negative_variance_gives_way_to_bartlett():
 def test_equal_losses_differ_by_chance():
     assert metrics.diebold_mariano(Y[:, 0], Y[:, 0], 3)[:2] == (0.0, 1.0)
     losses = 1 + np.arange(30.0)
+    wild = np.where(np.arange(30) == 7, 1e10, losses)
+    assert metrics.diebold_mariano(wild, wild + (np.arange(30) != 7), 1).p_value < 1e-6
     rounded = losses * (1 + 1e-6 * (3 + np.arange(30) % 5))  # as of a network of float32
     assert metrics.diebold_mariano(losses, rounded, 3)[:2] == (0.0, 1.0)
     assert (

@@ -51,7 +51,7 @@ def _live_lines(live: Live) -> list[str]:
         lines += ["", _part_table("cutoffs", live.trend)]
     if score.skill is not None:
         than = "less" if score.skill > 0 else "more"
-        few = "" if score.points >= FEWEST else f": too few values to tell ({FEWEST} are needed)"
+        few = "" if score.compared >= FEWEST else f": too few values to tell ({FEWEST} are needed)"
         lines.append(f"{abs(score.skill):.1%} {than} error than the last value{few}.")
     return [*lines, ""]
 
