@@ -2,8 +2,8 @@
 
 Calibrated on windows held out, intervals are as wide as the errors were there. Where what comes later is
 rougher or calmer they cover too little or too much, until the next training. With every row that
-comes in, more steps of windows after training have their truth: step by step, the errors of a series on
-the latest of them count beside the calibrated ones (residuals of a sliding window, as in Xu & Xie 2021, ICML, in
+comes in, more steps of windows after training have their truth. Every eighth of the horizon, and step by
+step, the errors of a series on the latest of them count beside the calibrated ones (residuals of a sliding window, as in Xu & Xie 2021, ICML, in
 a quantile of both; see `intervals.Recent`).
 """
 
@@ -20,7 +20,7 @@ from forecaster.series import Panel
 from forecaster.statistical import STATISTICAL
 from forecaster.windows import cutoffs_between, rows_after
 
-LATEST_SPANS = 30  # horizons of rows that are looked back on
+LATEST_SPANS = 30  # horizons that are looked back on, besides the newest
 EXPECTED_SPANS = 2.0  # horizons of errors that the calibrated ones count as
 EXPECTED_ROWS = 20  # of errors that they count as at least: of so many one lies outside 95%
 WINDOWS = 8  # at most that are looked at in a horizon: they overlap
@@ -46,9 +46,9 @@ def adapted(
     begin = panel.offsets[:-1]
     least = begin + np.maximum(unseen, model.config.context_rows) - 1
     newest = least[series] + (cutoffs - least[series]) // step * step
-    oldest = np.maximum(least[series], cutoffs - horizon - LATEST_SPANS * horizon + 1)
-    # each step of a window is known as soon as its row is; or, where the forecast reads rows past
-    # those observed, all its steps together
+    oldest = np.maximum(least[series], cutoffs - (LATEST_SPANS + 1) * horizon + 1)
+    # A step of a window is known once its row is; where forecasts read rows past those observed, all
+    # steps of a window are known together.
     after = np.full(horizon, horizon) if model.config.knows_ahead else np.arange(1, horizon + 1)
     first, stop = panel.offsets[1:].copy(), begin.copy()
     np.minimum.at(first, series, oldest)
@@ -62,20 +62,29 @@ def adapted(
         [np.searchsorted(known, oldest), newest], axis=1, return_inverse=True
     )
     high = np.maximum(low[:, None], np.searchsorted(known, newest[:, None] - after, side="right"))
-    firsts = np.searchsorted(known, panel.offsets)  # of each series, whose groups stay together
-    part = firsts[np.searchsorted(firsts, low, side="right") - 1] * horizon // AT_ONCE
+    firsts = np.searchsorted(known, panel.offsets)  # window of each series
     pieces = []
-    for number in np.unique(part):
-        mine = part == number
-        begin, end = low[mine].min(), high[mine].max()
-        places = _places(model, panel, known[begin:end])
-        looked_at = low[mine, None] - begin, high[mine] - begin
+    for mine in _together(firsts * horizon, low * horizon):
+        start, end = low[mine].min(), high[mine].max()
+        places = _places(model, panel, known[start:end])
+        looked_at = low[mine, None] - start, high[mine] - start
         pieces.append(_counts(places, *looked_at, step) * np.float32(step / horizon))
     counts = np.concatenate(pieces, axis=1)
     if not counts[-1].any():
         return forecast
     recent = Recent(counts[:-1], counts[-1], expected_spans(horizon), groups.ravel())
     return replace(forecast, recent=recent)
+
+
+def _together(firsts: Ints, low: Ints) -> list[Flags]:
+    """Part groups into some that are looked at together, those of a series never apart.
+
+    Args:
+        firsts: First value of each series, and last the number of all `(series + 1,)`.
+        low: First value that each group looks back on, ascending `(group,)`.
+    """
+    parts = firsts[np.searchsorted(firsts, low, side="right") - 1] // AT_ONCE
+    return [parts == part for part in np.unique(parts)]
 
 
 def expected_spans(horizon: int) -> float:
@@ -93,14 +102,21 @@ def _quick(model: Model, panel: Panel, cutoffs: Ints) -> Flags:
 
 
 def _places(model: Model, panel: Panel, cutoffs: Ints) -> Ints:
+    """Place the scores of windows among the knots, some windows at a time `(window, horizon)`."""
+    parts = np.array_split(cutoffs, 1 + len(cutoffs) * model.horizon // AT_ONCE)
+    return np.concatenate([_placed(model, panel, part) for part in parts])
+
+
+def _placed(model: Model, panel: Panel, cutoffs: Ints) -> Ints:
     """Place the scores of windows among the knots: how many are smaller `(window, horizon)`.
 
     UNKNOWN where none was calibrated above 0, where the truth was filled in or lies past the end, and
     where the series has never changed.
     """
     forecast = model.forecast(panel, cutoffs)
-    ends = panel.offsets[forecast.series + 1, None] - 1
-    rows = np.minimum(rows_after(cutoffs, model.horizon), ends)
+    rows, ends = rows_after(cutoffs, model.horizon), panel.offsets[forecast.series + 1, None] - 1
+    past = rows > ends
+    rows = np.minimum(rows, ends)
     truth = forecast.scaling.levels(panel)[rows]
     scores = np.abs(forecast.distribution.deviate_of(truth))
     places = np.full(scores.shape, UNKNOWN, dtype=np.int8)
@@ -112,7 +128,7 @@ def _places(model: Model, panel: Panel, cutoffs: Ints) -> Ints:
         for step, knots in enumerate(conformal.knots().T):
             if knots[-1] > 0:
                 places[windows, step] = np.searchsorted(knots, own[:, step])
-    places[panel.filled[rows] | (rows_after(cutoffs, model.horizon) > ends)] = UNKNOWN
+    places[panel.filled[rows] | past] = UNKNOWN
     return places
 
 

@@ -383,8 +383,8 @@ def with_notices(panel: Panel, asked: Config, config: Config) -> Panel:
     season, usual = int(config.data.season_length or 1), default_horizon(panel.frequency)
     if asked.network.horizon is None and int(config.network.horizon or usual) < usual:
         notices.append(
-            f"The horizon is {config.network.horizon}, not {usual} as usual, because series have about "
-            f"{presets.usual_length(panel)} rows. Give --horizon for another."
+            f"The horizon is {config.network.horizon}, not {usual} as usual: a fifth of the rows that "
+            "most series have. Give --horizon for another."
         )
     notices += _fallback_notice(panel, config, season)
     seen = splits.of_config(panel, config).test_start

@@ -11,7 +11,7 @@ from scipy.special import ndtri
 
 from forecaster.arrays import Flags, Floats, Ints
 from forecaster.intervals import Conformal, calibrate
-from forecaster.metrics import SAME
+from forecaster.metrics import SAME_LOSS
 
 NETWORK = ""  # stands for the network where a baseline could be named
 LEAST_SHARE = 1e-3  # of its last value: no baseline forecasts a series of logarithms lower
@@ -55,7 +55,7 @@ class Fallback:
 
 
 def choose(errors: Mapping[str, Floats], places: Ints, series: int) -> Fallback:
-    """Choose what forecasts each series: the network only where its error is the smallest.
+    """Choose what forecasts each series: the network only where its error is clearly the smallest.
 
     Args:
         errors: Mean absolute error of each window, of the network (`NETWORK`) and by baseline
@@ -68,7 +68,7 @@ def choose(errors: Mapping[str, Floats], places: Ints, series: int) -> Fallback:
     baselines = [name for name in sums if name != NETWORK]
     best = np.argmin([sums[name] for name in baselines], axis=0)
     smallest = np.min([sums[name] for name in baselines], axis=0)
-    left = (number > 0) & (smallest <= sums[NETWORK] * (1 + SAME))
+    left = (number > 0) & (smallest <= sums[NETWORK] * (1 + SAME_LOSS))
     return Fallback(
         tuple(baselines[best[row]] if left[row] else NETWORK for row in range(series)), {}
     )

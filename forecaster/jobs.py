@@ -125,7 +125,7 @@ class TrainResult(BacktestResult):
 
     @property
     def calibrated_again(self) -> bool:
-        """Whether it is a refit: those are calibrated on all rows that the judged one has not seen."""
+        """Whether it is a refit, which is calibrated on rows held out of the judged network."""
         return self.published is not self.judged
 
     def to_dict(self) -> dict[str, Any]:

@@ -11,8 +11,8 @@ import pandas as pd
 
 from forecaster import metrics, statistical
 from forecaster.arrays import Floats, Ints
+from forecaster.baselines import BASELINES, of_season
 from forecaster.baselines import forecast as baseline
-from forecaster.baselines import of_season
 from forecaster.chances import Chance, ChanceScores
 from forecaster.chances import judge as judge_chances
 from forecaster.checks import Checks, check, thirds
@@ -112,7 +112,7 @@ class Judgement:
         p_value: Of the Diebold-Mariano test between the two; NaN when the verdict is open.
         times: Points in time that it is told by.
         verdict: One sentence.
-        advice: What to do about it, as flags; empty where there is skill.
+        advice: What to do next; empty where there is skill.
         checks: Direction, lagged copy, flat forecasts, and scores by step.
         notes: What to say of the baselines, a line each.
         chances: How good the chances of a step up are; None without `direction`.
@@ -363,7 +363,11 @@ def _named(folds: Folds) -> str:
     """Name what is judged: a network, the baselines that stand in for it, or both."""
     if folds.sources is None or (folds.sources == folds.name).all():
         return folds.name
-    return f"{folds.name} with its fallback" if folds.name in folds.sources else "its fallback"
+    return (
+        f"{folds.name} with its fallback"
+        if folds.name in folds.sources
+        else f"{folds.name}'s fallback"
+    )
 
 
 def _advice(
@@ -372,11 +376,15 @@ def _advice(
     """Say what to do where the verdict is not that there is skill."""
     if skill > 0 and test.p_value < SIGNIFICANCE:
         return ""
-    instead = f"let {best} stand in where it is better (--fallback baseline)"
+    instead = ""
+    if folds.sources is None and best in (*BASELINES, *statistical.STATISTICAL):
+        instead = f"let {best} stand in where it is better (--fallback baseline)"
     if mase[best] == 0:
-        return "" if folds.sources is not None else f"{instead[0].upper()}{instead[1:]}."
+        return f"{instead.capitalize()}." if instead else "No network can do better."
     if not np.isfinite(skill):
         return "Fetch history in which the series change."
+    if test.is_same:
+        return "Try more history, covariates or other settings (forecast tune)."
     if test.is_open or skill > 0:
         count = int(folds.fold.max()) + 1
         if test.is_open:
@@ -386,8 +394,8 @@ def _advice(
         else:
             more = f"on more folds than {count}"
         text = f"To tell, judge {more} (--folds) or fetch more history."
-        return text if skill > 0 or folds.sources is not None else f"{text} Until then {instead}."
-    also = "" if folds.sources is not None else f", or {instead}"
+        return f"{text} Until then {instead}." if instead and skill <= 0 else text
+    also = f", or {instead}" if instead else ""
     return f"Try more history, covariates or other settings (forecast tune){also}."
 
 

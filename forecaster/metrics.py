@@ -15,7 +15,8 @@ from forecaster.arrays import Flags, Floats, Ints
 
 SIGNIFICANCE = 0.05
 SHARES = np.linspace(0, 1, 11)  # of what was learnt, tried on windows not trained on
-SAME = 1e-4  # of a loss, or of the usual one: those that differ by less are of one forecast
+SAME_LOSS = 1e-4  # of a loss, or of the usual one: those that differ by less are of one forecast
+SAME_NOTE = "the losses are identical"
 LEAST_TIMES = 8  # from fewer points in time nothing is told from luck
 LUCK = 0.05
 
@@ -43,6 +44,11 @@ class DieboldMariano(NamedTuple):
     note: str = ""
 
     @property
+    def is_same(self) -> bool:
+        """Whether the losses are those of one forecast."""
+        return self.note == SAME_NOTE
+
+    @property
     def is_open(self) -> bool:
         """Whether nothing can be said, as `note` explains."""
         return math.isnan(self.p_value)
@@ -51,14 +57,13 @@ class DieboldMariano(NamedTuple):
 def p_text(p_value: float) -> str:
     """Write a p-value for a sentence.
 
-    >>> p_text(0.0421), p_text(0.0498), p_text(1e-9)
-    ('p = 0.042', 'p = 0.0498', 'p < 0.001')
+    >>> p_text(0.0421), p_text(0.04998), p_text(1e-9)
+    ('p = 0.042', 'p < 0.05', 'p < 0.001')
     """
     if p_value < 0.001:
         return "p < 0.001"
     short = f"{p_value:.3f}"
-    crossed = (p_value < SIGNIFICANCE) != (float(short) < SIGNIFICANCE)
-    return f"p = {p_value:.4f}" if crossed else f"p = {short}"
+    return f"p < {SIGNIFICANCE}" if p_value < SIGNIFICANCE <= float(short) else f"p = {short}"
 
 
 def own_size(values: Floats | float) -> Floats:
@@ -386,8 +391,8 @@ def diebold_mariano(loss_a: Floats, loss_b: Floats, horizon: int, step: int = 1)
         note = f"{n} {are} too few to tell ({needed} are needed)"
         return DieboldMariano(float("nan"), float("nan"), n, note)
     losses = np.abs(loss_a)
-    if (np.abs(difference) <= SAME * np.maximum(losses, np.median(losses))).all():
-        return DieboldMariano(0.0, 1.0, n, "the losses are identical")
+    if (np.abs(difference) <= SAME_LOSS * np.maximum(losses, np.median(losses))).all():
+        return DieboldMariano(0.0, 1.0, n, SAME_NOTE)
     difference /= size
     if np.ptp(difference) <= 1e-12:
         return DieboldMariano(

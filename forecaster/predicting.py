@@ -149,12 +149,11 @@ def _notices(model: Model, panel: Panel, forecast: Forecast, level: tuple[float,
         notices.append("No intervals: no validation window was left to calibrate them.")
     elif far := [percent for percent in level if not fewest.reaches(percent)]:
         notices.append(
-            f"Intervals at {', '.join(f'{percent:g}' for percent in far)}%"
-            f"{f' of what {source} forecasts' if source != NETWORK else ''} need more than "
+            f"{'' if source == NETWORK else f'Of the series that {source} forecasts: '}Intervals at "
+            f"{', '.join(f'{percent:g}' for percent in far)}% need more than "
             f"{counted(fewest.windows, 'calibration window')}: the largest error seen stands in."
         )
-    if fewest.windows and level:
-        notices += _below_zero(panel, forecast, max(level))
+    notices += _below_zero(panel, forecast, max(level) if fewest.windows and level else None)
     if forecast.up is not None and model.chances is not None:
         notices += model.chances.notices(int(np.isnan(forecast.up[:, 0]).sum()))
     notices += forecast.scaling.notices(panel, asked=False)
@@ -169,17 +168,18 @@ def _notices(model: Model, panel: Panel, forecast: Forecast, level: tuple[float,
     return notices + unknown_words(forecast.scaling.statics, panel.statics)
 
 
-def _below_zero(panel: Panel, forecast: Forecast, level: float) -> list[str]:
-    """Say which series are forecast below zero, where they have never been."""
+def _below_zero(panel: Panel, forecast: Forecast, level: float | None) -> list[str]:
+    """Say which series are forecast below zero, or so wide, where they have never been."""
     lowest = np.minimum.reduceat(panel.y, panel.offsets[:-1])[forecast.series]
-    below = (lowest >= 0) & (forecast.bounds(level)[0].min(axis=1) < 0)
+    lows = forecast.values if level is None else forecast.bounds(level)[0]
+    below = (lowest >= 0) & (lows.min(axis=1) < 0) & np.isneginf(forecast.within.low)
     if not below.any():
         return []
     ids = [panel.ids[series] for series in forecast.series[below].tolist()]
     whose = "its" if len(ids) == 1 else "their"
     return [
         f"{of_series(len(ids), len(panel.ids))} forecasts or intervals that reach below 0, where "
-        f"{whose} values never are ({listed(ids)}): --min 0 keeps them above."
+        f"{whose} values never are ({listed(ids)}): --min 0 keeps them from it."
     ]
 
 

@@ -59,7 +59,8 @@ def resolve(config: Config, panel: Panel) -> Config:
         require_same_steps(panel)
     rows = usual_length(panel)
     season = config.data.season_length or default_season_length(panel.frequency)
-    horizon = config.network.horizon or _horizon(default_horizon(panel.frequency), rows)
+    usual_horizon = default_horizon(panel.frequency)
+    horizon = config.network.horizon or max(1, min(usual_horizon, rows // HORIZONS))
     evaluation = _evaluation(config, rows, horizon)
     left = max(0, rows - int(evaluation["test_size"] or 0) - 2 * config.evaluation.gap)
     least = horizon if len(panel.ids) >= MANY_SERIES else 2 * horizon
@@ -94,17 +95,6 @@ def usual_length(panel: Panel) -> int:
     lengths = np.sort(panel.lengths)
     share = np.cumsum(lengths) / max(1, lengths.sum())
     return int(lengths[np.searchsorted(share, SHORT_SHARE)])
-
-
-def _horizon(usual: int, rows: int) -> int:
-    """Return the usual horizon, or the largest part of it that short series leave room to judge.
-
-    >>> _horizon(12, 60), _horizon(12, 59), _horizon(12, 4)
-    (12, 6, 1)
-    """
-    return max(
-        h for h in range(1, usual + 1) if usual % h == 0 and (h * HORIZONS <= rows or h == 1)
-    )
 
 
 def _evaluation(config: Config, rows: int, horizon: int) -> dict[str, int]:

@@ -38,7 +38,7 @@ class Score:
         mase: Mean absolute error in units of each series' mean change from row to row.
         naive_mase: The same of the last value before each forecast; None when it is not stored.
         skill: One less the ratio of the two, over the values for which both are known.
-        compared: The number of these values.
+        compared: Points in time that these are of.
         coverage: Share of the values inside their intervals, by level.
     """
 
@@ -257,7 +257,7 @@ def _score(frame: pd.DataFrame) -> Score:
         mase=_mean(error[np.isfinite(scale)] / scale[np.isfinite(scale)]),
         naive_mase=other,
         skill=1 - own / other if own is not None and other else None,
-        compared=int(comparable.sum()),
+        compared=int(frame["ds"][comparable].nunique()),
         coverage=_coverage(frame, y),
     )
 

@@ -78,6 +78,13 @@ def test_each_step_counts_as_soon_as_its_row_has_come(fitted):
     first = 4 * each.seen[each.groups[: len(cutoffs)]]  # in errors, of the first series
     np.testing.assert_array_equal(first[:, 0], [0, 1, 2, 3, 4, 5])
     np.testing.assert_array_equal(first[:, 3], [0, 0, 0, 0, 1, 2])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adaptive, "_averaged", lambda counts, _: counts)
+        patch.setattr(adaptive, "WINDOWS", 2)  # each stands for two rows
+        some = forecast(fitted, later(), cutoffs).recent
+    every = 4 * some.seen[some.groups[: len(cutoffs)]]
+    np.testing.assert_array_equal(every[:, 0], [0, 0, 2, 2, 4, 4])
+    np.testing.assert_array_equal(every[:, 3], [0, 0, 0, 0, 2, 2])
     together = 4 * whole.seen[whole.groups[: len(cutoffs)]]
     np.testing.assert_array_equal(together, np.repeat([[0], [0], [0], [0], [1], [2]], 4, axis=1))
 

@@ -107,8 +107,13 @@ def test_what_has_arrived_judges_what_was_forecast(workspace: Path, capsys):
     text = capsys.readouterr().out
     assert "air: 6 values of 2 forecasts have arrived." in text
     assert "2 values forecast have not arrived yet." in text
-    assert "error than the last value: too few values to tell (8 are needed)." in text
-    arrive(workspace, 164)
+    assert "error than the last value: too few points in time to tell (8 are needed)." in text
+    assert live["score"]["compared"] == 3
+
+
+def test_a_share_of_error_over_enough_points_in_time_needs_no_caution(workspace: Path, capsys):
+    predicted(capsys, workspace, "--horizon", 8)
+    arrive(workspace, 168)
     assert app.run(["score", "--workspace", str(workspace)]) == 0
     assert "error than the last value.\n" in capsys.readouterr().out
 

@@ -45,8 +45,8 @@ def test_a_series_without_a_window_is_skipped_with_its_reason(fitted):
 def test_too_few_windows_to_calibrate_are_said(fitted):
     notices = fitted.prediction().notices
     said = (
-        "Intervals at 99% of what naive forecasts need more than 1 calibration window: the largest "
-        "error seen stands in."
+        "Of the series that naive forecasts: Intervals at 99% need more than 1 calibration window: "
+        "the largest error seen stands in."
     )
     assert said in notices
 

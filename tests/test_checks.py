@@ -190,10 +190,7 @@ def test_the_text_tells_a_copy_from_a_forecast():
     (width,) = [line for line in lines if line.startswith("its width, in MASE")]
     assert width.split()[-4:] == ["9", "9", "9", "9"]
     assert lines[-2].startswith("No skill: ")
-    assert lines[-1] == (
-        "Try more history, covariates or other settings (forecast tune), or let naive stand in where "
-        "it is better (--fallback baseline)."
-    )
+    assert lines[-1] == "Try more history, covariates or other settings (forecast tune)."
 
 
 def test_of_three_values_the_text_says_only_that_they_are_too_few():
@@ -234,6 +231,27 @@ def test_a_forecast_as_good_as_a_baseline_has_no_skill(skill, said):
     assert judging._verdict("gru", "naive", mase, skill, test).startswith(said)
 
 
+@pytest.mark.parametrize("factor", [0.999999, 1.0, 1.000001])
+def test_a_forecast_that_is_the_baseline_s_is_told_so_whatever_rounding_says(factor):
+    judgement = judging.judge(folds_of(TRUTH + (FLAT - TRUTH) * factor))
+    assert judgement.verdict.startswith("No skill: gru has as much error as naive")
+    assert judgement.advice == "Try more history, covariates or other settings (forecast tune)."
+
+
+def test_only_a_baseline_that_can_stand_in_is_advised():
+    folds = folds_of(FLAT + NOISE)
+    week = {"gru": FLAT + NOISE, "seasonal_naive_168": FLAT, "naive": FLAT + 3 * NOISE}
+    judgement = judging.judge(replace(folds, forecasts=week))
+    assert judgement.best_baseline == "seasonal_naive_168"
+    assert judgement.advice == "Try more history, covariates or other settings (forecast tune)."
+
+
+def test_few_values_do_not_show_that_intervals_are_too_wide():
+    bounds = {95.0: (TRUTH[:15] - 1, TRUTH[:15] + 1)}  # 90 steps: four or five would be missed
+    text = judgement_text(judging.judge(folds_of(FLAT[:15], TRUTH[:15], LAST[:15], bounds=bounds)))
+    assert "wider than" not in text
+
+
 def test_skill_needs_no_advice():
     judgement = judging.judge(folds_of(TRUTH + 0.1 * NOISE))
     assert (judgement.has_skill, judgement.advice) == (True, "")
@@ -246,16 +264,22 @@ def test_a_fallback_is_named_in_the_verdict_and_not_advised():
     judgement = judging.judge(replace(worse, sources=sources))
     assert judgement.verdict.startswith("No skill: gru with its fallback has ")
     assert judgement.advice == "Try more history, covariates or other settings (forecast tune)."
+    assert judging.judge(worse).advice == (
+        "Try more history, covariates or other settings (forecast tune), or let naive stand in where "
+        "it is better (--fallback baseline)."
+    )
     alone = judging.judge(replace(worse, sources=np.full(len(FLAT), "gru", object)))
     assert alone.verdict.startswith("No skill: gru has ")
     none = judging.judge(replace(worse, sources=np.full(len(FLAT), "naive", object)))
-    assert none.verdict.startswith("No skill: its fallback has ")
+    assert none.verdict.startswith("No skill: gru's fallback has ")
 
 
 def test_a_baseline_that_is_exact_is_advised():
     exact = judging.judge(folds_of(FLAT + NOISE, truth=FLAT))
     assert exact.verdict.startswith("No skill: naive is exact on these folds")
     assert exact.advice == "Let naive stand in where it is better (--fallback baseline)."
+    with_it = replace(folds_of(FLAT + NOISE, truth=FLAT), sources=np.full(len(FLAT), "gru", object))
+    assert judging.judge(with_it).advice == "No network can do better."
     still = judging.judge(folds_of(FLAT + NOISE, scale=np.nan))
     assert still.advice == "Fetch history in which the series change."
 
@@ -268,9 +292,11 @@ def test_intervals_of_the_wrong_width_are_remarked_on(reach, said):
     bounds = {80.0: (FLAT - reach * spread, FLAT + reach * spread)}
     judgement = judging.judge(folds_of(FLAT, bounds=bounds))
     text = judgement_text(judgement)
-    in_service = "those in service are calibrated on them too"
+    in_service = "the published ones are calibrated on them too"
     assert in_service not in text
-    assert (in_service in judgement_text(judgement, again=True)) == (said == "too narrow")
+    assert (in_service in judgement_text(judgement, calibrated_again=True)) == (
+        said == "too narrow"
+    )
     assert [words for words in ("too narrow", "wider than") if words in text] == (
         [said] if said else []
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from forecaster.cli.output import table
+from forecaster.metrics import LEAST_TIMES
 from forecaster.words import counted
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from forecaster.scoring import Live, Part, Score, Scored
 
 SHOWN_STEPS = 24
-FEWEST = 8  # values that a share of error is told of without a word of caution
 
 
 def scored_text(scored: Scored) -> str:
@@ -30,7 +30,7 @@ def scored_text(scored: Scored) -> str:
     if not scored.models:
         return "\n".join(["No value that was forecast has arrived.", *left_out])
     legend = (
-        "MASE: mean error in units of each series' mean change from one row to the next (train takes "
+        "MASE: mean absolute error in units of each series' mean change from one row to the next (train takes "
         "that of a season); naive: the last value before the forecast; bias: forecast less truth."
     )
     return "\n".join([*("\n".join(_live_lines(live)) for live in scored.models), legend, *left_out])
@@ -51,8 +51,10 @@ def _live_lines(live: Live) -> list[str]:
         lines += ["", _part_table("cutoffs", live.trend)]
     if score.skill is not None:
         than = "less" if score.skill > 0 else "more"
-        few = "" if score.compared >= FEWEST else f": too few values to tell ({FEWEST} are needed)"
-        lines.append(f"{abs(score.skill):.1%} {than} error than the last value{few}.")
+        text = f"{abs(score.skill):.1%} {than} error than the last value"
+        if score.compared < LEAST_TIMES:
+            text += f": too few points in time to tell ({LEAST_TIMES} are needed)"
+        lines.append(f"{text}.")
     return [*lines, ""]
 
 

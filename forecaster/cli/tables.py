@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SHOWN_ROWS = 5
 LEAST_SAID = 8  # times that a chance was said, for a share of them to be shown
 SLACK = 10  # points of coverage below the level that are called too narrow
+LEAST_MISSES = 5  # points in time that right intervals would miss, for fewer to be called too wide
 
 
 def epochs(advance: Callable[..., None], whose: str = "") -> Callable[[Progress], None]:
@@ -167,12 +168,12 @@ def backtest_text(result: BacktestResult) -> str:
     return f"{text}\n{fallback_text(result.fallback.values(), result.series)}"
 
 
-def judgement_text(judgement: Judgement, again: bool = False) -> str:
+def judgement_text(judgement: Judgement, calibrated_again: bool = False) -> str:
     """Put scores and intervals into tables; below, what is worth saying, and the verdict.
 
     Args:
         judgement: Of one model.
-        again: Whether what is in service is calibrated again, on the folds too.
+        calibrated_again: Whether what is published is calibrated on the folds too.
     """
     rows: list[list[Any]] = [
         [name, *(f"{value:.4g}" for value in scores.values())]
@@ -184,22 +185,21 @@ def judgement_text(judgement: Judgement, again: bool = False) -> str:
         lines += ["", steps, ""]
     narrow = [level for level, share in judgement.coverage.items() if 100 * share < level - SLACK]
     wide = [
-        level for level, share in judgement.coverage.items() if 1 - share < (1 - level / 100) / 3
+        level
+        for level, share in judgement.coverage.items()
+        if 1 - share < (1 - level / 100) / 3 and judgement.times * (1 - level / 100) >= LEAST_MISSES
     ]
     if narrow and not judgement.is_thin:
         lines.append(
             "The intervals were too narrow on these folds"
             + (
-                "; those in service are calibrated on them too."
-                if again
+                "; the published ones are calibrated on them too."
+                if calibrated_again
                 else ": expect more surprises."
             )
         )
-    elif wide and not judgement.is_thin:
-        lines.append(
-            "The intervals were wider than needed on these folds: they were calmer than those that "
-            "the intervals are calibrated on."
-        )
+    elif wide:
+        lines.append("The intervals were wider than needed on these folds.")
     if judgement.unscaled:
         left_out = counted(judgement.unscaled, "window")
         lines.append(f"MASE leaves out {left_out} of series whose train rows never change.")

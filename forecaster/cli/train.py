@@ -43,15 +43,16 @@ def train(ids: tuple[str, ...], name: str, warm_start: str | None, **flags: Any)
     from forecaster.jobs import BacktestResult
     from forecaster.jobs import train as run
 
-    def refused(result: BacktestResult) -> None:
-        for line in result.notices:
-            notice(line)
-        show(backtest_text(result))  # under --json the error is the document
-
-    workspace = current().workspace()
-    with progress("Training", total=None) as advance:
-        told = epochs(advance), windows(advance)
-        result = run(workspace, ids, name, flags, *told, warm_start, notice, refused)
+    workspace, refused = current().workspace(), list[BacktestResult]()
+    try:
+        with progress("Training", total=None) as advance:
+            told = epochs(advance), windows(advance)
+            result = run(workspace, ids, name, flags, *told, warm_start, notice, refused.append)
+    finally:
+        for each in refused:
+            for line in each.notices:
+                notice(line)
+            show(backtest_text(each))  # under --json the error is the document
     for line in result.notices:
         notice(line)
     emit(result.to_dict(), f"{training_text(result)}\n\n{backtest_text(result)}")
