@@ -693,6 +693,8 @@ def test_the_refit_of_many_series_is_rehearsed_up_to_the_test_rows(refits):
     fitted = Forecaster(**REHEARSED).fit(MANY)
     model, panel = fitted.model, fitted.evaluated.panel
     (options, all_rows, _), (same, before, rehearsed) = refits
+    stages = [each.pop("on_epoch").args[1] for each in (options, same)]
+    assert stages == ["On all rows", "Rehearsal"]
     assert options == same
     assert (all_rows.lengths[0], before.lengths[0]) == (60, 44)
     ahead = (np.arange(44, 57)[None, :] - 1 + panel.offsets[:-1, None]).ravel()

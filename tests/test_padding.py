@@ -41,7 +41,7 @@ def test_a_short_series_is_trained_on_and_forecast():
 
 def test_what_is_left_out_of_the_judgement_is_told():
     [notice] = [line for line in fitted().evaluated.panel.notices if "not tested" in line]
-    assert "1 of 2 series have less than 32 rows" in notice
+    assert "1 of 2 series has less than 32 rows" in notice
 
 
 @pytest.mark.slow  # trains several networks

@@ -404,7 +404,7 @@ def test_show_and_diff(registry: Registry, capsys):
     tried = {"name": "last value", "settings": {}, "score": 0.91, "seconds": 1.0, "reason": ""}
     selection = {"candidates": [tried], "chosen": "last value"}
     text = description_text(shown | {"selection": selection})
-    assert "start from the last value (MASE there: last value 0.91)." in text
+    assert "start from the last value (MASE there: last value: 0.91)." in text
     found = told(capsys, "models", "diff", "previous", "champion", *where)["differences"]
     assert found["settings.network.cell"] == ["rnn", "gru"]
     assert not any(key.startswith("data.") for key in found)
