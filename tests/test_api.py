@@ -154,6 +154,8 @@ def test_a_longer_horizon_is_rolled_forward_and_said(fitted):
     prediction = fitted.prediction(10)
     assert len(prediction.frame) == 20
     assert any("Steps 5 to 10 are rolled forward" in line for line in prediction.notices)
+    once = fitted.prediction(horizon=5).notices
+    assert any(line.startswith("Step 5 is rolled forward: ") for line in once)
     short = fitted.predict()
     rolled = prediction.frame.groupby("unique_id").head(4).reset_index(drop=True)
     np.testing.assert_allclose(rolled["gru"], short["gru"], rtol=1e-6)

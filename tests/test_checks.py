@@ -3,13 +3,15 @@
 import doctest
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from forecaster import checks, judging
-from forecaster.cli.tables import judgement_text
+from forecaster.cli.tables import judgement_text, prediction_text
+from forecaster.jobs import PredictResult
 from forecaster.metrics import DieboldMariano
 
 WINDOWS, HORIZON = 60, 6
@@ -305,3 +307,19 @@ def test_intervals_of_the_wrong_width_are_remarked_on(reach, said):
 def test_notes_of_the_baselines_stand_before_the_verdict():
     folds = replace(folds_of(TRUTH + NOISE), notes=("Theta and ets are left out.",))
     assert judgement_text(judging.judge(folds)).splitlines()[-2] == "Theta and ets are left out."
+
+
+def test_a_plot_of_some_series_says_so():
+    frame = pd.DataFrame({"unique_id": [f"s{row}" for row in range(7)], "gru": 1.0})
+    result = PredictResult(
+        skipped={},
+        notices=(),
+        output=Path("o.csv"),
+        frame=frame.assign(model_version="v"),
+        name="air",
+        version="v",
+        plot=Path("o.png"),
+    )
+    assert prediction_text(result).endswith("\nPlot: o.png (the first 6 of 7 series)")
+    few = replace(result, frame=result.frame.head(6))
+    assert prediction_text(few).endswith("\nPlot: o.png")

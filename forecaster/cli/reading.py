@@ -158,7 +158,7 @@ def fetch_text(report: FetchReport) -> str:
     ]
     counts = ", ".join(f"{count} {action}" for action, count in report.to_dict()["counts"].items())
     total = sum(outcome.entry.rows for outcome in outcomes if outcome.entry)
-    lines = [f"{len(outcomes)} series, {total} rows: {counts}."]
+    lines = [f"{len(outcomes)} series, {counted(total, 'row')}: {counts}."]
     if rows:
         lines.append(table(rows[:SHOWN], ("series", "outcome", "rows", "first", "last")))
     if len(rows) > SHOWN:
