@@ -63,7 +63,8 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     done(folder, "fetch", "--sample", "air-passengers")
     run = done(folder, *TRAIN)
-    assert run.stderr == ""  # not a line of TensorFlow's own
+    told = [line for line in run.stderr.splitlines() if not line.startswith("Training: ")]
+    assert told == []  # not a line of TensorFlow's own; signs of life on a slow machine
     return folder
 
 
