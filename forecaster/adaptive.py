@@ -2,9 +2,9 @@
 
 Calibrated on windows held out, intervals are as wide as the errors were there. Where what comes later is
 rougher or calmer they cover too little or too much, until the next training. With every row that
-comes in, more steps of windows after training have their truth. Every eighth of the horizon, and step by
-step, the errors of a series on the latest of them count beside the calibrated ones (residuals of a sliding window, as in Xu & Xie 2021, ICML, in
-a quantile of both; see `intervals.Recent`).
+comes in, more steps of windows after training have their truth. Every eighth of the horizon, and step
+by step, the errors of a series on the latest of them count beside the calibrated ones (residuals of a
+sliding window, as in Xu & Xie 2021, ICML, in a quantile of both; see `intervals.Recent`).
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ def adapted(
     series, horizon = forecast.series, model.horizon
     step = -(-horizon // WINDOWS)
     begin = panel.offsets[:-1]
+    # Counted from here, windows are the same ones wherever the cutoffs are.
     least = begin + np.maximum(unseen, model.config.context_rows) - 1
     newest = least[series] + (cutoffs - least[series]) // step * step
     oldest = np.maximum(least[series], cutoffs - (LATEST_SPANS + 1) * horizon + 1)
@@ -53,7 +54,7 @@ def adapted(
     first, stop = panel.offsets[1:].copy(), begin.copy()
     np.minimum.at(first, series, oldest)
     np.maximum.at(stop, series, newest - after[0] + 1)
-    first = least + -(-(first - least) // step) * step  # the same windows, wherever cutoffs are
+    first = least + -(-(first - least) // step) * step
     known = cutoffs_between(begin, first - begin, stop - begin, step)
     known = known[_quick(model, panel, known)]
     if not len(known):
@@ -62,18 +63,32 @@ def adapted(
         [np.searchsorted(known, oldest), newest], axis=1, return_inverse=True
     )
     high = np.maximum(low[:, None], np.searchsorted(known, newest[:, None] - after, side="right"))
+    counts = _counted(model, panel, known, low, high) * np.float32(step / horizon)
+    if not counts[-1].any():
+        return forecast
+    recent = Recent(counts[:-1], counts[-1], expected_spans(horizon), groups.ravel())
+    return replace(forecast, recent=recent)
+
+
+def _counted(model: Model, panel: Panel, known: Ints, low: Ints, high: Ints) -> Floats:
+    """Forecast windows and count their errors as `_counts` does, some series at a time.
+
+    Args:
+        model: The one that made the forecast.
+        panel: Regular series.
+        known: Cutoffs of the windows, ascending `(window,)`.
+        low: First of them that each group looks back on, ascending `(group,)`.
+        high: The one before which it ends `(group, step)`.
+    """
+    horizon = model.horizon
+    reach = -(-horizon // WINDOWS)
     firsts = np.searchsorted(known, panel.offsets)  # window of each series
     pieces = []
     for mine in _together(firsts * horizon, low * horizon):
         start, end = low[mine].min(), high[mine].max()
         places = _places(model, panel, known[start:end])
-        looked_at = low[mine, None] - start, high[mine] - start
-        pieces.append(_counts(places, *looked_at, step) * np.float32(step / horizon))
-    counts = np.concatenate(pieces, axis=1)
-    if not counts[-1].any():
-        return forecast
-    recent = Recent(counts[:-1], counts[-1], expected_spans(horizon), groups.ravel())
-    return replace(forecast, recent=recent)
+        pieces.append(_counts(places, low[mine, None] - start, high[mine] - start, reach))
+    return np.concatenate(pieces, axis=1)
 
 
 def _together(firsts: Ints, low: Ints) -> list[Flags]:

@@ -390,9 +390,9 @@ def with_notices(panel: Panel, asked: Config, config: Config) -> Panel:
     seen = splits.of_config(panel, config).test_start
     if short := int((seen < season).sum()):
         notices.append(
-            f"The season of {season} steps is longer than what {short} of {len(panel.ids)} series "
-            "have before the rows held out: there, seasonal_naive is the naive forecast and the "
-            "network sees no season. Fetch more history, or give --season-length."
+            f"The season of {season} steps is longer than what {of_series(short, len(panel.ids))} "
+            "before the rows held out: there, seasonal_naive is the naive forecast and the network "
+            "sees no season. Fetch more history, or give --season-length."
         )
     notices += _filled_notice(panel, seen)
     ends = panel.ds[panel.offsets[1:] - 1]

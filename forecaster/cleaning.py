@@ -176,14 +176,15 @@ def _judge_constant(rows: Rows, policy: str) -> None:
     if len(constant) == 0:
         return
     names = named(rows.ids[constant])
+    never = "never changes" if len(constant) == 1 else "never change"
     if policy == "error":
         raise InvalidInputError(
-            f"{len(constant)} series never change: {names}.",
+            f"{len(constant)} series {never}: {names}.",
             "Remove them, or choose --constant keep or skip-series.",
         )
     if policy == "skip-series":
         rows.skip(constant, ["never changes"] * len(constant))
-        rows.notices.append(f"Skipped {len(constant)} series that never change: {names}.")
+        rows.notices.append(f"Skipped {len(constant)} series that {never}: {names}.")
     else:
-        are = "never changes and was" if len(constant) == 1 else "never change and were"
-        rows.notices.append(f"{len(constant)} series {are} kept: {names}.")
+        were = "was" if len(constant) == 1 else "were"
+        rows.notices.append(f"{len(constant)} series {never} and {were} kept: {names}.")

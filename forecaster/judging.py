@@ -17,11 +17,10 @@ from forecaster.chances import Chance, ChanceScores
 from forecaster.chances import judge as judge_chances
 from forecaster.checks import Checks, check, thirds
 from forecaster.errors import QualityGateError
-from forecaster.metrics import LEAST_TIMES, SIGNIFICANCE, DieboldMariano, p_text
+from forecaster.metrics import LEAST_TIMES, DieboldMariano
 from forecaster.series import Panel
 from forecaster.statistical import OnWindow, silent
-
-READABLE = 1e4  # figures from here on are written with an exponent
+from forecaster.verdicts import Versus, proven
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,7 @@ class Judgement:
     @property
     def has_skill(self) -> bool:
         """Whether the model beats the best baseline by more than chance may explain."""
-        return self.skill > 0 and self.p_value < SIGNIFICANCE
+        return proven(self.skill, self.p_value)
 
     @property
     def is_thin(self) -> bool:
@@ -232,11 +231,11 @@ def judge(folds: Folds) -> Judgement:
     scores = {name: _scores(folds, forecast) for name, forecast in folds.forecasts.items()}
     mase = {name: row["mase"] for name, row in scores.items()}
     best = best_of({name: mase[name] for name in folds.baselines})
-    skill = 1 - mase[folds.name] / mase[best] if mase[best] > 0 else float("nan")
     test = test_between(
         folds, *(losses_over_time(folds, folds.forecasts[name]) for name in (folds.name, best))
     )
-    late, named = thirds(folds.y.shape[1]), _named(folds)
+    versus = _versus(folds, best, mase, test)
+    late = thirds(folds.y.shape[1])
     return Judgement(
         scores=scores,
         coverage={level: _coverage(folds, level) for level in folds.bounds},
@@ -247,14 +246,14 @@ def judge(folds: Folds) -> Judgement:
         width_by_third={
             level: tuple(_width(folds, level, steps) for steps in late) for level in folds.bounds
         },
-        folds=int(folds.fold.max()) + 1,
+        folds=versus.folds,
         unscaled=int(np.isnan(folds.scale[folds.series]).sum()),
         best_baseline=best,
-        skill=skill,
+        skill=versus.skill,
         p_value=test.p_value,
         times=test.n,
-        verdict=_verdict(named, best, {**mase, named: mase[folds.name]}, skill, test),
-        advice=_advice(folds, best, mase, skill, test),
+        verdict=versus.verdict(),
+        advice=versus.advice(),
         checks=check(
             folds.y,
             {name: folds.forecasts[name] for name in (folds.name, best)},
@@ -359,6 +358,22 @@ def _lie_apart(folds: Folds) -> bool:
     return folds.step_size >= folds.y.shape[1]
 
 
+def _versus(folds: Folds, best: str, mase: dict[str, float], test: DieboldMariano) -> Versus:
+    """Put the model beside the best baseline."""
+    horizon = folds.y.shape[1]
+    cutoffs = metrics.times_needed(horizon, _between(folds))
+    return Versus(
+        name=_named(folds),
+        best=best,
+        mase=mase[folds.name],
+        best_mase=mase[best],
+        test=test,
+        folds=int(folds.fold.max()) + 1,
+        folds_needed=-(-cutoffs // horizon) if _lie_apart(folds) else cutoffs,
+        may_stand_in=folds.sources is None and best in (*BASELINES, *statistical.STATISTICAL),
+    )
+
+
 def _named(folds: Folds) -> str:
     """Name what is judged: a network, the baselines that stand in for it, or both."""
     if folds.sources is None or (folds.sources == folds.name).all():
@@ -368,60 +383,3 @@ def _named(folds: Folds) -> str:
         if folds.name in folds.sources
         else f"{folds.name}'s fallback"
     )
-
-
-def _advice(
-    folds: Folds, best: str, mase: dict[str, float], skill: float, test: DieboldMariano
-) -> str:
-    """Say what to do where the verdict is not that there is skill."""
-    if skill > 0 and test.p_value < SIGNIFICANCE:
-        return ""
-    instead = ""
-    if folds.sources is None and best in (*BASELINES, *statistical.STATISTICAL):
-        instead = f"let {best} stand in where it is better (--fallback baseline)"
-    if mase[best] == 0:
-        return f"{instead.capitalize()}." if instead else "No network can do better."
-    if not np.isfinite(skill):
-        return "Fetch history in which the series change."
-    if test.is_same:
-        return "Try more history, covariates or other settings (forecast tune)."
-    if test.is_open or skill > 0:
-        count = int(folds.fold.max()) + 1
-        if test.is_open:
-            cutoffs = metrics.times_needed(folds.y.shape[1], _between(folds))
-            needed = -(-cutoffs // folds.y.shape[1]) if _lie_apart(folds) else cutoffs
-            more = f"on at least {max(needed, count + 1)} folds"
-        else:
-            more = f"on more folds than {count}"
-        text = f"To tell, judge {more} (--folds) or fetch more history."
-        return f"{text} Until then {instead}." if instead and skill <= 0 else text
-    also = f", or {instead}" if instead else ""
-    return f"Try more history, covariates or other settings (forecast tune){also}."
-
-
-def _verdict(
-    name: str, best: str, mase: dict[str, float], skill: float, test: DieboldMariano
-) -> str:
-    """Say in one sentence whether the model is worth using."""
-    figures = f"MASE {_short(mase[name])} against {_short(mase[best])}"
-    share = _short(100 * abs(skill), 1)
-    against = f"{name} has {share}% {'less' if skill > 0 else 'more'} error than {best}"
-    if mase[best] == 0:
-        return f"No skill: {best} is exact on these folds ({figures})."
-    if not np.isfinite(skill):
-        return "The verdict is open: no train rows change, so that MASE has no denominator."
-    if test.is_open:
-        return f"The verdict is open: {against} ({figures}), but {test.note}."
-    chance = f"Diebold-Mariano {p_text(test.p_value)}"
-    if test.p_value < SIGNIFICANCE:
-        return f"{'Skill' if skill > 0 else 'No skill'}: {against} ({figures}; {chance})."
-    if float(share) == 0:
-        against = f"{name} has as much error as {best}"
-    elif skill > 0:
-        return f"Skill is not proven: {against}, which may be chance ({figures}; {chance})."
-    return f"No skill: {against}, the best baseline ({figures}; {chance})."
-
-
-def _short(figure: float, decimals: int = 3) -> str:
-    """Write a figure for a sentence: an outlier may make it hundreds of digits long."""
-    return f"{figure:.{decimals}f}" if abs(figure) < READABLE else f"{figure:.3g}"

@@ -29,6 +29,8 @@ DAY = 86_400
 MOST_ROWS = 50_000_000  # of one table: more would not fit into the memory of most machines
 PARQUET = {".parquet", ".pq"}
 
+Intervals = dict[float, tuple[Floats, Floats]]  # bounds `(window, horizon)` by level in percent
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -101,9 +103,12 @@ def predict(
     if adaptive:
         forecast = adapted(model, forecast, panel, ends, _unseen(model, panel))
     forecast = replace(forecast, within=Bounds.of(bounds, panel.ids))
-    frame = _table(model, panel, forecast, ds, level, version)
+    calibrated = all(scores.windows for scores in forecast.used.values())
+    intervals = {percent: forecast.bounds(percent) for percent in level if calibrated}
+    frame = _table(model, panel, forecast, ds, intervals, version)
     notices = [*held, *_notices(model, panel, forecast, level)]
-    notices += _adaptive_notices(model, forecast, level)
+    notices += _below_zero(panel, forecast, intervals)
+    notices += _adaptive_notices(model, forecast, intervals)
     notices += unknown_notice(bounds, {*panel.ids, *panel.skipped, *model.scaling.ids})
     return Prediction(frame, tuple(notices), panel.skipped)
 
@@ -113,7 +118,7 @@ def _table(
     panel: Panel,
     forecast: Forecast,
     ds: pd.Index,
-    level: tuple[float, ...],
+    intervals: Intervals,
     version: str,
 ) -> pd.DataFrame:
     name, horizon = model.config.network.cell, forecast.levels.shape[1]
@@ -123,11 +128,9 @@ def _table(
         "cutoff": panel.ds[panel.offsets[1:] - 1].repeat(horizon),
         name: forecast.values.ravel(),
     }
-    if all(scores.windows for scores in forecast.used.values()):
-        for percent in level:
-            low, high = forecast.bounds(percent)
-            columns[f"{name}-lo-{percent:g}"] = low.ravel()
-            columns[f"{name}-hi-{percent:g}"] = high.ravel()
+    for percent, (low, high) in intervals.items():
+        columns[f"{name}-lo-{percent:g}"] = low.ravel()
+        columns[f"{name}-hi-{percent:g}"] = high.ravel()
     if forecast.up is not None:
         columns[f"{name}-up"] = forecast.up.ravel()
     if model.fallback is not None:
@@ -153,7 +156,6 @@ def _notices(model: Model, panel: Panel, forecast: Forecast, level: tuple[float,
             f"{', '.join(f'{percent:g}' for percent in far)}% need more than "
             f"{counted(fewest.windows, 'calibration window')}: the largest error seen stands in."
         )
-    notices += _below_zero(panel, forecast, max(level) if fewest.windows and level else None)
     if forecast.up is not None and model.chances is not None:
         notices += model.chances.notices(int(np.isnan(forecast.up[:, 0]).sum()))
     notices += forecast.scaling.notices(panel, asked=False)
@@ -168,10 +170,10 @@ def _notices(model: Model, panel: Panel, forecast: Forecast, level: tuple[float,
     return notices + unknown_words(forecast.scaling.statics, panel.statics)
 
 
-def _below_zero(panel: Panel, forecast: Forecast, level: float | None) -> list[str]:
+def _below_zero(panel: Panel, forecast: Forecast, intervals: Intervals) -> list[str]:
     """Say which series are forecast below zero, or so wide, where they have never been."""
     lowest = np.minimum.reduceat(panel.y, panel.offsets[:-1])[forecast.series]
-    lows = forecast.values if level is None else forecast.bounds(level)[0]
+    lows = intervals[max(intervals)][0] if intervals else forecast.values
     below = (lowest >= 0) & (lows.min(axis=1) < 0) & np.isneginf(forecast.within.low)
     if not below.any():
         return []
@@ -201,15 +203,15 @@ def _unseen(model: Model, panel: Panel) -> Ints:
     return np.add.reduceat(seen, panel.offsets[:-1], dtype=int)
 
 
-def _adaptive_notices(model: Model, forecast: Forecast, level: tuple[float, ...]) -> list[str]:
+def _adaptive_notices(model: Model, forecast: Forecast, intervals: Intervals) -> list[str]:
     """Say how wide intervals have become."""
     if forecast.recent is None:
         return []
     since = str(model.seen_to).removesuffix(" 00:00:00")
     calibrated = replace(forecast, recent=None)
     said, changed = [], False
-    for percent in level:
-        now, then = (_widths(each, percent) for each in (forecast, calibrated))
+    for percent, adapted_bounds in intervals.items():
+        now, then = map(_widths, (adapted_bounds, calibrated.bounds(percent)))
         if (then > 0).any():
             ratio = np.median(now[then > 0] / then[then > 0])
             said.append(f"at {percent:g}% {ratio:.2f} times")
@@ -221,9 +223,9 @@ def _adaptive_notices(model: Model, forecast: Forecast, level: tuple[float, ...]
     return [text] if changed else []
 
 
-def _widths(forecast: Forecast, percent: float) -> Floats:
+def _widths(bounds: tuple[Floats, Floats]) -> Floats:
     """Return how wide the intervals of each window are, over all steps `(window,)`."""
-    low, high = forecast.bounds(percent)
+    low, high = bounds
     return np.asarray((high - low).sum(axis=1))
 
 

@@ -262,6 +262,17 @@ def test_parts_and_steps_find_what_all_windows_at_once_do(fitted, monkeypatch):
     np.testing.assert_allclose(one, few[[len(cutoffs) - 1, -1]])
 
 
+def test_parts_skip_a_series_that_nothing_is_known_of(fitted, monkeypatch):
+    asked = later(noise=0.2), np.arange(ROUGH - 1, ROWS - 4), np.array([ROUGH, 2 * ROWS])
+    whole = widened(forecast(fitted, *asked))
+    monkeypatch.setattr(adaptive, "AT_ONCE", 100)
+    found = widened(forecast(fitted, *asked))
+    np.testing.assert_allclose(found, whole, rtol=1e-6)
+    first, second = np.split(found, 2)
+    assert (first[-1] > 1.5).all()
+    assert (second == 1).all()
+
+
 def test_each_step_follows_its_own_errors_and_steps_past_those_trained_the_last(fitted):
     frame = later()
     late = frame.groupby("unique_id").cumcount() >= ROUGH

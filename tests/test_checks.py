@@ -13,6 +13,7 @@ from forecaster import checks, judging
 from forecaster.cli.tables import judgement_text, prediction_text
 from forecaster.jobs import PredictResult
 from forecaster.metrics import DieboldMariano
+from forecaster.verdicts import Versus
 
 WINDOWS, HORIZON = 60, 6
 random = np.random.default_rng(11)
@@ -229,8 +230,8 @@ def test_the_text_says_which_way_the_direction_differs(sign, word):
 )
 def test_a_forecast_as_good_as_a_baseline_has_no_skill(skill, said):
     test = DieboldMariano(-0.5, 0.6, 50)
-    mase = {"gru": 1 - skill, "naive": 1.0}
-    assert judging._verdict("gru", "naive", mase, skill, test).startswith(said)
+    versus = Versus("gru", "naive", 1 - skill, 1.0, test, 50, 8, True)
+    assert versus.verdict().startswith(said)
 
 
 @pytest.mark.parametrize("factor", [0.999999, 1.0, 1.000001])

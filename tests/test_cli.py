@@ -486,6 +486,17 @@ def test_long_work_off_a_terminal_gives_a_line_now_and_then(capsys, monkeypatch)
     assert capsys.readouterr() == ("", "Training ...\n")
 
 
+def test_quiet_work_gives_no_line_however_long(capsys, monkeypatch):
+    clock = iter([0, 31, 62])
+    monkeypatch.setattr(output.time, "monotonic", lambda: next(clock))
+    quiet = session.Session()
+    quiet.quiet = True
+    context = click.Context(click.Command("x"), obj=quiet)
+    with context, output.progress("Fetching", total=9) as advance:
+        advance()
+    assert capsys.readouterr() == ("", "")
+
+
 def test_progress_bar_on_a_terminal_obeys_no_color():
     script = """
 import click

@@ -405,6 +405,11 @@ def test_show_and_diff(registry: Registry, capsys):
     selection = {"candidates": [tried], "chosen": "last value"}
     text = description_text(shown | {"selection": selection})
     assert "start from the last value (MASE there: last value: 0.91)." in text
+    counted = {"data": {"series": 2, "rows": 12_345}, "trained": {"parameters": 1_234}}
+    text = description_text(shown | counted)
+    assert "Data: 2 series, 12,345 rows, " in text
+    assert " 1,234 weights, " in text
+    assert "- weights" in description_text(shown | {"trained": {}})
     found = told(capsys, "models", "diff", "previous", "champion", *where)["differences"]
     assert found["settings.network.cell"] == ["rnn", "gru"]
     assert not any(key.startswith("data.") for key in found)

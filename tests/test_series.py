@@ -523,7 +523,7 @@ def test_constant_series():
     assert notice(prepare(data, DataSpec()), "never change").endswith("kept: flat.")
     panel = prepare(data, DataSpec(constant="skip-series"))
     assert panel.skipped == {"flat": "never changes"}
-    with pytest.raises(InvalidInputError, match="1 series never change: flat"):
+    with pytest.raises(InvalidInputError, match="1 series never changes: flat"):
         prepare(data, DataSpec(constant="error"))
 
 
