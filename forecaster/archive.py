@@ -2,8 +2,9 @@
 
 data/forecasts/<model>/<created>-<digest>.parquet
 
-One row a step: `created, name, version, model, data_hash, source, unique_id, cutoff, ds, step, point`
-and the bounds, `lo-80, hi-80, ...`. A file appears whole or not at all, so writers and readers need
+One row a step: `created, name, version, model, data_hash, source, unique_id, cutoff, ds, step, point`,
+the bounds, `lo-80, hi-80, ...`, what baselines said, `naive, seasonal_naive, drift`, and `scale`, the
+denominator of MASE. A file appears whole or not at all, so writers and readers need
 no lock. Looking for files imports neither pandas nor pyarrow.
 """
 
@@ -73,7 +74,8 @@ class Archive:
         """Keep an exported table.
 
         Args:
-            table: `unique_id, ds, cutoff, <model>, <model>-lo-80, ...`, each series' steps in order.
+            table: `unique_id, ds, cutoff, <model>, <model>-lo-80, ...`, each series' steps in order,
+                and what baselines said of them.
             name: Name of the model.
             version: Its version.
             data_hash: Digest of the rows that were forecast from.

@@ -21,6 +21,39 @@ def of_season(season_length: int) -> tuple[str, ...]:
     return tuple(name for name in BASELINES if season_length > 1 or name != "seasonal_naive")
 
 
+def is_simple(name: str) -> bool:
+    """Tell whether a baseline is one of `all_simple`, rather than fitted.
+
+    >>> is_simple("seasonal_naive_168"), is_simple("theta")
+    (True, False)
+    """
+    return name in BASELINES or name.startswith("seasonal_naive_")
+
+
+def all_simple(
+    y: Floats, starts: Ints, cutoffs: Ints, horizon: int, season_length: int, longer: int = 1
+) -> dict[str, Floats]:
+    """Forecast many windows by every baseline that needs no fitting; see `forecast`.
+
+    Args:
+        y: Rows of all series `(row,)`.
+        starts: First row of each window's series `(window,)`.
+        cutoffs: Row of the last value that each window may see `(window,)`.
+        horizon: Steps to forecast.
+        season_length: Steps in a season; without one there is no `seasonal_naive`.
+        longer: Steps that the network may look back a season by, such as a week of hours. Where they
+            are more than those of a season, the value so far back is a baseline too.
+
+    Returns:
+        Forecasts `(window, horizon)` by name.
+    """
+    asked = y, starts, cutoffs, horizon
+    found = {name: forecast(name, *asked, season_length) for name in of_season(season_length)}
+    if longer > season_length > 1:
+        found[f"seasonal_naive_{longer}"] = forecast("seasonal_naive", *asked, longer)
+    return found
+
+
 def forecast(
     name: str, y: Floats, starts: Ints, cutoffs: Ints, horizon: int, season_length: int
 ) -> Floats:

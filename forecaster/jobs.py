@@ -392,7 +392,8 @@ def predict(
         max_age=config.prediction.max_age,
     )
     skipped = missing | prediction.skipped
-    unkept = _keep(workspace, prediction.frame, panel, name, version, stored=file is None)
+    kept = pd.concat([prediction.frame, prediction.baselines], axis=1)
+    unkept = _keep(workspace, kept, panel, name, version, stored=file is None)
     if output:
         export(prediction.frame, output)
     if plot:

@@ -11,8 +11,7 @@ import pandas as pd
 
 from forecaster import metrics, statistical
 from forecaster.arrays import Floats, Ints
-from forecaster.baselines import BASELINES, of_season
-from forecaster.baselines import forecast as baseline
+from forecaster.baselines import BASELINES, all_simple
 from forecaster.chances import Chance, ChanceScores
 from forecaster.chances import judge as judge_chances
 from forecaster.checks import Checks, check, thirds
@@ -205,16 +204,12 @@ def with_baselines(
         folds: With the forecasts of the network.
         panel: Regular series.
         cutoffs: Row of the last observed value of each window `(window,)`.
-        season: Steps in a season; without one there is no `seasonal_naive`.
-        longer: Steps that the network may look back a season by, such as a week of hours. Where they
-            are more than those of a season, the value so far back is a baseline too.
+        season: Steps in a season.
+        longer: See `baselines.all_simple`.
         on_window: Called after each window that Theta or ETS is fitted to.
     """
     horizon, starts = folds.y.shape[1], panel.offsets[folds.series]
-    asked = panel.y, starts, cutoffs, horizon
-    found = {name: baseline(name, *asked, season) for name in of_season(season)}
-    if longer > season > 1:
-        found[f"seasonal_naive_{longer}"] = baseline("seasonal_naive", *asked, longer)
+    found = all_simple(panel.y, starts, cutoffs, horizon, season, longer)
     notes = [statistical.left_out(starts, cutoffs, season)]
     if not notes[0]:
         for name in statistical.STATISTICAL:
@@ -234,8 +229,8 @@ def judge(folds: Folds) -> Judgement:
     test = test_between(
         folds, *(losses_over_time(folds, folds.forecasts[name]) for name in (folds.name, best))
     )
-    versus = _versus(folds, best, mase, test)
-    late = thirds(folds.y.shape[1])
+    versus = Versus(_named(folds), best, mase[folds.name], mase[best], test)
+    count, late = int(folds.fold.max()) + 1, thirds(folds.y.shape[1])
     return Judgement(
         scores=scores,
         coverage={level: _coverage(folds, level) for level in folds.bounds},
@@ -246,14 +241,18 @@ def judge(folds: Folds) -> Judgement:
         width_by_third={
             level: tuple(_width(folds, level, steps) for steps in late) for level in folds.bounds
         },
-        folds=versus.folds,
+        folds=count,
         unscaled=int(np.isnan(folds.scale[folds.series]).sum()),
         best_baseline=best,
         skill=versus.skill,
         p_value=test.p_value,
         times=test.n,
         verdict=versus.verdict(),
-        advice=versus.advice(),
+        advice=versus.advice(
+            count,
+            _folds_needed(folds),
+            folds.sources is None and best in (*BASELINES, *statistical.STATISTICAL),
+        ),
         checks=check(
             folds.y,
             {name: folds.forecasts[name] for name in (folds.name, best)},
@@ -358,20 +357,11 @@ def _lie_apart(folds: Folds) -> bool:
     return folds.step_size >= folds.y.shape[1]
 
 
-def _versus(folds: Folds, best: str, mase: dict[str, float], test: DieboldMariano) -> Versus:
-    """Put the model beside the best baseline."""
+def _folds_needed(folds: Folds) -> int:
+    """Return how many folds a test between forecasts takes."""
     horizon = folds.y.shape[1]
-    cutoffs = metrics.times_needed(horizon, _between(folds))
-    return Versus(
-        name=_named(folds),
-        best=best,
-        mase=mase[folds.name],
-        best_mase=mase[best],
-        test=test,
-        folds=int(folds.fold.max()) + 1,
-        folds_needed=-(-cutoffs // horizon) if _lie_apart(folds) else cutoffs,
-        may_stand_in=folds.sources is None and best in (*BASELINES, *statistical.STATISTICAL),
-    )
+    times = metrics.times_needed(horizon, _between(folds))
+    return -(-times // horizon) if _lie_apart(folds) else times
 
 
 def _named(folds: Folds) -> str:

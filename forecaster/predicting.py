@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from forecaster.accuracy import scales_of
 from forecaster.adaptive import adapted
 from forecaster.arrays import Floats, Ints
 from forecaster.atomic import replace_file
+from forecaster.baselines import all_simple
 from forecaster.bounds import Bounds, unknown_notice
 from forecaster.calendars import future, moment
-from forecaster.config import BoundsSpec
+from forecaster.config import BoundsSpec, Config
 from forecaster.errors import ForecasterError, InvalidInputError, QualityGateError
 from forecaster.fallback import NETWORK, fallback_text
 from forecaster.known import past_the_end
@@ -40,11 +42,14 @@ class Prediction:
         frame: `unique_id, ds, cutoff, <model>, <model>-lo-80, <model>-hi-80, ..., model_version`;
             before the last, with `direction`, `<model>-up`: the chance that the step is above the
             one before; then, with a fallback, `model`: what forecast the row.
+        baselines: What they say of the same rows by `baselines.all_simple`, a column each, and
+            `scale`, the denominator of MASE: forecasts are scored beside them later.
         notices: What the reader should know, a line each.
         skipped: Series that were not forecast, with the reason.
     """
 
     frame: pd.DataFrame
+    baselines: pd.DataFrame
     notices: tuple[str, ...]
     skipped: dict[str, str]
 
@@ -110,7 +115,8 @@ def predict(
     notices += _below_zero(panel, forecast, intervals)
     notices += _adaptive_notices(model, forecast, intervals)
     notices += unknown_notice(bounds, {*panel.ids, *panel.skipped, *model.scaling.ids})
-    return Prediction(frame, tuple(notices), panel.skipped)
+    baselines = _baselines(panel, model.config, forecast.within, horizon)
+    return Prediction(frame, baselines, tuple(notices), panel.skipped)
 
 
 def _table(
@@ -137,6 +143,16 @@ def _table(
         columns["model"] = forecast.named_sources(name).repeat(horizon)
     columns["model_version"] = np.full(len(ds), version, dtype=object)
     return pd.DataFrame(columns)
+
+
+def _baselines(panel: Panel, config: Config, within: Bounds, horizon: int) -> pd.DataFrame:
+    """Forecast the last row of every series by the baselines, within the bounds too."""
+    season, longer = int(config.data.season_length or 1), int(config.network.skip_lag or 1)
+    begins, ends = panel.offsets[:-1], panel.offsets[1:] - 1
+    found = all_simple(panel.y, begins, ends, horizon, season, longer)
+    places = np.arange(len(panel.ids))
+    columns = {name: within.points(values, places).ravel() for name, values in found.items()}
+    return pd.DataFrame(columns | {"scale": scales_of(panel, config).repeat(horizon)})
 
 
 def _notices(model: Model, panel: Panel, forecast: Forecast, level: tuple[float, ...]) -> list[str]:

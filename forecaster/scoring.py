@@ -16,10 +16,12 @@ import pandas as pd
 
 from forecaster import archive, metrics
 from forecaster.archive import Archive
-from forecaster.arrays import Floats
+from forecaster.arrays import Floats, Ints
+from forecaster.baselines import is_simple
 from forecaster.durations import before
 from forecaster.errors import DamagedError, NotFoundError
 from forecaster.store import Store
+from forecaster.verdicts import Versus
 
 KEY = ["name", "version", "unique_id", "cutoff", "ds"]
 PERIODS = 6  # of the trend
@@ -35,10 +37,10 @@ class Score:
         mae: Mean absolute error.
         bias: Mean of forecast less truth.
         smape: From 0 to 200.
-        mase: Mean absolute error in units of each series' mean change from row to row.
-        naive_mase: The same of the last value before each forecast; None when it is not stored.
-        skill: One less the ratio of the two, over the values for which both are known.
-        compared: Points in time that these are of.
+        mase: Mean absolute scaled error, as when the model was judged; None where no series has a scale.
+        baselines: The same of what baselines said from the same rows, by name.
+        best_baseline: The one with the lowest; None without any.
+        skill: One less the ratio of the model's MASE to that baseline's.
         coverage: Share of the values inside their intervals, by level.
     """
 
@@ -48,9 +50,9 @@ class Score:
     bias: float
     smape: float
     mase: float | None
-    naive_mase: float | None
+    baselines: dict[str, float]
+    best_baseline: str | None
     skill: float | None
-    compared: int
     coverage: dict[str, float]
 
 
@@ -69,6 +71,9 @@ class Live:
     Attributes:
         name: The model.
         score: Of all its forecasts.
+        verdict: On it beside the best baseline, one sentence; empty where there is none.
+        p_value: Of the Diebold-Mariano test between the two; None where nothing can be told.
+        times: Points in time that it is told by.
         versions: By version, oldest first.
         steps: By step ahead.
         trend: By time of the cutoffs, oldest first.
@@ -76,6 +81,9 @@ class Live:
 
     name: str
     score: Score
+    verdict: str
+    p_value: float | None
+    times: int
     versions: tuple[Part, ...]
     steps: tuple[Part, ...]
     trend: tuple[Part, ...]
@@ -90,6 +98,8 @@ class Scored:
         pending: Values forecast that have not arrived.
         repeated: Values that were published again and count once.
         strange: Values of series that are not stored, or that came from a file.
+        unscaled: Values that have arrived without a scale: of series that had never changed, or kept
+            by a version that kept no baselines.
         notices: What the reader should know, a line each.
     """
 
@@ -97,6 +107,7 @@ class Scored:
     pending: int
     repeated: int
     strange: int
+    unscaled: int
     notices: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -138,7 +149,8 @@ def score(
     waiting = sum(int(frame["y"].isna().sum()) for frame in joined)
     arrived = [frame[frame["y"].notna()] for frame in joined]
     models = [_live(str(name), group) for name, group in _by_model(arrived)]
-    return Scored(tuple(models), waiting, repeated, strange, damaged)
+    unscaled = sum(int(frame["scale"].isna().sum()) for frame in arrived)
+    return Scored(tuple(models), waiting, repeated, strange, unscaled, damaged)
 
 
 def _read(
@@ -187,14 +199,12 @@ def _ids(store: Store, kind: str) -> list[str]:
 
 
 def _with_truth(forecasts: pd.DataFrame, store: Store) -> pd.DataFrame:
-    """Put the stored value of each time, and of its cutoff, beside its forecast."""
+    """Put the stored value of each time beside its forecast."""
     rows = _in_utc(store.read(sorted(set(forecasts["unique_id"])))[["unique_id", "ds", "y"]])
     rows = rows[np.isfinite(rows["y"])].drop_duplicates(["unique_id", "ds"], keep="last")
-    scale = rows.groupby("unique_id")["y"].agg(lambda y: metrics.mase_scale(y.to_numpy(), 1))
-    last = rows.rename(columns={"ds": "cutoff", "y": "last"})
-    joined = forecasts.merge(rows, on=["unique_id", "ds"], how="left")
-    joined = joined.merge(last, on=["unique_id", "cutoff"], how="left")
-    return joined.assign(scale=joined["unique_id"].map(scale).to_numpy())
+    if "scale" not in forecasts:  # kept by a version that kept no baselines
+        forecasts = forecasts.assign(scale=np.nan)
+    return forecasts.merge(rows, on=["unique_id", "ds"], how="left")
 
 
 def _by_model(frames: Iterable[pd.DataFrame]) -> Iterable[tuple[Any, pd.DataFrame]]:
@@ -203,21 +213,49 @@ def _by_model(frames: Iterable[pd.DataFrame]) -> Iterable[tuple[Any, pd.DataFram
 
 
 def _live(name: str, frame: pd.DataFrame) -> Live:
-    codes, distinct = pd.factorize(frame["cutoff"])
-    ranks = np.argsort(np.argsort([_moment(cutoff) for cutoff in distinct]))
-    periods = ranks[codes] * min(PERIODS, len(distinct)) // len(distinct)
+    places = _in_order(frame["cutoff"])
+    count = int(places.max()) + 1
+    periods = places * min(PERIODS, count) // count
+    found = _score(frame)
     return Live(
         name,
-        _score(frame),
+        found,
+        *_judged(name, frame, found),
         _parts(frame, frame["version"], str),
         _parts(frame, frame["step"], str),
         _parts(frame, pd.Series(periods, index=frame.index), None),
     )
 
 
-def _moment(cutoff: Any) -> int:
-    """Return a number by which cutoffs of any one kind of time are in order."""
-    return int(cutoff.value if isinstance(cutoff, pd.Timestamp) else cutoff)
+def _judged(name: str, frame: pd.DataFrame, found: Score) -> tuple[str, float | None, int]:
+    """Return the verdict on a model, its p-value and the points in time that it is told by.
+
+    What was forecast of one time is averaged: a time is an observation.
+    """
+    known = frame[np.isfinite(frame["scale"])]
+    if found.best_baseline is None or found.mase is None:
+        return "", None, 0
+    times = _in_order(known["ds"])
+    own, other = (
+        np.bincount(times, (known["y"] - known[column]).abs() / known["scale"]) / np.bincount(times)
+        for column in ("point", found.best_baseline)
+    )
+    test = metrics.diebold_mariano(own, other, int(known["step"].max()))
+    least = found.baselines[found.best_baseline]
+    said = Versus(name, found.best_baseline, found.mase, least, test).verdict("values")
+    return said, None if test.is_open else test.p_value, test.n
+
+
+def _in_order(times: pd.Series) -> Ints:
+    """Return the place of each time among all that there are `(row,)`."""
+    codes, distinct = pd.factorize(times)
+    places = np.argsort(np.argsort([_moment(time) for time in distinct]))
+    return np.asarray(places[codes])
+
+
+def _moment(time: Any) -> int:
+    """Return a number by which times of any one kind are in order."""
+    return int(time.value if isinstance(time, pd.Timestamp) else time)
 
 
 def _parts(
@@ -243,27 +281,30 @@ def _said(cutoff: Any) -> str:
 
 def _score(frame: pd.DataFrame) -> Score:
     y, point = (frame[name].to_numpy(dtype=np.float64) for name in ("y", "point"))
-    last, scale = (frame[name].to_numpy(dtype=np.float64) for name in ("last", "scale"))
-    error, naive = np.abs(y - point), np.abs(y - last)
-    comparable = np.isfinite(naive) & np.isfinite(scale)
-    own = _mean(error[comparable] / scale[comparable])
-    other = _mean(naive[comparable] / scale[comparable])
+    known = frame[np.isfinite(frame["scale"])]
+    mase = _mase(known, "point")
+    names = [name for name in frame.columns if is_simple(name) and known[name].notna().all()]
+    baselines = {name: found for name in names if (found := _mase(known, name)) is not None}
+    best = min(baselines, key=lambda name: baselines[name]) if baselines else None
+    least = baselines[best] if best else None
     return Score(
         points=len(frame),
         forecasts=len(frame[["version", "unique_id", "cutoff"]].drop_duplicates()),
         mae=metrics.mae(y, point),
         bias=float(np.mean(point - y)),
         smape=metrics.smape(y, point),
-        mase=_mean(error[np.isfinite(scale)] / scale[np.isfinite(scale)]),
-        naive_mase=other,
-        skill=1 - own / other if own is not None and other else None,
-        compared=int(frame["ds"][comparable].nunique()),
+        mase=mase,
+        baselines=baselines,
+        best_baseline=best,
+        skill=1 - mase / least if mase is not None and least else None,
         coverage=_coverage(frame, y),
     )
 
 
-def _mean(values: Floats) -> float | None:
-    return float(np.mean(values)) if len(values) else None
+def _mase(frame: pd.DataFrame, name: str) -> float | None:
+    """Return the MASE of a column; None without rows."""
+    error = (frame["y"] - frame[name]).abs() / frame["scale"]
+    return float(error.mean()) if len(frame) else None
 
 
 def _coverage(frame: pd.DataFrame, y: Floats) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What scores beside the best baseline's mean, in a sentence, and what to do next."""
+"""What a score beside the best baseline's means, in a sentence, and what to do next."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ READABLE = 1e4  # figures from here on are written with an exponent
 
 
 class Versus(NamedTuple):
-    """A model beside the best baseline on the same folds.
+    """A model beside the best baseline on the same windows.
 
     Attributes:
         name: What is judged, as a sentence calls it.
@@ -20,9 +20,6 @@ class Versus(NamedTuple):
         mase: Error of the model.
         best_mase: Error of the baseline.
         test: Between the two.
-        folds: Number of folds.
-        folds_needed: That the test needs at least.
-        may_stand_in: Whether the baseline can forecast in place of the network.
     """
 
     name: str
@@ -30,9 +27,6 @@ class Versus(NamedTuple):
     mase: float
     best_mase: float
     test: DieboldMariano
-    folds: int
-    folds_needed: int
-    may_stand_in: bool
 
     @property
     def skill(self) -> float:
@@ -44,14 +38,14 @@ class Versus(NamedTuple):
         """Whether the model is better by more than chance may explain."""
         return proven(self.skill, self.test.p_value)
 
-    def verdict(self) -> str:
-        """Say in one sentence whether the model is worth using."""
+    def verdict(self, windows: str = "folds") -> str:
+        """Say in one sentence whether the model is worth using; `windows` is what was forecast."""
         figures = f"MASE {_short(self.mase)} against {_short(self.best_mase)}"
         share = _short(100 * abs(self.skill), 1)
         less = "less" if self.skill > 0 else "more"
         against = f"{self.name} has {share}% {less} error than {self.best}"
         if self.best_mase == 0:
-            return f"No skill: {self.best} is exact on these folds ({figures})."
+            return f"No skill: {self.best} is exact on these {windows} ({figures})."
         if not np.isfinite(self.skill):
             return "The verdict is open: no train rows change, so that MASE has no denominator."
         if self.test.is_open:
@@ -65,12 +59,18 @@ class Versus(NamedTuple):
             return f"Skill is not proven: {against}, which may be chance ({figures}; {chance})."
         return f"No skill: {against}, the best baseline ({figures}; {chance})."
 
-    def advice(self) -> str:
-        """Say what to do where the verdict is not that there is skill; empty where it is."""
+    def advice(self, folds: int, folds_needed: int, may_stand_in: bool) -> str:
+        """Say what to do where the verdict is not that there is skill; empty where it is.
+
+        Args:
+            folds: Number of folds that were judged.
+            folds_needed: That the test needs at least.
+            may_stand_in: Whether the baseline can forecast in place of the network.
+        """
         if self.has_skill:
             return ""
         instead = f"let {self.best} stand in where it is better (--fallback baseline)"
-        instead = instead if self.may_stand_in else ""
+        instead = instead if may_stand_in else ""
         if self.best_mase == 0:
             return f"{instead.capitalize()}." if instead else "No network can do better."
         if not np.isfinite(self.skill):
@@ -78,10 +78,8 @@ class Versus(NamedTuple):
         if self.test.is_same:
             return "Try more history, covariates or other settings (forecast tune)."
         if self.test.is_open or self.skill > 0:
-            least = max(self.folds_needed, self.folds + 1)
-            more = (
-                f"at least {least} folds" if self.test.is_open else f"more folds than {self.folds}"
-            )
+            least = max(folds_needed, folds + 1)
+            more = f"at least {least} folds" if self.test.is_open else f"more folds than {folds}"
             text = f"To tell, judge on {more} (--folds) or fetch more history."
             return f"{text} Until then {instead}." if instead and self.skill <= 0 else text
         also = f", or {instead}" if instead else ""

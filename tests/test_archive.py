@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -94,28 +95,100 @@ def test_what_has_arrived_judges_what_was_forecast(workspace: Path, capsys):
     assert [(part["label"], part["score"]["points"]) for part in live["steps"]] == [
         ("1", 2), ("2", 2), ("3", 2),
     ]  # fmt: skip
-    scaled = naive = 0.0
+    scaled = naive = seasonal = 0.0
     for uid, rows in joined.groupby("unique_id"):
         y = arrived.loc[arrived["unique_id"] == uid, "y"].to_numpy()
-        unit = np.abs(np.diff(y)).mean()
+        unit = np.abs(y[8:160] - y[:152]).mean()  # a season of 8, the rows forecast from
         scaled += float((rows["gru"] - rows["y"]).abs().sum() / unit / 6)
         naive += float(np.abs(rows["y"] - y[159]).sum() / unit / 6)
+        seasonal += float(np.abs(rows["y"] - y[152:155]).sum() / unit / 6)
     assert live["score"]["mase"] == pytest.approx(scaled)
-    assert live["score"]["naive_mase"] == pytest.approx(naive)
-    assert live["score"]["skill"] == pytest.approx(1 - scaled / naive)
+    baselines = live["score"]["baselines"]
+    assert list(baselines) == ["naive", "seasonal_naive", "drift"]
+    assert baselines["naive"] == pytest.approx(naive)
+    assert baselines["seasonal_naive"] == pytest.approx(seasonal)
+    best = min(baselines, key=baselines.get)
+    assert live["score"]["best_baseline"] == best
+    assert live["score"]["skill"] == pytest.approx(1 - scaled / baselines[best])
     assert app.run(["score", "--workspace", str(workspace)]) == 0
     text = capsys.readouterr().out
     assert "air: 6 values of 2 forecasts have arrived." in text
     assert "2 values forecast have not arrived yet." in text
-    assert "error than the last value: too few points in time to tell (8 are needed)." in text
-    assert live["score"]["compared"] == 3
+    more = f"{abs(live['score']['skill']):.1%} more error than {best}"
+    assert f"\nThe verdict is open: air has {more} (MASE " in text
+    assert "), but 3 points in time are too few to tell (8 are needed).\n" in text
+    assert "retrain" not in text
+    assert (live["times"], live["p_value"]) == (3, None)
 
 
-def test_a_share_of_error_over_enough_points_in_time_needs_no_caution(workspace: Path, capsys):
+def publish_days(archived: Archive, rows: pd.DataFrame, **columns: Any) -> None:
+    """Keep a forecast of one step for each row."""
+    for _, row in rows.iterrows():
+        table = pd.DataFrame(
+            {"unique_id": ["a"], "ds": row["ds"], "cutoff": row["ds"] - pd.Timedelta("1D")}
+        ).assign(**{name: row["y"] + error() for name, error in columns.items()})
+        table = table.assign(model_version="v", scale=2.0)
+        archived.publish(table, name="air", version="v", data_hash="", source=archive.STORE)
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        (0.2, r"Skill: air has .*% less error than naive \(.* p < 0.001\)\."),
+        (1.0, r"Skill is not proven: .* may be chance .*|No skill: .*, the best baseline .*"),
+        (5.0, r"No skill: air has .*% more error than naive \(.* p < 0.001\)\."),
+    ],
+)
+def test_enough_points_in_time_give_a_verdict(tmp_path: Path, capsys, size: float, said: str):
+    rows, noise = frame_of("a", rows=60).tail(40), np.random.default_rng(1)
+    archived, store = Archive(tmp_path / "data" / "forecasts"), Store(tmp_path / "data")
+    store.put(frame_of("a", rows=60), {"kind": "test"})
+    errors = {"gru": lambda: size * noise.normal(), "naive": noise.normal}
+    publish_days(archived, rows, **errors)
+    (live,) = score(archived, store).models
+    assert re.fullmatch(said, live.verdict), live.verdict
+    assert live.times == 40
+    assert live.score.baselines.keys() == {"naive"}
+    assert app.run(["score", "--workspace", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert f"\n{live.verdict}\n" in text
+    worse = "\nA new training may help: forecast retrain --name air\n" in text
+    assert worse == (live.score.skill < 0)
+
+
+def test_steps_that_overlap_need_more_points_in_time(workspace: Path, capsys):
     predicted(capsys, workspace, "--horizon", 8)
     arrive(workspace, 168)
+    (live,) = told(capsys, workspace, "score")["models"]
+    assert live["verdict"].endswith("8 points in time are too few to tell (9 are needed).")
+
+
+def test_baselines_keep_the_bounds_too(workspace: Path, capsys):
+    predicted(capsys, workspace, "--min", 5)
+    kept = archive.read(Archive(workspace / "data" / "forecasts").published()[0])
+    assert (kept[["point", "naive", "seasonal_naive", "drift"]] >= 5).all(axis=None)
+    assert (kept["seasonal_naive"] == 5).any()
+
+
+def test_values_without_a_scale_have_no_mase_and_that_is_told(workspace: Path, capsys):
+    table = predicted(capsys, workspace)
+    archived = Archive(workspace / "data" / "forecasts")
+    archived.published()[0].path.unlink()
+    table["ds"], table["cutoff"] = pd.to_datetime(table["ds"]), pd.to_datetime(table["cutoff"])
+    archived.publish(table, name="air", version="v", data_hash="", source=archive.STORE)
+    arrive(workspace, 170)
+    document = told(capsys, workspace, "score")
+    found = document["models"][0]["score"]
+    assert (document["unscaled"], found["points"], found["mase"]) == (8, 8, None)
+    assert (found["baselines"], found["best_baseline"], found["skill"]) == ({}, None, None)
     assert app.run(["score", "--workspace", str(workspace)]) == 0
-    assert "error than the last value.\n" in capsys.readouterr().out
+    assert "8 values have no MASE: their series had never changed, or " in capsys.readouterr().out
+    predicted(capsys, workspace)  # beside one with a scale
+    arrive(workspace, 180)
+    document = told(capsys, workspace, "score")
+    assert (document["unscaled"], document["models"][0]["score"]["points"]) == (8, 16)
+    assert document["models"][0]["times"] == 4
+    assert document["models"][0]["score"]["skill"] is not None
 
 
 def test_a_forecast_counts_once_as_it_was_published_first(workspace: Path, capsys):
@@ -187,7 +260,7 @@ def test_any_kind_of_time_is_joined(tmp_path: Path, moment, zone):
     cutoff = frame["ds"].iloc[27]
     table = pd.DataFrame(
         {"unique_id": ahead["unique_id"], "ds": ahead["ds"], "cutoff": cutoff, "gru": ahead["y"],
-         "model_version": "v"}
+         "model_version": "v", "naive": ahead["y"] + 1, "scale": 2.0}
     )  # fmt: skip
     archived, store = Archive(tmp_path / "forecasts"), Store(tmp_path / "data")
     archived.publish(table, name="air", version="v", data_hash="", source=archive.STORE)
@@ -195,7 +268,7 @@ def test_any_kind_of_time_is_joined(tmp_path: Path, moment, zone):
     found = score(archived, store)
     assert found.models[0].score.points == 4
     assert found.models[0].score.mae == pytest.approx(0)
-    assert found.models[0].score.naive_mase is not None
+    assert found.models[0].score.baselines == pytest.approx({"naive": 0.5})
     assert zone is None or "2024-01" in str(found.models[0].trend[0].label)
 
 

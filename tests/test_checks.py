@@ -230,7 +230,7 @@ def test_the_text_says_which_way_the_direction_differs(sign, word):
 )
 def test_a_forecast_as_good_as_a_baseline_has_no_skill(skill, said):
     test = DieboldMariano(-0.5, 0.6, 50)
-    versus = Versus("gru", "naive", 1 - skill, 1.0, test, 50, 8, True)
+    versus = Versus("gru", "naive", 1 - skill, 1.0, test)
     assert versus.verdict().startswith(said)
 
 

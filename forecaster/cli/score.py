@@ -19,8 +19,8 @@ from forecaster.cli.waiting import DURATION
 def score(name: str | None, within: float | None) -> None:
     """Score published forecasts by the values that have arrived since.
 
-    Errors by model, version, step ahead and time, beside those of the last value before each
-    forecast, and how many values their intervals held. A forecast that was published again counts
+    Errors by model, version, step ahead and time, beside those of baselines that forecast from the
+    same rows, and how many values their intervals held. A forecast that was published again counts
     once, as it was published first.
 
     \b

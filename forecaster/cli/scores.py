@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from forecaster.cli.output import table
-from forecaster.metrics import LEAST_TIMES
 from forecaster.words import counted
 
 if TYPE_CHECKING:
@@ -24,14 +23,18 @@ def scored_text(scored: Scored) -> str:
             (scored.pending, "forecast have not arrived yet"),
             (scored.repeated, "were published again and count once"),
             (scored.strange, "are of series that are not stored, or came from a file"),
+            (
+                scored.unscaled,
+                "have no MASE: their series had never changed, or an older version kept them",
+            ),
         )
         if count
     ]
     if not scored.models:
         return "\n".join(["No value that was forecast has arrived.", *left_out])
     legend = (
-        "MASE: mean absolute error in units of each series' mean change from one row to the next (train takes "
-        "that of a season); naive: the last value before the forecast; bias: forecast less truth."
+        "MASE: mean absolute error in units of each series' mean change over a season, as train has it; "
+        "of baselines: what they said from the same rows; bias: forecast less truth."
     )
     return "\n".join([*("\n".join(_live_lines(live)) for live in scored.models), legend, *left_out])
 
@@ -49,24 +52,23 @@ def _live_lines(live: Live) -> list[str]:
         lines.append(f"... and {len(live.steps) - SHOWN_STEPS} more steps: --json")
     if len(live.trend) > 1:
         lines += ["", _part_table("cutoffs", live.trend)]
-    if score.skill is not None:
-        than = "less" if score.skill > 0 else "more"
-        text = f"{abs(score.skill):.1%} {than} error than the last value"
-        if score.compared < LEAST_TIMES:
-            text += f": too few points in time to tell ({LEAST_TIMES} are needed)"
-        lines.append(f"{text}.")
+    if live.verdict:
+        lines += ["", live.verdict]
+    if live.p_value is not None and (score.skill or 0) < 0:
+        lines.append(f"A new training may help: forecast retrain --name {live.name}")
     return [*lines, ""]
 
 
 def _part_table(what: str, parts: Sequence[Part]) -> str:
     levels = list(dict.fromkeys(level for part in parts for level in part.score.coverage))
-    rows = [[part.label, *_cells(part.score, levels)] for part in parts]
+    names = list(dict.fromkeys(name for part in parts for name in part.score.baselines))
+    rows = [[part.label, *_cells(part.score, names, levels)] for part in parts]
     inside = [f"inside {level}%" for level in levels]
-    return table(rows, [what, "values", "MAE", "bias", "sMAPE", "MASE", "naive MASE", *inside])
+    return table(rows, [what, "values", "MAE", "bias", "sMAPE", "MASE", *names, *inside])
 
 
-def _cells(score: Score, levels: Iterable[str]) -> list[Any]:
-    figures = (score.mae, score.bias, score.smape, score.mase, score.naive_mase)
+def _cells(score: Score, baselines: Iterable[str], levels: Iterable[str]) -> list[Any]:
+    figures = (score.mae, score.bias, score.smape, score.mase, *map(score.baselines.get, baselines))
     shares = (score.coverage.get(level) for level in levels)
     return [
         score.points,
