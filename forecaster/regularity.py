@@ -198,17 +198,17 @@ def _gaps(
     gaps -= 1
     gaps[~rows.inner] = 0
     total, present = int(gaps.sum()), len(rows)
-    what = "gap{s} in time"
-    if not rows.settle(gaps > 0, spec.missing_timestamps, what, "missing_timestamps", "before"):
+    begin, what = np.append(gaps[1:] > 0, False), "gap{s} in time"  # the rows that gaps come after
+    if not rows.settle(begin, spec.missing_timestamps, what, "missing_timestamps", "after"):
         return None
     if total > MOST_FILLED * present:
         raise InvalidInputError(
             f"With steps of {step}, {total} of {total + present} timestamps have no row: "
-            f"{rows.describe(gaps > 0, what, 'before')}.",
+            f"{rows.describe(begin, what, 'after')}.",
             "Train with the --frequency that the rows have.",
         )
     rows.notices.append(
-        f"Filled {rows.describe(gaps > 0, what, 'before')}: {counted(total, 'missing timestamp')} of step "
+        f"Filled {rows.describe(begin, what, 'after')}: {counted(total, 'missing timestamp')} of step "
         f"{step}, with the values before."
     )
     return gaps

@@ -19,19 +19,22 @@ def default_folder() -> Path:
     return Path(home) / "systemd" / "user"
 
 
-def install(job: Job, folder: Path) -> list[Path]:
-    """Write the units of a job, in place of those there were; return the service and the timer."""
-    units = {"service": _service(job), "timer": _timer(job)}
+def install(job: Job, folder: Path) -> None:
+    """Write the units of a job, in place of those there were."""
     if folder.exists() and not folder.is_dir():
         raise InvalidInputError(
             f"Units belong in a folder, but '{folder}' is a file.", "Name another."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{unit_of(job)}.{kind}" for kind in units]
-    for path, text in zip(paths, units.values(), strict=True):
+    for name, text in units_of(job).items():
         content = text.encode()
-        replace_file(path, lambda file, content=content: file.write(content))  # type: ignore[misc]
-    return paths
+        replace_file(folder / name, lambda file, content=content: file.write(content))  # type: ignore[misc]
+
+
+def units_of(job: Job) -> dict[str, str]:
+    """Return the units of a job, the service and the timer, by the names of their files."""
+    name = unit_of(job)
+    return {f"{name}.service": _service(job), f"{name}.timer": _timer(job)}
 
 
 def unit_of(job: Job) -> str:

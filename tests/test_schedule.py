@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,15 @@ def workspace(tmp_path: Path) -> Path:
     folder = tmp_path / "my 100% 'shop'"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
 
 
 def schedule(capsys: pytest.CaptureFixture[str], folder: Path, *args: object, code: int = 0) -> Any:
@@ -173,6 +183,33 @@ def test_show_lists_this_workspace_with_the_next_run(table: Path, workspace: Pat
     assert (off["enabled"], off["next"]) == (False, None)
     schedule(capsys, workspace, "remove", "--name", "air")
     assert "air" not in table.read_text()
+
+
+def test_show_tells_the_zone(table: Path, workspace: Path, capsys, berlin: None):
+    schedule(capsys, workspace, "install", "--name", "air", "--cron", "0 12 1 1 *")
+    assert app.run(["schedule", "show", "--workspace", str(workspace)]) == 0
+    assert "-01-01 12:00 CET\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("by", [[], ["--systemd"]], ids=["cron", "systemd"])
+def test_a_dry_run_says_what_would_be_and_changes_nothing(
+    table: Path, workspace: Path, capsys, tmp_path: Path, by: list[str]
+):
+    words = ["install", "--name", "air", "--cron", NIGHTLY, *by]
+    words += ["--folder", tmp_path / "units"] if by else []
+    assert app.run(
+        ["schedule", *map(str, words), "--dry-run", "--workspace", str(workspace)]
+    ) == 0  # fmt: skip
+    said = capsys.readouterr().out
+    assert "Next run: " in said
+    assert not table.exists()
+    assert not (tmp_path / "units").exists()
+    document = schedule(capsys, workspace, *words, "--dry-run")
+    assert document["dry_run"] is True
+    installed = schedule(capsys, workspace, *words)
+    assert installed | {"dry_run": True} == document
+    written = [Path(path).read_text() for path in installed["files"]] or [table.read_text()]
+    assert all(text.strip() in said for text in written)
 
 
 def test_status_says_the_next_run(table: Path, workspace: Path, capsys):
@@ -296,19 +333,13 @@ def test_systemd_and_cron_mean_the_same_times(cron: str):
     assert min(nexts) == expected.replace(tzinfo=None)
 
 
-def test_an_hour_that_does_not_exist_runs_after_it(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("TZ", "Europe/Berlin")
-    time.tzset()
-    try:
-        found = next_run("30 2 * * *", datetime(2026, 3, 29))
-        assert found is not None
-        assert found.utcoffset() == timedelta(hours=2)
-        assert next_run("30 18 * * *", datetime(2026, 3, 28, 20)).isoformat() == (  # type: ignore[union-attr]
-            "2026-03-29T18:30:00+02:00"
-        )
-    finally:
-        monkeypatch.undo()
-        time.tzset()
+def test_an_hour_that_does_not_exist_runs_after_it(berlin: None):
+    found = next_run("30 2 * * *", datetime(2026, 3, 29))
+    assert found is not None
+    assert found.utcoffset() == timedelta(hours=2)
+    assert next_run("30 18 * * *", datetime(2026, 3, 28, 20)).isoformat() == (  # type: ignore[union-attr]
+        "2026-03-29T18:30:00+02:00"
+    )
 
 
 def test_a_job_of_a_name_that_is_none_is_refused(tmp_path: Path):

@@ -320,7 +320,7 @@ def test_missing_timestamps():
     assert panel.select(["good"]).y.tolist() == [5, 6, 6, 6, 9, 9, 7, 6]
     assert panel.select(["good"]).ds.equals(pd.DatetimeIndex(GOOD.ds))
     assert notice(panel, "gaps") == (
-        "Filled 2 gaps in time in 1 series (good), the first in 'good' before 2024-01-05: "
+        "Filled 2 gaps in time in 1 series (good), the first in 'good' after 2024-01-02: "
         "3 missing timestamps of step D, with the values before."
     )
     with pytest.raises(

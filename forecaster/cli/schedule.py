@@ -74,6 +74,7 @@ def show(name: str | None, folder: str | None) -> None:
 @click.option("--env", multiple=True, metavar="NAME", help="Also give the job this variable.")
 @SYSTEMD
 @FOLDER
+@click.option("--dry-run", is_flag=True, help="Say what would be installed; install nothing.")
 @click.argument("options", nargs=-1)
 def install(
     name: str,
@@ -82,6 +83,7 @@ def install(
     env: tuple[str, ...],
     systemd: bool,
     folder: str | None,
+    dry_run: bool,
     options: tuple[str, ...],
 ) -> None:
     """Have cron or systemd run a command; done again, it replaces what it had installed.
@@ -104,11 +106,15 @@ def install(
     asked = _options(command, options)
     environment, left_out = for_jobs(os.environ, env)
     job = Job(_workspace(), name, require_cron(cron), command, options, environment)
-    if systemd:
-        paths = [str(path) for path in timers.install(job, _folder(folder))]
+    units = timers.units_of(job) if systemd else {}
+    paths = [str(_folder(folder) / unit) for unit in units]
+    if dry_run:
+        said = "\n".join(units.values()) or crontab.entry_of(job)
+    elif systemd:
+        timers.install(job, _folder(folder))
         said = f"Wrote {' and '.join(paths)}.\nNow: {_enable(timers.unit_of(job), folder)}"
     else:
-        paths, said = [], crontab.install(job)
+        said = crontab.install(job)
     for variable in left_out:
         notice(f"{variable} may be secret and is not given to the job: set it in forecast.toml.")
     if command == "predict" and not asked["output"]:
@@ -119,7 +125,7 @@ def install(
         notice(f"Variables given to the job: {', '.join(environment)}.")
     when = next_run(job.cron)
     document = {"by": "systemd" if systemd else "cron", "name": name, "command": command,
-                "cron": job.cron, "next": when, "variables": list(environment),
+                "cron": job.cron, "next": when, "variables": list(environment), "dry_run": dry_run,
                 "line": "" if systemd else said, "files": paths}  # fmt: skip
     emit(document, f"{said}\nNext run: {when:%Y-%m-%d %H:%M %Z}" if when else said)
 
@@ -211,4 +217,4 @@ def _enable(unit: str, folder: str | None) -> str:
 def _when(entry: Entry) -> str:
     if not entry.enabled:
         return "disabled"
-    return f"{entry.next:%Y-%m-%d %H:%M}" if entry.next else "unknown"
+    return f"{entry.next:%Y-%m-%d %H:%M %Z}" if entry.next else "unknown"
