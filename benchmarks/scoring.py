@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from forecaster.metrics import diebold_mariano, mape, mase, mase_scales, msis, smape
+from forecaster.metrics import mape, mase, mase_scales, msis, same_accuracy, smape
 from problems import Bounds, Floats, Forecasts, Problem
 
 Scores = dict[str, float]
@@ -44,7 +44,7 @@ def _prices(problem: Problem, forecasts: Forecasts) -> Scores:
     ratios, claims = {}, 0
     for uid, ours, last in zip(problem.series, error, naive, strict=True):
         ratios[f"{uid} MAE / naive"] = float(ours.mean() / last.mean())
-        p_value = diebold_mariano(ours, last, problem.horizon).p_value
+        p_value = same_accuracy(ours, last, problem.horizon).p_value
         claims += bool(ours.mean() < last.mean() and p_value < 0.05)
     whole = {"MAE / naive": float(np.mean(list(ratios.values()))), "claims of skill": float(claims)}
     return whole | ratios

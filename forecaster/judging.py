@@ -331,7 +331,8 @@ def _over_time(folds: Folds, loss: Floats) -> Floats:
     """Return a loss `(window, horizon)` in order of time `(time,)`.
 
     Windows that do not overlap are laid end to end, so that each step in time is an observation;
-    of overlapping ones each cutoff is. Series are averaged: they are not independent.
+    of overlapping ones each cutoff is. Series are averaged: they are not independent. A time of fewer
+    series weighs as much less, so that the mean is that of all windows.
     """
     values = loss if _lie_apart(folds) else loss.mean(axis=1, keepdims=True)
     used = np.isfinite(values).all(axis=1)
@@ -339,12 +340,12 @@ def _over_time(folds: Folds, loss: Floats) -> Floats:
     total = np.zeros((count, values.shape[1]))
     np.add.at(total, folds.fold[used], values[used])
     number = np.bincount(folds.fold[used], minlength=count)
-    return np.asarray((total[number > 0] / number[number > 0, None]).ravel())
+    return np.asarray((total * (number > 0).sum() / max(1, number.sum()))[number > 0].ravel())
 
 
 def test_between(folds: Folds, one: Floats, other: Floats) -> DieboldMariano:
     """Return the Diebold-Mariano test between two `losses_over_time`."""
-    return metrics.diebold_mariano(one, other, folds.y.shape[1], _between(folds))
+    return metrics.same_accuracy(one, other, folds.y.shape[1], _between(folds))
 
 
 def _between(folds: Folds) -> int:

@@ -242,6 +242,38 @@ def test_it_is_right_about_as_often_as_it_says():
     assert 0.02 < wrong / 400 < 0.09
 
 
+@pytest.mark.parametrize(("windows", "horizon"), [(3, 12), (5, 5), (5, 24)])
+def test_few_windows_claim_no_more_differences_than_they_say(windows, horizon):
+    """Errors of a random walk, forecast by two equally bad levels; windows are laid end to end."""
+    noise, wrong, plain = np.random.default_rng(1), 0, 0
+    for _ in range(400):
+        y = noise.normal(size=(windows, horizon)).cumsum(axis=1)
+        a, b = (
+            np.abs(y - noise.normal(size=(windows, 1)) * np.sqrt(horizon) / 2).ravel()
+            for _ in range(2)
+        )
+        wrong += metrics.same_accuracy(a, b, horizon).p_value < 0.05
+        plain += metrics.diebold_mariano(a, b, horizon).p_value < 0.05
+    assert 0.01 < wrong / 400 < 0.085 < plain / 400
+
+
+def test_a_difference_is_found_in_few_windows():
+    noise, found = np.random.default_rng(2), 0
+    for _ in range(100):
+        a, b = (np.abs(noise.normal(size=60) + 0.5 * noise.normal()) for _ in range(2))
+        found += metrics.same_accuracy(a, b + 1, 12).p_value < 0.05
+    assert found > 80
+
+
+def test_where_nothing_overlaps_it_is_the_plain_test():
+    a, b = np.random.default_rng(1).random((2, 20))
+    assert metrics.same_accuracy(a, b, 1) == metrics.diebold_mariano(a, b, 1)
+    assert metrics.same_accuracy(a, b, 12, step=12) == metrics.diebold_mariano(a, b, 1)
+    assert metrics.same_accuracy(a, a, 3) == metrics.diebold_mariano(a, a, 3)
+    tiny = metrics.same_accuracy(a * 2.0**-980, b * 2.0**-980, 4)
+    assert tiny == metrics.same_accuracy(a, b, 4)
+
+
 @pytest.mark.parametrize("factor", [2.0**-980, 2.0**330])
 def test_metrics_do_not_depend_on_the_size_of_values(factor):
     random = np.random.default_rng(0)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forecaster.metrics import SIGNIFICANCE, DieboldMariano, diebold_mariano, p_text
+from forecaster.metrics import SIGNIFICANCE, DieboldMariano, p_text, same_accuracy
 from forecaster.words import as_flag, counted
 
 COMPLETE, PRUNED, FAILED, RUNNING = "complete", "pruned", "failed", "running"
@@ -96,7 +96,7 @@ class Tuned:
         if self.best is None or self.default is None:
             return None
         losses = np.array(self.best.losses), np.array(self.default.losses)
-        return diebold_mariano(*losses, *self.horizon)
+        return same_accuracy(*losses, *self.horizon)
 
     def count(self, state: str) -> int:
         """Count the trials of a state."""
