@@ -6,7 +6,7 @@ however often it was published again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -23,8 +23,12 @@ from forecaster.errors import DamagedError, NotFoundError
 from forecaster.store import Store
 from forecaster.verdicts import Versus
 
-KEY = ["name", "version", "unique_id", "cutoff", "ds"]
+ONE = ["version", "unique_id", "cutoff"]  # tell one forecast of a model from others
+KEY = ["name", *ONE, "ds"]
+OWN = "own"  # the model's scaled errors
+UNUSED = ["model", "data_hash", "up"]  # columns that nothing is told of
 PERIODS = 6  # of the trend
+HUGE = 1e100  # training refuses such values, and nothing can be said of them
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,8 @@ class Score:
 
     Attributes:
         points: Values that were forecast and have arrived.
-        forecasts: From so many cutoffs of series.
+        forecasts: So many, each of one series from one cutoff by one version.
+        cutoffs: Points in time that they were made from.
         mae: Mean absolute error.
         bias: Mean of forecast less truth.
         smape: From 0 to 200.
@@ -46,6 +51,7 @@ class Score:
 
     points: int
     forecasts: int
+    cutoffs: int
     mae: float
     bias: float
     smape: float
@@ -74,7 +80,9 @@ class Live:
         verdict: On it beside the best baseline, one sentence; empty where there is none.
         p_value: Of the Diebold-Mariano test between the two; None where nothing can be told.
         times: Points in time that it is told by.
+        latest: The verdict on the latest version alone; empty where there is one only.
         versions: By version, oldest first.
+        series: By series.
         steps: By step ahead.
         trend: By time of the cutoffs, oldest first.
     """
@@ -84,7 +92,9 @@ class Live:
     verdict: str
     p_value: float | None
     times: int
+    latest: str
     versions: tuple[Part, ...]
+    series: tuple[Part, ...]
     steps: tuple[Part, ...]
     trend: tuple[Part, ...]
 
@@ -98,8 +108,8 @@ class Scored:
         pending: Values forecast that have not arrived.
         repeated: Values that were published again and count once.
         strange: Values of series that are not stored, or that came from a file.
-        unscaled: Values that have arrived without a scale: of series that had never changed, or kept
-            by a version that kept no baselines.
+        unscaled: Values that have arrived and have no MASE: of series that had never changed, or kept by a
+            version that kept no baselines.
         notices: What the reader should know, a line each.
     """
 
@@ -148,9 +158,10 @@ def score(
             joined.append(_with_truth(known, store))
     waiting = sum(int(frame["y"].isna().sum()) for frame in joined)
     arrived = [frame[frame["y"].notna()] for frame in joined]
-    models = [_live(str(name), group) for name, group in _by_model(arrived)]
-    unscaled = sum(int(frame["scale"].isna().sum()) for frame in arrived)
-    return Scored(tuple(models), waiting, repeated, strange, unscaled, damaged)
+    groups = dict(_by_model(arrived))
+    models = tuple(_live(name, group) for name, group in groups.items())
+    unscaled = sum(int(group[OWN].isna().sum()) for group in groups.values())
+    return Scored(models, waiting, repeated, strange, unscaled, damaged)
 
 
 def _read(
@@ -171,7 +182,7 @@ def _read(
     pieces, damaged = [], []
     for each in published:
         try:
-            pieces.append(archive.read(each))
+            pieces.append(archive.read(each).drop(columns=UNUSED, errors="ignore"))
         except FileNotFoundError:  # pruned meanwhile
             continue
         except DamagedError as error:
@@ -199,77 +210,106 @@ def _ids(store: Store, kind: str) -> list[str]:
 
 
 def _with_truth(forecasts: pd.DataFrame, store: Store) -> pd.DataFrame:
-    """Put the stored value of each time beside its forecast."""
+    """Put the stored value of each time beside its forecast, and how far that forecast went.
+
+    `at` and `end` are the times forecast and of the cutoff as numbers, which also compare beyond 2262.
+    """
     rows = _in_utc(store.read(sorted(set(forecasts["unique_id"])))[["unique_id", "ds", "y"]])
-    rows = rows[np.isfinite(rows["y"])].drop_duplicates(["unique_id", "ds"], keep="last")
-    if "scale" not in forecasts:  # kept by a version that kept no baselines
-        forecasts = forecasts.assign(scale=np.nan)
+    rows = rows[rows["y"].abs() < HUGE].drop_duplicates(["unique_id", "ds"], keep="last")
+    horizon = forecasts.groupby(["name", *ONE], sort=False)["step"].transform("max")
+    numbers = {"at": _number(forecasts["ds"]), "end": _number(forecasts["cutoff"])}
+    forecasts = forecasts.assign(horizon=horizon, **numbers)
     return forecasts.merge(rows, on=["unique_id", "ds"], how="left")
 
 
-def _by_model(frames: Iterable[pd.DataFrame]) -> Iterable[tuple[Any, pd.DataFrame]]:
+def _number(times: pd.Series) -> Ints:
+    """Return integers as they are and times in microseconds `(row,)`."""
+    if not pd.api.types.is_datetime64_any_dtype(times.dtype):
+        return times.to_numpy(dtype=np.int64)
+    naive = times if times.dt.tz is None else times.dt.tz_localize(None)
+    return naive.to_numpy().astype("datetime64[us]").astype(np.int64)
+
+
+def _by_model(frames: Iterable[pd.DataFrame]) -> Iterator[tuple[str, pd.DataFrame]]:
     pieces = [frame for frame in frames if len(frame)]
-    return pd.concat(pieces, ignore_index=True).groupby("name") if pieces else []
+    if not pieces:
+        return
+    for name, group in pd.concat(pieces, ignore_index=True).groupby("name"):
+        yield str(name), _scaled(group)
+
+
+def _scaled(frame: pd.DataFrame) -> pd.DataFrame:
+    """Put the scaled error in place of what each baseline said, and that of the model beside them.
+
+    A version without a season has the naive forecast as its seasonal one. All errors of a value are NaN
+    where one of them is not known.
+    """
+    names = [name for name in frame.columns if is_simple(name) and frame[name].notna().any()]
+    said = {name: frame[name] for name in names}
+    for name in sorted(name for name in names if name.startswith("seasonal_naive")):
+        for shorter in ("seasonal_naive", "naive"):
+            said[name] = said[name].fillna(said.get(shorter, np.nan))
+    scale = frame["scale"] if "scale" in frame else pd.Series(np.nan, frame.index)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        errors = {name: (frame["y"] - values).abs() / scale for name, values in said.items()}
+        errors[OWN] = (frame["y"] - frame["point"]).abs() / scale
+    known = np.logical_and.reduce([values < HUGE for values in errors.values()])
+    kept = frame.drop(columns=[name for name in frame.columns if is_simple(name)])
+    return kept.assign(**{name: values.where(known) for name, values in errors.items()})
 
 
 def _live(name: str, frame: pd.DataFrame) -> Live:
-    places = _in_order(frame["cutoff"])
+    places = np.unique(frame["end"], return_inverse=True)[1]
     count = int(places.max()) + 1
     periods = places * min(PERIODS, count) // count
-    found = _score(frame)
+    versions = _parts(frame, frame["version"])
+    latest = versions[-1].label
+    verdict = _judged(name, frame[frame["version"] == latest])[0] if len(versions) > 1 else ""
     return Live(
         name,
-        found,
-        *_judged(name, frame, found),
-        _parts(frame, frame["version"], str),
-        _parts(frame, frame["step"], str),
-        _parts(frame, pd.Series(periods, index=frame.index), None),
+        _score(frame),
+        *_judged(name, frame),
+        verdict and f"Version {latest} alone: {verdict}",
+        versions,
+        _parts(frame, frame["unique_id"]),
+        _parts(frame, frame["step"]),
+        tuple(Part(_range(group), _score(group)) for _, group in frame.groupby(periods, sort=True)),
     )
 
 
-def _judged(name: str, frame: pd.DataFrame, found: Score) -> tuple[str, float | None, int]:
+def _judged(name: str, frame: pd.DataFrame) -> tuple[str, float | None, int]:
     """Return the verdict on a model, its p-value and the points in time that it is told by.
 
-    What was forecast of one time is averaged: a time is an observation.
+    What was forecast of one time is added up: a time is an observation. Series whose clocks differ by
+    less than half a step share their times.
     """
-    known = frame[np.isfinite(frame["scale"])]
-    if found.best_baseline is None or found.mase is None:
+    known = frame[frame[OWN].notna()]
+    found = _score(known) if len(known) else None
+    if found is None or found.best_baseline is None or found.mase is None:
         return "", None, 0
-    times = _in_order(known["ds"])
-    own, other = (
-        np.bincount(times, (known["y"] - known[column]).abs() / known["scale"]) / np.bincount(times)
-        for column in ("point", found.best_baseline)
-    )
-    test = metrics.diebold_mariano(own, other, int(known["step"].max()))
+    period = max(float(np.median((known["at"] - known["end"]) / known["step"])), 1.0)
+    slots = np.round((known["at"] - known["at"].min()) / period)
+    times = np.unique(slots, return_inverse=True)[1]
+    each = len(known) / (times.max() + 1)  # values of a time: those of fewer weigh less
+    own, other = (np.bincount(times, known[column]) / each for column in (OWN, found.best_baseline))
+    test = metrics.same_accuracy(own, other, int(known.drop_duplicates(ONE)["horizon"].median()))
     least = found.baselines[found.best_baseline]
     said = Versus(name, found.best_baseline, found.mase, least, test).verdict("values")
+    if found.mase < least and not test.is_open:
+        said += " Theta and ETS, which train compares with too, are not among these baselines."
     return said, None if test.is_open else test.p_value, test.n
 
 
-def _in_order(times: pd.Series) -> Ints:
-    """Return the place of each time among all that there are `(row,)`."""
-    codes, distinct = pd.factorize(times)
-    places = np.argsort(np.argsort([_moment(time) for time in distinct]))
-    return np.asarray(places[codes])
+def _parts(frame: pd.DataFrame, keys: pd.Series) -> tuple[Part, ...]:
+    """Score each group."""
+    groups = frame.groupby(keys.to_numpy(), sort=True)
+    return tuple(Part(str(key), _score(group)) for key, group in groups)
 
 
-def _moment(time: Any) -> int:
-    """Return a number by which times of any one kind are in order."""
-    return int(time.value if isinstance(time, pd.Timestamp) else time)
-
-
-def _parts(
-    frame: pd.DataFrame, keys: pd.Series, label: Callable[[Any], str] | None
-) -> tuple[Part, ...]:
-    """Score each group; without a label it is called by the range of its cutoffs."""
-    return tuple(
-        Part(_range(group["cutoff"]) if label is None else label(key), _score(group))
-        for key, group in frame.groupby(keys.to_numpy(), sort=True)
-    )
-
-
-def _range(cutoffs: pd.Series) -> str:
-    first, last = (_said(found(cutoffs, key=_moment)) for found in (min, max))
+def _range(frame: pd.DataFrame) -> str:
+    """Return the cutoffs of some forecasts, from the first to the last."""
+    rows = frame["end"].argmin(), frame["end"].argmax()
+    first, last = (_said(frame["cutoff"].iloc[row]) for row in rows)
     return first if first == last else f"{first} to {last}"
 
 
@@ -281,15 +321,14 @@ def _said(cutoff: Any) -> str:
 
 def _score(frame: pd.DataFrame) -> Score:
     y, point = (frame[name].to_numpy(dtype=np.float64) for name in ("y", "point"))
-    known = frame[np.isfinite(frame["scale"])]
-    mase = _mase(known, "point")
-    names = [name for name in frame.columns if is_simple(name) and known[name].notna().all()]
-    baselines = {name: found for name in names if (found := _mase(known, name)) is not None}
+    errors = {name: _mean(frame[name]) for name in frame.columns if is_simple(name)}
+    baselines = {name: error for name, error in errors.items() if error is not None}
     best = min(baselines, key=lambda name: baselines[name]) if baselines else None
-    least = baselines[best] if best else None
+    mase, least = _mean(frame[OWN]), baselines[best] if best else None
     return Score(
         points=len(frame),
-        forecasts=len(frame[["version", "unique_id", "cutoff"]].drop_duplicates()),
+        forecasts=len(frame.drop_duplicates(ONE)),
+        cutoffs=frame["end"].nunique(),
         mae=metrics.mae(y, point),
         bias=float(np.mean(point - y)),
         smape=metrics.smape(y, point),
@@ -301,10 +340,10 @@ def _score(frame: pd.DataFrame) -> Score:
     )
 
 
-def _mase(frame: pd.DataFrame, name: str) -> float | None:
-    """Return the MASE of a column; None without rows."""
-    error = (frame["y"] - frame[name]).abs() / frame["scale"]
-    return float(error.mean()) if len(frame) else None
+def _mean(values: pd.Series) -> float | None:
+    """Return the mean of those that are known; None without any."""
+    mean = values.mean()
+    return float(mean) if np.isfinite(mean) else None
 
 
 def _coverage(frame: pd.DataFrame, y: Floats) -> dict[str, float]:

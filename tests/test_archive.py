@@ -112,7 +112,10 @@ def test_what_has_arrived_judges_what_was_forecast(workspace: Path, capsys):
     assert live["score"]["skill"] == pytest.approx(1 - scaled / baselines[best])
     assert app.run(["score", "--workspace", str(workspace)]) == 0
     text = capsys.readouterr().out
-    assert "air: 6 values of 2 forecasts have arrived." in text
+    assert "air: 6 values of 2 series have arrived, forecast from 1 cutoff.\n" in text
+    assert "  MASE    naive MASE  seasonal_naive MASE  inside 80%  inside 95%\n" in text
+    assert "drift" not in text
+    assert re.search(r"\nseries +values .*\n[ab]  ", text)
     assert "2 values forecast have not arrived yet." in text
     more = f"{abs(live['score']['skill']):.1%} more error than {best}"
     assert f"\nThe verdict is open: air has {more} (MASE " in text
@@ -134,7 +137,7 @@ def publish_days(archived: Archive, rows: pd.DataFrame, **columns: Any) -> None:
 @pytest.mark.parametrize(
     ("size", "said"),
     [
-        (0.2, r"Skill: air has .*% less error than naive \(.* p < 0.001\)\."),
+        (0.2, r"Skill: air has .*% less error than naive \(.* p < 0.001\)\. Theta and ETS, .*"),
         (1.0, r"Skill is not proven: .* may be chance .*|No skill: .*, the best baseline .*"),
         (5.0, r"No skill: air has .*% more error than naive \(.* p < 0.001\)\."),
     ],
@@ -154,6 +157,115 @@ def test_enough_points_in_time_give_a_verdict(tmp_path: Path, capsys, size: floa
     assert f"\n{live.verdict}\n" in text
     worse = "\nA new training may help: forecast retrain --name air\n" in text
     assert worse == (live.score.skill < 0)
+
+
+def publish(archived: Archive, rows: pd.DataFrame, step: str = "1D", **columns: Any) -> None:
+    """Keep one forecast of each series from the time before its first row."""
+    rows = rows.reset_index(drop=True)
+    first = rows.groupby("unique_id")["ds"].transform("min")
+    table = pd.DataFrame({"unique_id": rows["unique_id"], "ds": rows["ds"]})
+    table = table.assign(cutoff=first - pd.Timedelta(step).as_unit("s"))
+    plain = {
+        name: getattr(values, "to_numpy", lambda v=values: v)() for name, values in columns.items()
+    }
+    table = table.assign(**plain | {"scale": plain.get("scale", 1.0)})
+    version = str(columns.get("model_version", "v"))
+    table = table.assign(model_version=version)
+    archived.publish(table, name="air", version=version, data_hash="", source=archive.STORE)
+
+
+def stored(tmp_path: Path, frame: pd.DataFrame) -> tuple[Archive, Store]:
+    archived, store = Archive(tmp_path / "data" / "forecasts"), Store(tmp_path / "data")
+    store.put(frame, {"kind": "test"})
+    return archived, store
+
+
+def test_the_verdict_is_on_the_error_that_it_tells_also_when_the_panel_grew(tmp_path: Path):
+    """Twelve days of one series that is forecast badly, then twelve of nine that are forecast well."""
+    frame = frame_of(*"abcdefghi", rows=60)
+    archived, store = stored(tmp_path, frame)
+    noise = np.random.default_rng(1)
+    for day in range(24):
+        rows = frame[frame["ds"] == frame["ds"].iloc[30 + day]]
+        rows = rows if day >= 12 else rows[rows["unique_id"] == "a"]
+        error = (0.5 if day >= 12 else 2.0) + 0.1 * noise.normal(size=len(rows))
+        publish(archived, rows, gru=rows["y"] + error, naive=rows["y"] + 1)
+    live = score(archived, store).models[0]
+    assert live.score.skill > 0.3
+    assert live.p_value > 0.05 or live.verdict.startswith("Skill")
+    assert [part.label for part in live.series] == list("abcdefghi")
+    assert live.series[0].score.mase > live.score.mase
+
+
+def test_a_version_without_a_season_has_the_naive_forecast_as_its_seasonal_one(
+    tmp_path: Path, capsys
+):
+    frame = frame_of("a", rows=60)
+    archived, store = stored(tmp_path, frame)
+    for day in range(20):
+        rows = frame.iloc[[30 + day]]
+        more = {} if day < 3 else {"seasonal_naive": rows["y"] + 0.1, "model_version": "w"}
+        publish(archived, rows, gru=rows["y"] + 0.1, naive=rows["y"] + 3, **more)
+    live = score(archived, store).models[0]
+    assert live.score.best_baseline == "seasonal_naive"
+    assert live.score.baselines["seasonal_naive"] == pytest.approx((3 * 3 + 17 * 0.1) / 20)
+    assert live.versions[0].score.baselines["seasonal_naive"] == pytest.approx(3)
+    assert live.latest.startswith(
+        "Version w alone: No skill: air has as much error as seasonal_naive"
+    )
+    assert app.run(["score", "--workspace", str(tmp_path)]) == 0
+    assert f"\n{live.verdict}\n{live.latest}\n" in capsys.readouterr().out
+
+
+def test_series_whose_clocks_differ_share_their_times(tmp_path: Path):
+    """Four series of one forecast each; the same days begin at other hours."""
+    frame = frame_of(*"abcd", rows=60)
+    frame["ds"] += pd.to_timedelta(
+        frame["unique_id"].map(dict(zip("abcd", (0, 3, 6, 9), strict=True))), "h"
+    )
+    archived, store = stored(tmp_path, frame)
+    rows = frame.groupby("unique_id").tail(20)
+    publish(archived, rows, gru=rows["y"] + 1, naive=rows["y"] + 2)
+    live = score(archived, store).models[0]
+    assert live.times == 20
+    assert live.verdict.endswith("20 points in time are too few to tell (21 are needed).")
+
+
+def test_what_is_needed_to_tell_does_not_move_as_values_arrive(tmp_path: Path):
+    frame = frame_of("a", rows=60)
+    for rows in (54, 57, 59):
+        archived, store = stored(tmp_path / str(rows), frame.head(rows))
+        ahead = frame.tail(12)
+        publish(archived, ahead, gru=ahead["y"] + 1, naive=ahead["y"] + 2)
+        verdict = score(archived, store).models[0].verdict
+        assert verdict.endswith("are too few to tell (13 are needed)."), verdict
+
+
+def test_one_long_forecast_leaves_the_others_to_be_judged(tmp_path: Path):
+    frame, noise = frame_of("a", rows=80), np.random.default_rng(1)
+    archived, store = stored(tmp_path, frame.head(75))
+    for day in range(30, 70):
+        rows = frame.iloc[day : day + (2 if day != 50 else 30)]
+        error = noise.normal(size=len(rows))
+        publish(archived, rows, gru=rows["y"] + 0.1 * error, naive=rows["y"] + error)
+    assert score(archived, store).models[0].p_value < 0.01
+
+
+def test_values_too_large_to_compare_and_times_beyond_2262_are_no_crash(tmp_path: Path, capsys):
+    frame = frame_of("a", rows=60)
+    frame["ds"] = pd.DatetimeIndex(
+        np.datetime64("2300-01-01", "s") + np.arange(60) * np.timedelta64(1, "D")
+    )
+    frame.loc[59, "y"] = 1.5e308
+    archived, store = stored(tmp_path, frame)
+    rows = frame.tail(20)
+    publish(archived, rows, gru=1.0, naive=-1e308)
+    publish(archived, rows.iloc[[3]], gru=1.0, naive=0.0, scale=0.0, model_version="w")
+    found = score(archived, store)
+    assert (found.unscaled, found.pending) == (20, 1)
+    assert found.models[0].trend[0].label == "2300-02-09"
+    assert app.run(["score", "--workspace", str(tmp_path)]) == 0
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_steps_that_overlap_need_more_points_in_time(workspace: Path, capsys):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from forecaster.archive import Published, Summary
     from forecaster.scoring import Live, Part, Score, Scored
 
-SHOWN_STEPS = 24
+SHOWN = 24  # rows of a table
 
 
 def scored_text(scored: Scored) -> str:
@@ -33,38 +33,49 @@ def scored_text(scored: Scored) -> str:
     if not scored.models:
         return "\n".join(["No value that was forecast has arrived.", *left_out])
     legend = (
-        "MASE: mean absolute error in units of each series' mean change over a season, as train has it; "
-        "of baselines: what they said from the same rows; bias: forecast less truth."
+        "MASE: mean absolute error in units of each series' mean change over a season before the forecast, "
+        "beside that of baselines from the same rows; bias: forecast less truth; inside: share of the "
+        "values that an interval holds."
     )
     return "\n".join([*("\n".join(_live_lines(live)) for live in scored.models), legend, *left_out])
 
 
 def _live_lines(live: Live) -> list[str]:
     score = live.score
+    shown = [name for name in score.baselines if name in ("naive", score.best_baseline)]
     lines = [
-        f"{live.name}: {counted(score.points, 'value')} of {counted(score.forecasts, 'forecast')} "
-        "have arrived.",
-        _part_table("version", live.versions),
+        f"{live.name}: {counted(score.points, 'value')} of {len(live.series)} series have arrived, "
+        f"forecast from {counted(score.cutoffs, 'cutoff')}.",
+        _part_table("version", live.versions, shown),
         "",
-        _part_table("step", live.steps[:SHOWN_STEPS]),
+        _part_table("step", live.steps[:SHOWN], shown),
+        *_more(len(live.steps), "steps"),
     ]
-    if live.steps[SHOWN_STEPS:]:
-        lines.append(f"... and {len(live.steps) - SHOWN_STEPS} more steps: --json")
+    if len(live.series) > 1:
+        worst = sorted(live.series, key=lambda part: -(part.score.mase or 0))
+        lines += [
+            "",
+            _part_table("series", worst[:SHOWN], shown),
+            *_more(len(worst), "series, less far out"),
+        ]
     if len(live.trend) > 1:
-        lines += ["", _part_table("cutoffs", live.trend)]
+        lines += ["", _part_table("cutoffs", live.trend, shown)]
     if live.verdict:
-        lines += ["", live.verdict]
+        lines += ["", live.verdict, *([live.latest] if live.latest else [])]
     if live.p_value is not None and (score.skill or 0) < 0:
         lines.append(f"A new training may help: forecast retrain --name {live.name}")
     return [*lines, ""]
 
 
-def _part_table(what: str, parts: Sequence[Part]) -> str:
+def _more(count: int, what: str) -> list[str]:
+    return [f"... and {count - SHOWN:,} more {what}: --json"] if count > SHOWN else []
+
+
+def _part_table(what: str, parts: Sequence[Part], names: Sequence[str]) -> str:
     levels = list(dict.fromkeys(level for part in parts for level in part.score.coverage))
-    names = list(dict.fromkeys(name for part in parts for name in part.score.baselines))
     rows = [[part.label, *_cells(part.score, names, levels)] for part in parts]
-    inside = [f"inside {level}%" for level in levels]
-    return table(rows, [what, "values", "MAE", "bias", "sMAPE", "MASE", *names, *inside])
+    titles, inside = [f"{name} MASE" for name in names], [f"inside {level}%" for level in levels]
+    return table(rows, [what, "values", "MAE", "bias", "sMAPE", "MASE", *titles, *inside])
 
 
 def _cells(score: Score, baselines: Iterable[str], levels: Iterable[str]) -> list[Any]:
