@@ -22,12 +22,14 @@ from forecaster.durations import before
 from forecaster.errors import DamagedError, NotFoundError
 from forecaster.store import Store
 from forecaster.verdicts import Versus
+from forecaster.words import counted
 
 ONE = ["version", "unique_id", "cutoff"]  # tell one forecast of a model from others
 KEY = ["name", *ONE, "ds"]
 OWN = "own"  # the model's scaled errors
 UNUSED = ["model", "data_hash", "up"]  # columns that nothing is told of
 PERIODS = 6  # of the trend
+LEAST_CUTOFFS = 3  # errors of one cutoff go together, however far it forecasts
 HUGE = 1e100  # training refuses such values, and nothing can be said of them
 
 
@@ -293,6 +295,10 @@ def _judged(name: str, frame: pd.DataFrame) -> tuple[str, float | None, int]:
     each = len(known) / (times.max() + 1)  # values of a time: those of fewer weigh less
     own, other = (np.bincount(times, known[column]) / each for column in (OWN, found.best_baseline))
     test = metrics.same_accuracy(own, other, int(known.drop_duplicates(ONE)["horizon"].median()))
+    if found.cutoffs < LEAST_CUTOFFS:
+        are = f"{counted(found.cutoffs, 'cutoff')} {'is' if found.cutoffs == 1 else 'are'}"
+        note = f"{are} too few to tell ({LEAST_CUTOFFS} are needed)"
+        test = test._replace(p_value=float("nan"), note=note)
     least = found.baselines[found.best_baseline]
     said = Versus(name, found.best_baseline, found.mase, least, test).verdict("values")
     if found.mase < least and not test.is_open:

@@ -119,7 +119,7 @@ def test_what_has_arrived_judges_what_was_forecast(workspace: Path, capsys):
     assert "2 values forecast have not arrived yet." in text
     more = f"{abs(live['score']['skill']):.1%} more error than {best}"
     assert f"\nThe verdict is open: air has {more} (MASE " in text
-    assert "), but 3 points in time are too few to tell (8 are needed).\n" in text
+    assert "), but 1 cutoff is too few to tell (3 are needed).\n" in text
     assert "retrain" not in text
     assert (live["times"], live["p_value"]) == (3, None)
 
@@ -228,15 +228,17 @@ def test_series_whose_clocks_differ_share_their_times(tmp_path: Path):
     publish(archived, rows, gru=rows["y"] + 1, naive=rows["y"] + 2)
     live = score(archived, store).models[0]
     assert live.times == 20
+    assert live.score.cutoffs == 4
     assert live.verdict.endswith("20 points in time are too few to tell (21 are needed).")
 
 
 def test_what_is_needed_to_tell_does_not_move_as_values_arrive(tmp_path: Path):
     frame = frame_of("a", rows=60)
-    for rows in (54, 57, 59):
+    for rows in (54, 56, 58):
         archived, store = stored(tmp_path / str(rows), frame.head(rows))
-        ahead = frame.tail(12)
-        publish(archived, ahead, gru=ahead["y"] + 1, naive=ahead["y"] + 2)
+        for begin in (46, 47, 48):
+            ahead = frame[begin : begin + 12]
+            publish(archived, ahead, gru=ahead["y"] + 1, naive=ahead["y"] + 2)
         verdict = score(archived, store).models[0].verdict
         assert verdict.endswith("are too few to tell (13 are needed)."), verdict
 
@@ -269,10 +271,12 @@ def test_values_too_large_to_compare_and_times_beyond_2262_are_no_crash(tmp_path
 
 
 def test_steps_that_overlap_need_more_points_in_time(workspace: Path, capsys):
-    predicted(capsys, workspace, "--horizon", 8)
+    for rows in (158, 159, 160):
+        arrive(workspace, rows)
+        predicted(capsys, workspace, "--horizon", 10)
     arrive(workspace, 168)
     (live,) = told(capsys, workspace, "score")["models"]
-    assert live["verdict"].endswith("8 points in time are too few to tell (9 are needed).")
+    assert live["verdict"].endswith("10 points in time are too few to tell (11 are needed).")
 
 
 def test_baselines_keep_the_bounds_too(workspace: Path, capsys):
