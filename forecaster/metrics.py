@@ -19,6 +19,7 @@ SAME_LOSS = 1e-4  # of a loss, or of the usual one: those that differ by less ar
 SAME_NOTE = "the losses are identical"
 LEAST_TIMES = 8  # from fewer points in time nothing is told from luck
 LUCK = 0.05
+ROUNDING = 1e-12  # of the largest value of a series: a change by less is none
 
 
 class ScaledError(NamedTuple):
@@ -139,8 +140,8 @@ def mase_scale(y: Floats, season_length: int) -> float:
     """Return the mean absolute seasonal change of the train rows of one series.
 
     Hyndman & Koehler 2006, section 3 (scaled errors), in the seasonal form of M4. A series that repeats its season
-    exactly, or is shorter than one, is scaled by its change from row to row; NaN when that is zero
-    too.
+    exactly (or but for rounding), or is shorter than one, is scaled by its change from row to row; NaN when
+    that is zero too.
 
     >>> mase_scale(np.array([1.0, 5.0, 2.0, 6.0]), 2), mase_scale(np.array([1.0, 5.0, 1.0, 5.0]), 2)
     (1.0, 4.0)
@@ -159,10 +160,12 @@ def mase_scales(y: Floats, offsets: Ints, season_length: int) -> Floats:
     Returns:
         Scales, `(series,)`.
     """
+    some, rounding = np.diff(offsets) > 0, np.zeros(len(offsets) - 1)
+    rounding[some] = ROUNDING * np.maximum.reduceat(np.abs(y), offsets[:-1][some])
     scale = mean_change(y, offsets, season_length)
     if season_length > 1:
-        scale = np.where(scale > 0, scale, mean_change(y, offsets, 1))
-    return np.where(scale > 0, scale, np.nan)
+        scale = np.where(scale > rounding, scale, mean_change(y, offsets, 1))
+    return np.where(scale > rounding, scale, np.nan)
 
 
 def mean_change(y: Floats, offsets: Ints, lag: int) -> Floats:

@@ -242,6 +242,14 @@ def test_it_is_right_about_as_often_as_it_says():
     assert 0.02 < wrong / 400 < 0.09
 
 
+def test_a_season_that_differs_by_rounding_is_exact():
+    y = np.tile(1e3 + np.sin(np.arange(7)), 20) * (1 + 1e-15 * np.arange(140))
+    assert metrics.mase_scale(y, 7) == pytest.approx(np.abs(np.diff(y)).mean())
+    assert np.isnan(metrics.mase_scale(1e3 * (1 + 1e-15 * np.arange(140)), 7))
+    scales = metrics.mase_scales(np.append(y, [1.0, 2.0]), np.array([0, 0, 140, 142, 142]), 7)
+    assert np.isnan(scales).tolist() == [True, False, False, True]
+
+
 @pytest.mark.parametrize(("windows", "horizon"), [(3, 12), (5, 5), (5, 24)])
 def test_few_windows_claim_no_more_differences_than_they_say(windows, horizon):
     """Errors of a random walk, forecast by two equally bad levels; windows are laid end to end."""
