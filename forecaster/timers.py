@@ -21,14 +21,19 @@ def default_folder() -> Path:
 
 def install(job: Job, folder: Path) -> None:
     """Write the units of a job, in place of those there were."""
-    if folder.exists() and not folder.is_dir():
-        raise InvalidInputError(
-            f"Units belong in a folder, but '{folder}' is a file.", "Name another."
-        )
+    require_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in units_of(job).items():
         content = text.encode()
         replace_file(folder / name, lambda file, content=content: file.write(content))  # type: ignore[misc]
+
+
+def require_folder(folder: Path) -> None:
+    """Refuse a folder of units that is a file."""
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInputError(
+            f"Units belong in a folder, but '{folder}' is a file.", "Name another."
+        )
 
 
 def units_of(job: Job) -> dict[str, str]:
@@ -49,8 +54,11 @@ def remove(workspace: Path, name: str, folder: Path) -> list[Entry]:
         timer = Path(entry.line)
         for link in _links(timer):
             link.unlink(missing_ok=True)
-        timer.unlink(missing_ok=True)
-        timer.with_suffix(".service").unlink(missing_ok=True)
+        for unit in (timer, timer.with_suffix(".service")):
+            unit.unlink(missing_ok=True)
+            linked = default_folder() / unit.name  # `systemctl link` made it
+            if linked.is_symlink():
+                linked.unlink()
     return gone
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -201,6 +202,7 @@ def test_a_dry_run_says_what_would_be_and_changes_nothing(
         ["schedule", *map(str, words), "--dry-run", "--workspace", str(workspace)]
     ) == 0  # fmt: skip
     said = capsys.readouterr().out
+    assert said.startswith("Would install:\n")
     assert "Next run: " in said
     assert not table.exists()
     assert not (tmp_path / "units").exists()
@@ -210,6 +212,44 @@ def test_a_dry_run_says_what_would_be_and_changes_nothing(
     assert installed | {"dry_run": True} == document
     written = [Path(path).read_text() for path in installed["files"]] or [table.read_text()]
     assert all(text.strip() in said for text in written)
+    assert (
+        installed["units"] == dict(zip(installed["files"], written, strict=True))
+        if by
+        else (installed["line"] in written[0])
+    )
+    assert all(f"# {path}\n# forecast:" in said for path in installed["files"])
+
+
+def test_a_dry_run_says_what_would_be_refused(
+    table: Path, workspace: Path, capsys, monkeypatch: pytest.MonkeyPatch
+):
+    words = ("install", "--cron", NIGHTLY, "--dry-run")
+    taken = workspace / "file"
+    taken.touch()
+    where = ("--systemd", "--folder", taken)
+    assert "is a file" in refused(capsys, workspace, *words, *where, code=5)
+    (table.parent / "broken").write_text("you are not allowed")
+    assert "cannot be read: you are not allowed" in refused(capsys, workspace, *words, code=1)
+    monkeypatch.setenv("PATH", str(workspace))
+    for by, missed in (((), True), (("--systemd",), False)):
+        assert app.run(["schedule", *words, *by, "--workspace", str(workspace)]) == 0
+        assert ("no program 'crontab'" in capsys.readouterr().err) == missed
+
+
+def test_units_in_a_folder_of_ones_own_are_linked(table: Path, workspace: Path, capsys):
+    folder, linked = workspace / "units", timers.default_folder()
+    words = ["--name", "air", "--folder", str(folder), "--workspace", str(workspace)]
+    assert app.run(["schedule", "install", *words, "--cron", NIGHTLY, "--systemd"]) == 0
+    now = capsys.readouterr().out.partition("Now: ")[2].splitlines()[0]
+    timer, service = sorted(folder.iterdir(), reverse=True)
+    link, enable = (shlex.split(part) for part in now.split(" && "))
+    assert link == ["systemctl", "--user", "link", str(service), str(timer)]
+    assert enable == ["systemctl", "--user", "enable", "--now", timer.name]
+    linked.mkdir(parents=True)
+    for unit in (service, timer):
+        (linked / unit.name).symlink_to(unit)  # what `systemctl link` does
+    assert app.run(["schedule", "remove", *words]) == 0
+    assert not [*folder.iterdir(), *linked.iterdir()]
 
 
 def test_status_says_the_next_run(table: Path, workspace: Path, capsys):

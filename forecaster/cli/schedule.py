@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from forecaster.scheduling import Entry
 
+NO_CRONTAB = "There is no program 'crontab' on this machine, so cron runs nothing."
 SYSTEMD = click.option("--systemd", is_flag=True, help="Units of systemd instead of cron.")
 FOLDER = click.option(
     "--folder",
@@ -45,7 +46,7 @@ def show(name: str | None, folder: str | None) -> None:
     from forecaster.planned import planned_entries
 
     if not crontab.is_there():
-        notice("There is no program 'crontab' on this machine, so cron runs nothing.")
+        notice(NO_CRONTAB)
     found = [
         entry
         for entry in planned_entries(_workspace(), _folder(folder))
@@ -106,13 +107,21 @@ def install(
     asked = _options(command, options)
     environment, left_out = for_jobs(os.environ, env)
     job = Job(_workspace(), name, require_cron(cron), command, options, environment)
-    units = timers.units_of(job) if systemd else {}
-    paths = [str(_folder(folder) / unit) for unit in units]
+    line = "" if systemd else crontab.entry_of(job)
+    texts = timers.units_of(job) if systemd else {}
+    units = {str(_folder(folder) / unit): text for unit, text in texts.items()}
     if dry_run:
-        said = "\n".join(units.values()) or crontab.entry_of(job)
+        if systemd:
+            timers.require_folder(_folder(folder))
+        elif crontab.is_there():
+            crontab.entries(job.workspace)  # it can be read
+        else:
+            notice(NO_CRONTAB)
+        parts = [f"# {path}\n{text}" for path, text in units.items()]
+        said = "\n".join(["Would install:", *(parts or [line])])
     elif systemd:
         timers.install(job, _folder(folder))
-        said = f"Wrote {' and '.join(paths)}.\nNow: {_enable(timers.unit_of(job), folder)}"
+        said = f"Wrote {' and '.join(units)}.\nNow: {_enable(timers.unit_of(job), folder, units)}"
     else:
         said = crontab.install(job)
     for variable in left_out:
@@ -126,7 +135,7 @@ def install(
     when = next_run(job.cron)
     document = {"by": "systemd" if systemd else "cron", "name": name, "command": command,
                 "cron": job.cron, "next": when, "variables": list(environment), "dry_run": dry_run,
-                "line": "" if systemd else said, "files": paths}  # fmt: skip
+                "line": line, "files": list(units), "units": units}  # fmt: skip
     emit(document, f"{said}\nNext run: {when:%Y-%m-%d %H:%M %Z}" if when else said)
 
 
@@ -207,11 +216,15 @@ def _folder(named: str | None) -> Path:
     return default_folder() if named is None else Path(named)
 
 
-def _enable(unit: str, folder: str | None) -> str:
+def _enable(unit: str, folder: str | None, paths: Iterable[str]) -> str:
     """Say what makes systemd look at units that were written."""
-    if folder is not None:
-        return f"install the units, and enable {unit}.timer"
-    return f"systemctl --user daemon-reload && systemctl --user enable --now {unit}.timer"
+    import os
+    import shlex
+
+    read = "daemon-reload"
+    if folder is not None:  # systemd looks there only when it is told of each file
+        read = f"link {shlex.join(map(os.path.abspath, paths))}"
+    return f"systemctl --user {read} && systemctl --user enable --now {unit}.timer"
 
 
 def _when(entry: Entry) -> str:
