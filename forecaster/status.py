@@ -256,13 +256,13 @@ def _step(entry: Entry) -> timedelta:
 
 
 def _moment(text: str) -> datetime:
-    """Read a time; one without a zone counts as UTC.
+    """Read a time and put it into UTC; one without a zone counts as UTC.
 
-    >>> _moment("2024-01-02").isoformat()
-    '2024-01-02T00:00:00+00:00'
+    >>> _moment("2024-01-02").isoformat(), _moment("2024-01-02T00:00+02:00").isoformat()
+    ('2024-01-02T00:00:00+00:00', '2024-01-01T22:00:00+00:00')
     """
     time = datetime.fromisoformat(text)
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def metrics_text(found: list[Health]) -> str:

@@ -91,6 +91,15 @@ def test_what_is_fresh_is_healthy(workspace: Path, capsys):
     assert capsys.readouterr().out.startswith("air: ok\n")
 
 
+def test_times_of_zoned_series_are_shown_in_utc(workspace: Path, capsys):
+    frame = frame_of("a", "b", rows=60, start="2024-06-01")
+    frame["ds"] = (frame["ds"] + pd.Timedelta(hours=23)).dt.tz_localize("Europe/Berlin")
+    Store(workspace / "data").put(frame, {"kind": "test"})
+    assert app.run(["status", "--workspace", str(workspace)]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("  data "))
+    assert line.split()[:3] == ["data", "2024-07-30", "21:00"]
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
