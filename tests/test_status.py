@@ -91,6 +91,11 @@ def test_what_is_fresh_is_healthy(workspace: Path, capsys):
     assert capsys.readouterr().out.startswith("air: ok\n")
 
 
+def test_cutoffs_of_days_are_listed_as_dates(workspace: Path, capsys):
+    assert app.run(["archive", "list", "--workspace", str(workspace)]) == 0
+    assert capsys.readouterr().out.endswith(f"  {TODAY:%Y-%m-%d}\n")
+
+
 def test_times_of_zoned_series_are_shown_in_utc(workspace: Path, capsys):
     frame = frame_of("a", "b", rows=60, start="2024-06-01")
     frame["ds"] = (frame["ds"] + pd.Timedelta(hours=23)).dt.tz_localize("Europe/Berlin")

@@ -104,4 +104,4 @@ def archive_text(rows: Sequence[tuple[Published, Summary | None]]) -> str:
 
 
 def _summary_cells(said: Summary) -> tuple[Any, ...]:
-    return said.version, said.series, said.rows, said.cutoff
+    return said.version, said.series, said.rows, said.cutoff.removesuffix(" 00:00:00")
