@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 summary=""
+verdict='import json, sys; print(json.load(sys.stdin)["judgement"]["verdict"])'
 
 tour() { # name, sample, horizon, series...
     local name=$1 sample=$2 horizon=$3 folder=demo/$1
@@ -11,11 +12,11 @@ tour() { # name, sample, horizon, series...
     export FORECAST_WORKSPACE=$folder
     mkdir -p "$folder"
     run forecast fetch --sample "$sample"
-    run forecast train "$@" --name "$name" --horizon "$horizon" | tee "$folder/train.txt"
+    run forecast train "$@" --name "$name" --horizon "$horizon"
     run forecast predict --name "$name" --output "$folder/$name.csv" --plot "$folder/$name.png"
     summary+="
 $name
-  $(tail -n 1 "$folder/train.txt")
+  $(forecast models show --name "$name" --json | python -c "$verdict")
   Forecast: $folder/$name.csv
   Plot:     $folder/$name.png
 $(head -n 4 "$folder/$name.csv" | sed 's/^/    /')
