@@ -162,7 +162,8 @@ def next_run(cron: str, after: datetime | None = None) -> datetime | None:
 
     Args:
         cron: Five fields, or a shorthand such as `@daily`.
-        after: By the clock on the wall, without a zone; now when None.
+        after: By the clock on the wall, without a zone; `fold=1` the second time that it shows an
+            hour. Now when None.
 
     >>> next_run("30 18 * * 1-5", datetime(2026, 11, 21)).replace(tzinfo=None)  # a Saturday
     datetime.datetime(2026, 11, 23, 18, 30)
@@ -172,14 +173,17 @@ def next_run(cron: str, after: datetime | None = None) -> datetime | None:
     cron = SHORTHANDS.get(cron, cron)
     if _problem(cron):
         return None
-    time = next(parsed(cron, after), None)
-    if time is None:
-        return None
-    # of a time that the clock skips, both readings lie beside it: cron runs it after the change
-    skipped = time.astimezone().replace(tzinfo=None) != time
-    return (
-        max(time.astimezone(), time.replace(fold=1).astimezone()) if skipped else time.astimezone()
-    )
+    now = after or datetime.now()
+    often = any(part.startswith("*") for part in cron.split()[:2])
+    for time in parsed(cron, now):
+        first, second = time.astimezone(), time.replace(fold=1).astimezone()
+        if first.replace(tzinfo=None) != time:  # the clock skips it: cron runs it after the change
+            return max(first, second)
+        if first > now.astimezone():
+            return first
+        if often:  # the clock shows it again; cron runs what has its hour only the first time
+            return second
+    return None
 
 
 def for_jobs(

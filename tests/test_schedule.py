@@ -382,6 +382,23 @@ def test_an_hour_that_does_not_exist_runs_after_it(berlin: None):
     )
 
 
+@pytest.mark.parametrize(
+    ("cron", "minute", "fold", "found"),
+    [
+        ("*/30 * * * *", 10, 0, "2026-10-25T02:30:00+02:00"),
+        ("*/30 * * * *", 10, 1, "2026-10-25T02:30:00+01:00"),
+        ("*/30 * * * *", 40, 1, "2026-10-25T03:00:00+01:00"),
+        ("30 2 * * *", 10, 0, "2026-10-25T02:30:00+02:00"),
+        ("30 2 * * *", 10, 1, "2026-10-26T02:30:00+01:00"),
+    ],
+)
+def test_an_hour_that_comes_twice(berlin: None, cron: str, minute: int, fold: int, found: str):
+    """The next run never lies before now; what has its hour runs once."""
+    when = next_run(cron, datetime(2026, 10, 25, 2, minute, fold=fold))
+    assert when is not None
+    assert when.isoformat() == found
+
+
 def test_a_job_of_a_name_that_is_none_is_refused(tmp_path: Path):
     with pytest.raises(InvalidInputError):
         Job(tmp_path, "a b", require_cron(NIGHTLY))
