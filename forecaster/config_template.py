@@ -7,6 +7,7 @@ later version takes effect.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from forecaster.config import SECTIONS
@@ -46,7 +47,8 @@ def allowed(schema: dict[str, Any]) -> str:
     if schema.get("format") == "duration":
         return 'seconds, or text such as "90s", "10m", "1h30m", "2d"'
     if schema["type"] == "array":
-        return f"a list, each {allowed(schema['items'])}"
+        each = allowed(schema["items"]).removeprefix("a ")
+        return "a list of " + re.sub("number|text", r"\g<0>s", each, count=1)
     if schema["type"] == "object":
         return "a table"
     words = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}
@@ -54,10 +56,11 @@ def allowed(schema: dict[str, Any]) -> str:
         "minimum": "from",
         "exclusiveMinimum": "above",
         "maximum": "to",
-        "exclusiveMaximum": "below",
+        "exclusiveMaximum": "to below" if "minimum" in schema else "below",
     }
-    bounds = [f"{word} {schema[key]:g}" for key, word in limits.items() if key in schema]
-    return " ".join([words.get(schema["type"], "text"), " and ".join(bounds)]).rstrip()
+    bounds = [f"{word} {schema[key]:.12g}" for key, word in limits.items() if key in schema]
+    between = " " if "minimum" in schema else " and "
+    return " ".join([words.get(schema["type"], "text"), between.join(bounds)]).rstrip()
 
 
 def toml(value: object) -> str:

@@ -158,7 +158,7 @@ def _some(pairs: Sequence[str]) -> str:
 def _why(each: Difference) -> str:
     """Say why a difference counts as noise."""
     if each.p_value < SIGNIFICANCE:
-        return f"{p_text(each.p_value)}, but seeds differ as much"
+        return f"{p_text(each.p_value)}, but the seeds of one differ as much as the two"
     return p_text(each.p_value)
 
 

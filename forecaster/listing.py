@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecaster.errors import InvalidInputError, NotFoundError
+from forecaster.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,8 +151,8 @@ def _apart(entries: Mapping[str, Entry]) -> list[Problem]:
             uid,
             "frequency",
             False,
-            f"its frequency is {kind}, but {usual} that of {count} others: `train` refuses them "
-            "together; name the series of one frequency",
+            f"its frequency is {kind}, that of {counted(count, 'other')} {usual}: `train` refuses "
+            "them together; name the series of one frequency",
         )
         for uid, kind in kinds.items()
         if kind != usual

@@ -109,7 +109,9 @@ def reproduce(
         same_data=then == now,
         hashes=(then, now),
         libraries=libraries,
-        notes=tuple(_notes(model, again.model, libraries, same_data=then == now)),
+        notes=tuple(
+            _notes(model, again.model, libraries, same_data=then == now, equal=difference == 0)
+        ),
     )
 
 
@@ -157,6 +159,7 @@ def _notes(
     libraries: Mapping[str, object],
     *,
     same_data: bool,
+    equal: bool,
 ) -> list[str]:
     notes = []
     if not same_data:
@@ -169,6 +172,6 @@ def _notes(
         notes.append(f"It was trained on {model.trained.device}, now on {again.trained.device}.")
     if any(member.stopped_by == "time budget" for member in model.trained.members):
         notes.append("Its training was ended by a time budget, which no two runs spend alike.")
-    if not model.config.training.deterministic:
+    if not model.config.training.deterministic and not equal:
         notes.append("It was not trained with --deterministic: the last digits may differ.")
     return notes

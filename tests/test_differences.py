@@ -107,8 +107,8 @@ def test_sentences_say_what_beats_what_and_why_the_rest_is_noise():
         ]
     ) == [
         "gru beats rnn (p < 0.001) and lstm (p = 0.020).",
-        "Cannot be told apart: lstm and rnn (p = 0.010, but seeds differ as much); rnn and theta "
-        "(p = 0.300).",
+        "Cannot be told apart: lstm and rnn (p = 0.010, but the seeds of one differ as much as the "
+        "two); rnn and theta (p = 0.300).",
         f"Open, as {FEW}: rnn and naive.",
     ]
     assert sentences([pair("a", "b", 0.5)]) == ["Every difference is noise: a and b (p = 0.500)."]

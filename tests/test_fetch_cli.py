@@ -428,7 +428,7 @@ def test_check(forecast: Run, tmp_path, store):
         "error: bad: 1 infinite value, the first at 2024-01-05",
         "warning: holes: 2 missing timestamps, the first after 2024-01-08",
         "warning: holes: 27 rows, fewer than two horizons (28 rows)",
-        "warning: air-passengers: its frequency is MS, but D that of 2 others: `train` refuses them "
+        "warning: air-passengers: its frequency is MS, that of 2 others D: `train` refuses them "
         "together; name the series of one frequency",
         "2 errors, 3 warnings.",
     ]

@@ -31,7 +31,7 @@ from forecaster import (
     words,
 )
 from forecaster.cli import app
-from forecaster.cli.inventory import description_text
+from forecaster.cli.inventory import description_text, reproduction_text
 from forecaster.errors import DamagedError, InvalidInputError, NotFoundError
 from forecaster.locking import HOLDER, writing
 from forecaster.manifest import read_manifest
@@ -505,6 +505,20 @@ def test_reproducing_trains_the_same_again_and_notices_other_data(tmp_path: Path
     assert (document["reproduced"], document["same_data"]) == (False, False)
     assert document["notes"][0].startswith("The data has changed")
     assert len(registry.versions("air")) == 2
+
+
+@pytest.mark.parametrize(
+    ("difference", "said"),
+    [
+        (0.0, "the same forecasts: they are equal."),
+        (0.002, "they differ by at most 0.002 standard deviations of their series (0.01 allowed)."),
+    ],
+)
+def test_equal_forecasts_are_called_equal(difference: float, said: str):
+    result = reproducing.Reproduction(
+        "air", "v", True, difference, reproducing.TOLERANCE, True, ("a", "a"), {}, ()
+    )
+    assert reproduction_text(result).endswith(said)
 
 
 def test_what_cannot_be_reproduced_is_said(registry: Registry, capsys):

@@ -149,10 +149,13 @@ def verified_text(checked: Sequence[Checked]) -> str:
 def reproduction_text(result: Reproduction) -> str:
     """Say whether the same came out, and what may explain it when not."""
     what = "the same forecasts" if result.reproduced else "other forecasts"
-    first = (
-        f"{result.name} {result.version}, trained again, gives {what}: they differ by at most "
-        f"{result.difference:.3g} standard deviations of their series ({result.tolerance:g} allowed)."
-    )
+    how = "they are equal"
+    if result.difference:
+        how = (
+            f"they differ by at most {result.difference:.3g} standard deviations of their series "
+            f"({result.tolerance:g} allowed)"
+        )
+    first = f"{result.name} {result.version}, trained again, gives {what}: {how}."
     return "\n".join([first, *result.notes])
 
 
