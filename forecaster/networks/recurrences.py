@@ -27,6 +27,9 @@ class Recurrence(NamedTuple):
     Attributes:
         joined: Whether what comes of the input and of the state is only ever added up: then one matrix
             product, of both, gives the sum.
+        ahead: Whether the way back fetches what a step needs one step ahead. XLA does not make vector
+            instructions of operations that pick a step out of several arrays at once, as the LSTM's
+            do; the GRU's have fewer, and copying would cost more than it saves.
         kept: What the way back needs beside the states: the rows of each, in units.
         forward: From the states before, and what comes of the input and of the state, each
             `(gate * unit, window)`, or their sum, to the states after, the output first, and what is
@@ -37,6 +40,7 @@ class Recurrence(NamedTuple):
     """
 
     joined: bool
+    ahead: bool
     kept: tuple[int, ...]
     forward: Callable[..., tuple[tuple[Step, ...], tuple[Step, ...]]]
     backward: Callable[..., tuple[tuple[Step, ...], tuple[Step, ...]]]
@@ -146,12 +150,17 @@ def _backward(
     matrices = recurrence.grouped(kernel, recurrent)
     shifts = _shifts(recurrence, bias)
 
+    ones = tf.ones(tf.shape(inputs)[2:])
+
+    def fetch(step: Any) -> list[Any]:
+        return [[[part[step] for part in parts] for parts in seen], inputs[step], d_outputs[step]]
+
     def backward(step: Any, carried: Sequence[Any]) -> tuple[Any, Any]:
-        d_matrices, d_shifts, (d_output, *d_others) = carried
-        at = [[part[step] for part in parts] for parts in seen]
-        d_states = [d_output + d_outputs[step], *d_others]
+        d_matrices, d_shifts, (d_output, *d_others), ahead = carried
+        at, x, d_out = ahead or fetch(step)
+        d_states = [d_output + d_out, *d_others]
         d_sums, d_before = recurrence.backward(*at, d_states)
-        sources = recurrence.grouped(inputs[step], at[0][0])
+        sources = recurrence.grouped(x, at[0][0])
         d_sources = [tf.matmul(matrix, d) for matrix, d in zip(matrices, d_sums, strict=True)]
         d_input, d_state = recurrence.apart(d_sources, features)
         d_weights = [
@@ -159,13 +168,19 @@ def _backward(
         ]
         return (
             [so_far + d for so_far, d in zip(d_matrices, d_weights, strict=True)],
-            [so_far + tf.reduce_sum(d, axis=1) for so_far, d in zip(d_shifts, d_sums, strict=True)],
+            [
+                so_far + tf.linalg.matvec(d, ones)
+                for so_far, d in zip(d_shifts, d_sums, strict=True)
+            ],
             [d_before[0] + d_state, *d_before[1:]],
+            fetch(tf.maximum(step - 1, 0)) if recurrence.ahead else [],
         ), (d_input,)
 
     nothing = [[tf.zeros_like(one) for one in ones] for ones in (matrices, shifts)]
-    carried, d_inputs = _loop(range(steps)[::-1], backward, [*nothing, list(d_last)], [features])
-    d_matrices, d_shifts, d_first = carried
+    ahead = fetch(steps - 1) if recurrence.ahead else []
+    at_first = [*nothing, list(d_last), ahead]
+    carried, d_inputs = _loop(range(steps)[::-1], backward, at_first, [features])
+    d_matrices, d_shifts, d_first, _ = carried
     d_bias = tf.stack(d_shifts * 2 if recurrence.joined else d_shifts)
     return [*d_inputs, *recurrence.apart(d_matrices, features), d_bias, *d_first]
 
@@ -286,7 +301,7 @@ def _gru_backward(
 
 
 RECURRENCES = {
-    "SimpleRNN": Recurrence(True, (), _simple_forward, _simple_backward),
-    "LSTM": Recurrence(True, (4,), _lstm_forward, _lstm_backward),
-    "GRU": Recurrence(False, (2, 1, 1), _gru_forward, _gru_backward),
+    "SimpleRNN": Recurrence(True, False, (), _simple_forward, _simple_backward),
+    "LSTM": Recurrence(True, True, (4,), _lstm_forward, _lstm_backward),
+    "GRU": Recurrence(False, False, (2, 1, 1), _gru_forward, _gru_backward),
 }
