@@ -266,11 +266,13 @@ def _live(name: str, frame: pd.DataFrame) -> Live:
     periods = places * min(PERIODS, count) // count
     versions = _parts(frame, frame["version"])
     latest = versions[-1].label
-    verdict = _judged(name, frame[frame["version"] == latest])[0] if len(versions) > 1 else ""
+    alone = frame[frame["version"] == latest] if len(versions) > 1 else frame[:0]
+    verdict, *_ = _judged(name, alone, versions[-1].score)
+    found = _score(frame)
     return Live(
         name,
-        _score(frame),
-        *_judged(name, frame),
+        found,
+        *_judged(name, frame, found),
         verdict and f"Version {latest} alone: {verdict}",
         versions,
         _parts(frame, frame["unique_id"]),
@@ -279,15 +281,14 @@ def _live(name: str, frame: pd.DataFrame) -> Live:
     )
 
 
-def _judged(name: str, frame: pd.DataFrame) -> tuple[str, float | None, int]:
+def _judged(name: str, frame: pd.DataFrame, found: Score) -> tuple[str, float | None, int]:
     """Return the verdict on a model, its p-value and the points in time that it is told by.
 
     What was forecast of one time is added up: a time is an observation. Series whose clocks differ by
     less than half a step share their times.
     """
     known = frame[frame[OWN].notna()]
-    found = _score(known) if len(known) else None
-    if found is None or found.best_baseline is None or found.mase is None:
+    if known.empty or found.best_baseline is None or found.mase is None:
         return "", None, 0
     period = max(float(np.median((known["at"] - known["end"]) / known["step"])), 1.0)
     slots = np.round((known["at"] - known["at"].min()) / period)
@@ -295,8 +296,8 @@ def _judged(name: str, frame: pd.DataFrame) -> tuple[str, float | None, int]:
     each = len(known) / (times.max() + 1)  # values of a time: those of fewer weigh less
     own, other = (np.bincount(times, known[column]) / each for column in (OWN, found.best_baseline))
     test = metrics.same_accuracy(own, other, int(known.drop_duplicates(ONE)["horizon"].median()))
-    if found.cutoffs < LEAST_CUTOFFS:
-        are = f"{counted(found.cutoffs, 'cutoff')} {'is' if found.cutoffs == 1 else 'are'}"
+    if (cutoffs := known["end"].nunique()) < LEAST_CUTOFFS:
+        are = f"{counted(cutoffs, 'cutoff')} {'is' if cutoffs == 1 else 'are'}"
         note = f"{are} too few to tell ({LEAST_CUTOFFS} are needed)"
         test = test._replace(p_value=float("nan"), note=note)
     least = found.baselines[found.best_baseline]
