@@ -63,14 +63,14 @@ def adapted(
         [np.searchsorted(known, oldest), newest], axis=1, return_inverse=True
     )
     high = np.maximum(low[:, None], np.searchsorted(known, newest[:, None] - after, side="right"))
-    counts = _counted(model, panel, known, low, high) * np.float32(step / horizon)
+    counts = _counted(model, panel, known, low, high, step) * np.float32(step / horizon)
     if not counts[-1].any():
         return forecast
     recent = Recent(counts[:-1], counts[-1], expected_spans(horizon), groups.ravel())
     return replace(forecast, recent=recent)
 
 
-def _counted(model: Model, panel: Panel, known: Ints, low: Ints, high: Ints) -> Floats:
+def _counted(model: Model, panel: Panel, known: Ints, low: Ints, high: Ints, reach: int) -> Floats:
     """Forecast windows and count their errors as `_counts` does, some series at a time.
 
     Args:
@@ -79,12 +79,11 @@ def _counted(model: Model, panel: Panel, known: Ints, low: Ints, high: Ints) -> 
         known: Cutoffs of the windows, ascending `(window,)`.
         low: First of them that each group looks back on, ascending `(group,)`.
         high: The one before which it ends `(group, step)`.
+        reach: Steps to either side that are averaged over.
     """
-    horizon = model.horizon
-    reach = -(-horizon // WINDOWS)
     firsts = np.searchsorted(known, panel.offsets)  # window of each series
     pieces = []
-    for mine in _together(firsts * horizon, low * horizon):
+    for mine in _together(firsts * model.horizon, low * model.horizon):
         start, end = low[mine].min(), high[mine].max()
         places = _places(model, panel, known[start:end])
         pieces.append(_counts(places, low[mine, None] - start, high[mine] - start, reach))
