@@ -23,6 +23,7 @@ from forecaster.errors import (
 )
 from forecaster.locking import OnWait
 from forecaster.locking import silent as quiet
+from forecaster.manifest import NAMED, series_named
 from forecaster.memory.tasks import TASKS, lengths_of, require_own
 from forecaster.model import Model, Trained
 from forecaster.predicting import export, require_folder, require_format
@@ -223,7 +224,8 @@ def train(
     except QualityGateError:
         on_refused(BacktestResult(**_outcome(forecaster.evaluated)))
         raise
-    version = registry.save(name, forecaster.model, forecaster.about, forecaster.judged)
+    about = forecaster.about | {NAMED: bool(ids)}
+    version = registry.save(name, forecaster.model, about, forecaster.judged)
     return TrainResult(
         **_outcome(forecaster.evaluated),
         name=name,
@@ -378,7 +380,7 @@ def predict(
     require_plot(plot)
     model, version = Registry(workspace.models).load(name)
     config = settings_today(model, workspace, flags)
-    frame, notices, missing = rows_for(workspace, model, ids, name, file, columns)
+    frame, notices, missing = rows_for(workspace, model, ids, name, version, file, columns)
     panel = series.prepare(frame, config.data)
     prediction = forecast(
         model,
@@ -466,12 +468,14 @@ def rows_for(
     model: Model,
     ids: Sequence[str],
     name: str,
+    version: str,
     file: str | None,
     columns: Columns,
 ) -> tuple[pd.DataFrame, tuple[str, ...], dict[str, str]]:
     """Return the rows to forecast from, with notices and the series that are not stored any more.
 
-    They are those of a file, or of the stored series that the model knows.
+    They are those of a file, or of the stored series that the model knows. Nothing is said of others
+    where the user named these at training.
     """
     if file is None:
         require_known(model, ids, name)
@@ -482,6 +486,8 @@ def rows_for(
         wanted = list(ids) or [uid for uid in known if uid in stored]
         frame = store.read(wanted or list(known))
         new = [] if ids else sorted(stored - set(known))
+        if new and series_named(Registry(workspace.models).version_folder(name, version)):
+            new = []
         strangers = (
             f"Left out, because the model {name!r} was trained without them: {listed(new)}. "
             f"Train again{'' if model.config.network.joint else ', or give them with --data'}.",
