@@ -82,6 +82,7 @@ class BacktestResult(Result):
     warm_start: dict[str, Any] | None
     series: int
     rows: int
+    filled: int  # of the rows, those that were missing or had no value
     fallback: dict[str, str] | None  # what forecasts each series that the network does not
 
     @property
@@ -99,6 +100,7 @@ class BacktestResult(Result):
         return {
             "series": self.series,
             "rows": self.rows,
+            "filled": self.filled,
             "skipped": self.skipped,
             "notices": self.notices,
             "config": self.config.model_dump(),
@@ -344,6 +346,7 @@ def _outcome(evaluated: api.Evaluated) -> dict[str, Any]:
         "warm_start": None if earlier is None else earlier.to_dict(evaluated.panel),
         "series": len(evaluated.panel.ids),
         "rows": len(evaluated.panel.y),
+        "filled": int(evaluated.panel.filled.sum()),
         "fallback": model.fallback and model.fallback.by_series(model.scaling.ids),
         "skipped": evaluated.panel.skipped,
         "notices": (*evaluated.panel.notices, *skips(evaluated.panel.skipped)),

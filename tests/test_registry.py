@@ -409,6 +409,8 @@ def test_show_and_diff(registry: Registry, capsys):
     text = description_text(shown | counted)
     assert "Data: 2 series, 12,345 rows, " in text
     assert " 1,234 weights, " in text
+    counted["data"]["filled"] = 1_002
+    assert "2 series, 12,345 rows (1,002 of them filled in), " in description_text(shown | counted)
     assert "- weights" in description_text(shown | {"trained": {}})
     found = told(capsys, "models", "diff", "previous", "champion", *where)["differences"]
     assert found["settings.network.cell"] == ["rnn", "gru"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from forecaster.cli.output import table
-from forecaster.cli.tables import selection_text
+from forecaster.cli.tables import filled_text, selection_text
 from forecaster.words import counted
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def description_text(described: dict[str, Any]) -> str:
     ]
     if data:
         lines.append(
-            f"Data: {_many(data.get('series'))} series, {_many(data.get('rows'))} rows, {_until(data.get('first'))} to "
+            f"Data: {_many(data.get('series'))} series, {_many(data.get('rows'))} rows"
+            f"{filled_text(data.get('filled'))}, {_until(data.get('first'))} to "
             f"{_until(data.get('last'))}, hash {str(data.get('hash'))[:12]}"
         )
     lines.append(

@@ -67,7 +67,7 @@ def training_text(result: TrainResult) -> str:
         f"Network: {network.preset} {network.cell} {stack}, lookback {network.lookback}, horizon "
         f"{network.horizon}, segment {network.segment}, "
         f"{''.join(f'{part}, ' for part in _special(network))}{fit.parameters:,} weights.\n"
-        f"Data: {result.series} series, {result.rows:,} rows; {fit.windows:,} training and "
+        f"Data: {result.series} series, {result.rows:,} rows{filled_text(result.filled)}; {fit.windows:,} training and "
         f"{fit.val_windows:,} validation windows.\n"
         f"Training: {_fit_text(fit)} on {fit.device}{', XLA' if fit.compiled else ''}."
     )
@@ -83,6 +83,11 @@ def training_text(result: TrainResult) -> str:
         f"{text}\nIts intervals are as wide as the errors of one that was trained up to the test rows, in "
         f"{again.rehearsed:.1f} s."
     )
+
+
+def filled_text(filled: int | None) -> str:
+    """Say how many of the rows just counted were filled in; empty when none was, or it is not known."""
+    return f" ({filled:,} of them filled in)" if filled else ""
 
 
 def _special(network: NetworkSpec) -> list[str]:
