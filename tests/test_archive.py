@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -403,6 +404,41 @@ def test_a_damaged_file_is_told_and_left_out(workspace: Path, capsys):
     assert listed[1]["summary"]["series"] == 2
     assert app.run(["archive", "list", "--workspace", str(workspace)]) == 0
     assert "damaged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("column", "change", "said"),
+    [
+        ("scale", lambda column: column.astype(str), "its column 'scale' has the type str"),
+        ("naive", lambda column: column.map(lambda value: [value]), "'naive' has the type object"),
+        ("lo-80", lambda column: column > 0, "'lo-80' has the type bool"),
+        ("unique_id", lambda column: column == "a", "'unique_id' has the type bool"),
+        ("cutoff", lambda column: column.astype(str), "'cutoff' has the type str"),
+        ("cutoff", lambda column: column.dt.tz_localize("UTC"), "different kinds of time"),
+        ("created", lambda column: column.dt.tz_localize(None), "'created' has no time zone"),
+        ("point", None, "it has no column 'point'"),
+    ],
+)
+def test_a_whole_file_of_other_columns_is_damaged_too(
+    workspace: Path, capsys, column: str, change: Any, said: str
+):
+    predicted(capsys, workspace)
+    (whole,) = Archive(workspace / "data" / "forecasts").published()
+    kept = archive.read(whole)
+    kept = (
+        kept.drop(columns=column)
+        if change is None
+        else kept.assign(**{column: change(kept[column])})
+    )
+    kept.to_parquet(whole.path)
+    digest = sha256(whole.path.read_bytes()).hexdigest()[:16]
+    whole.path.rename(whole.path.with_name(f"20200101T{'0' * 12}Z-{digest}.parquet"))
+    predicted(capsys, workspace)
+    arrive(workspace, 170)
+    document = told(capsys, workspace, "score")
+    assert document["models"][0]["score"]["points"] == 8
+    assert f"-{digest}.parquet' cannot be read: " in document["notices"][0]
+    assert said in document["notices"][0]
 
 
 def test_old_forecasts_are_pruned(workspace: Path, capsys):
