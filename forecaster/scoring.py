@@ -1,7 +1,8 @@
 """How published forecasts did: joined with the values that have arrived since.
 
 A forecast of one time by one version from one cutoff counts once, as it was published first,
-however often it was published again.
+however often it was published again. What baselines said and the scale are those of the first that
+has them: versions of before kept none.
 """
 
 from __future__ import annotations
@@ -152,7 +153,7 @@ def score(
     for kind, frames in kinds.items():
         together = pd.concat(frames, ignore_index=True).sort_values("created", kind="stable")
         official = together[together["source"] == archive.STORE]  # a file's must hide none of these
-        once = official.drop_duplicates(KEY, keep="first")
+        once = _once(official)
         repeated += len(official) - len(once)
         known = once[once["unique_id"].isin(_ids(store, kind))]
         strange += len(together) - len(official) + len(once) - len(known)
@@ -190,6 +191,20 @@ def _read(
         except DamagedError as error:
             damaged.append(str(error))
     return pieces, tuple(damaged)
+
+
+def _once(official: pd.DataFrame) -> pd.DataFrame:
+    """Return each forecast as it was first published, beside the first baselines and scale kept of it.
+
+    Args:
+        official: Forecasts from stored rows, in order of publication.
+    """
+    once = official.drop_duplicates(KEY)
+    if "scale" not in official or len(once) == len(official):
+        return once
+    names = [name for name in official.columns if name == "scale" or is_simple(name)]
+    kept = official.loc[official["scale"].notna(), [*KEY, *names]].drop_duplicates(KEY)
+    return once.drop(columns=names).merge(kept, on=KEY, how="left")
 
 
 def _kind(ds: pd.Series) -> str:

@@ -326,6 +326,31 @@ def test_a_forecast_counts_once_as_it_was_published_first(workspace: Path, capsy
     assert first["steps"] == live["steps"][:4]
 
 
+def test_one_that_kept_no_baselines_hides_not_those_of_a_later_one(workspace: Path, capsys):
+    predicted(capsys, workspace)
+    archived = Archive(workspace / "data" / "forecasts")
+    (whole,) = archived.published()
+    kept = archive.read(whole)
+    before = kept.rename(columns={"point": "gru", "version": "model_version"}).assign(
+        gru=kept["point"] + 1
+    )
+    before = before[["unique_id", "ds", "cutoff", "gru", "model_version"]]
+    version = kept["version"].iloc[0]
+    archived.publish(
+        before, name="air", version=version, data_hash="", source=archive.STORE,
+        now=whole.created - timedelta(days=1),
+    )  # fmt: skip
+    arrive(workspace, 170)
+    document = told(capsys, workspace, "score")
+    assert (document["repeated"], document["unscaled"]) == (8, 0)
+    arrived = before.merge(frame_of("a", "b", rows=170), on=["unique_id", "ds"])
+    error = (arrived["gru"] - arrived["y"]).abs()
+    found = document["models"][0]["score"]
+    assert found["mae"] == pytest.approx(error.mean())
+    assert found["mase"] == pytest.approx((error / kept["scale"]).mean())
+    assert list(found["baselines"]) == ["naive", "seasonal_naive", "drift"]
+
+
 def test_versions_and_the_trend_are_told_apart(workspace: Path, capsys):
     for rows in range(140, 160, 2):
         arrive(workspace, rows)
