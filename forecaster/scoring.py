@@ -19,6 +19,7 @@ from forecaster import archive, metrics
 from forecaster.archive import Archive
 from forecaster.arrays import Floats, Ints
 from forecaster.baselines import is_simple
+from forecaster.checks import span, thirds
 from forecaster.durations import before
 from forecaster.errors import DamagedError, NotFoundError
 from forecaster.store import Store
@@ -87,6 +88,8 @@ class Live:
         versions: By version, oldest first.
         series: By series.
         steps: By step ahead.
+        thirds: By early, middle and late steps of the longest forecast, as far as they have arrived;
+            empty where it has less than three.
         trend: By time of the cutoffs, oldest first.
     """
 
@@ -99,6 +102,7 @@ class Live:
     versions: tuple[Part, ...]
     series: tuple[Part, ...]
     steps: tuple[Part, ...]
+    thirds: tuple[Part, ...]
     trend: tuple[Part, ...]
 
 
@@ -292,6 +296,7 @@ def _live(name: str, frame: pd.DataFrame) -> Live:
         versions,
         _parts(frame, frame["unique_id"]),
         _parts(frame, frame["step"]),
+        tuple(_thirds(frame)),
         tuple(Part(_range(group), _score(group)) for _, group in frame.groupby(periods, sort=True)),
     )
 
@@ -326,6 +331,13 @@ def _parts(frame: pd.DataFrame, keys: pd.Series) -> tuple[Part, ...]:
     """Score each group."""
     groups = frame.groupby(keys.to_numpy(), sort=True)
     return tuple(Part(str(key), _score(group)) for key, group in groups)
+
+
+def _thirds(frame: pd.DataFrame) -> Iterator[Part]:
+    for third in thirds(int(frame["horizon"].max())):
+        some = frame[frame["step"].isin(third + 1)]
+        if len(some):
+            yield Part(span(third), _score(some))
 
 
 def _range(frame: pd.DataFrame) -> str:

@@ -116,6 +116,7 @@ def test_what_has_arrived_judges_what_was_forecast(workspace: Path, capsys):
     assert "air: 6 values of 2 series have arrived, forecast from 1 cutoff.\n" in text
     assert "  MASE    naive MASE  seasonal_naive MASE  inside 80%  inside 95%\n" in text
     assert "drift" not in text
+    assert re.search(r"\nstep +values .*\n1-2 +4 .*\n3 +2 .*\n\n", text)
     assert re.search(r"\nseries +values .*\n[ab]  ", text)
     assert "2 values forecast have not arrived yet." in text
     more = f"{abs(live['score']['skill']):.1%} more error than {best}"
@@ -123,6 +124,22 @@ def test_what_has_arrived_judges_what_was_forecast(workspace: Path, capsys):
     assert "), but 1 cutoff is too few to tell (3 are needed).\n" in text
     assert "retrain" not in text
     assert (live["times"], live["p_value"]) == (3, None)
+
+
+def test_many_steps_are_told_as_early_middle_and_late(workspace: Path, capsys):
+    table = predicted(capsys, workspace, "--horizon", 24)
+    arrived = arrive(workspace, 178)
+    (live,) = told(capsys, workspace, "score")["models"]
+    assert len(live["steps"]) == 18
+    said = [(part["label"], part["score"]["points"]) for part in live["thirds"]]
+    assert said == [("1-8", 16), ("9-16", 16), ("17-24", 4)]
+    table["ds"] = pd.to_datetime(table["ds"])
+    late = table[table.groupby("unique_id").cumcount() >= 16].merge(arrived, on=["unique_id", "ds"])
+    error = (late["gru"] - late["y"]).abs().mean()
+    assert live["thirds"][2]["score"]["mae"] == pytest.approx(error)
+    assert app.run(["score", "--workspace", str(workspace)]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"\nstep +values .*\n1-8 .*\n9-16 .*\n17-24 .*\n\n", text)
 
 
 def publish_days(archived: Archive, rows: pd.DataFrame, **columns: Any) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from forecaster.archive import Published, Summary
     from forecaster.scoring import Live, Part, Score, Scored
 
-SHOWN = 24  # rows of a table
+SHOWN = 24  # series
 
 
 def scored_text(scored: Scored) -> str:
@@ -48,15 +48,15 @@ def _live_lines(live: Live) -> list[str]:
         f"forecast from {counted(score.cutoffs, 'cutoff')}.",
         _part_table("version", live.versions, shown),
         "",
-        _part_table("step", live.steps[:SHOWN], shown),
-        *_more(len(live.steps), "steps"),
+        _part_table("step", live.thirds or live.steps, shown),
     ]
     if len(live.series) > 1:
+        more = len(live.series) - SHOWN
         worst = sorted(live.series, key=lambda part: -(part.score.mase or 0))
         lines += [
             "",
             _part_table("series", worst[:SHOWN], shown),
-            *_more(len(worst), "series, less far out"),
+            *([f"... and {more:,} more series, less far out: --json"] if more > 0 else []),
         ]
     if len(live.trend) > 1:
         lines += ["", _part_table("cutoffs", live.trend, shown)]
@@ -65,10 +65,6 @@ def _live_lines(live: Live) -> list[str]:
     if live.p_value is not None and (score.skill or 0) < 0:
         lines.append(f"A new training may help: forecast retrain --name {live.name}")
     return [*lines, ""]
-
-
-def _more(count: int, what: str) -> list[str]:
-    return [f"... and {count - SHOWN:,} more {what}: --json"] if count > SHOWN else []
 
 
 def _part_table(what: str, parts: Sequence[Part], names: Sequence[str]) -> str:

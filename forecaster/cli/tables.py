@@ -217,7 +217,7 @@ def judgement_text(judgement: Judgement, calibrated_again: bool = False) -> str:
 
 def _steps_text(judgement: Judgement) -> str:
     """Put what depends on the step into a table: early, middle, late; nothing of nothing."""
-    from forecaster.checks import thirds
+    from forecaster.checks import span, thirds
 
     by_step = judgement.checks.mase_by_step
     parts = thirds(len(next(iter(by_step.values()))))
@@ -230,10 +230,7 @@ def _steps_text(judgement: Judgement) -> str:
         widths = [judgement.width[level], *judgement.width_by_third[level]]
         rows.append([f"inside the {level:g}% interval", *(f"{share:.0%}" for share in shares)])
         rows.append(["its width, in MASE", *_figures(widths)])
-    names = [
-        f"{part[0] + 1}-{part[-1] + 1}" if len(part) > 1 else f"{part[0] + 1}" for part in parts
-    ]
-    return table(rows, ["by step", "all", *names]) if rows else ""
+    return table(rows, ["by step", "all", *map(span, parts)]) if rows else ""
 
 
 def _chances_text(judged: ChanceScores) -> list[str]:
