@@ -177,6 +177,30 @@ def test_enough_points_in_time_give_a_verdict(tmp_path: Path, capsys, size: floa
     assert worse == (live.score.skill < 0)
 
 
+@pytest.mark.parametrize(
+    ("days", "width", "said"),
+    [
+        (7, 0.1, ""),
+        (8, 0.1, "The intervals were too narrow on these forecasts: expect more surprises."),
+        (24, 9, ""),
+        (26, 9, "The intervals were wider than needed on these forecasts."),
+    ],
+)
+def test_intervals_that_are_far_off_are_told_after_enough_cutoffs(
+    tmp_path: Path, capsys, days: int, width: float, said: str
+):
+    frame, noise = frame_of("a", rows=60), np.random.default_rng(1)
+    archived, _ = stored(tmp_path, frame)
+    for day in range(days):
+        rows = frame.iloc[[30 + day]]
+        point = rows["y"] + noise.normal(size=1)
+        bounds = {"gru-lo-80": point - width, "gru-hi-80": point + width}
+        publish(archived, rows, gru=point, **bounds, naive=rows["y"] + 1)
+    assert app.run(["score", "--workspace", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert f"\n\n{said}\n\n" in text if said else "The intervals were" not in text
+
+
 def publish(archived: Archive, rows: pd.DataFrame, step: str = "1D", **columns: Any) -> None:
     """Keep one forecast of each series from the time before its first row."""
     rows = rows.reset_index(drop=True)

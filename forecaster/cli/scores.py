@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from forecaster.cli.output import table
+from forecaster.cli.tables import intervals_text
 from forecaster.words import counted
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ def _live_lines(live: Live) -> list[str]:
         ]
     if len(live.trend) > 1:
         lines += ["", _part_table("cutoffs", live.trend, shown)]
+    held = {float(level): share for level, share in score.coverage.items()}
+    if remark := intervals_text(held, score.cutoffs, "forecasts"):
+        lines += ["", *remark]
     if live.verdict:
         lines += ["", live.verdict, *([live.latest] if live.latest else [])]
     if live.p_value is not None and (score.skill or 0) < 0:

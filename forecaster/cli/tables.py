@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from forecaster.cli.output import begun, table
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SHOWN_ROWS = 5
 LEAST_SAID = 8  # times that a chance was said, for a share of them to be shown
 SLACK = 10  # points of coverage below the level that are called too narrow
+SURPRISES = ": expect more surprises."  # what follows from intervals that are too narrow
 LEAST_MISSES = 5  # points in time that right intervals would miss, for fewer to be called too wide
 
 
@@ -188,23 +189,8 @@ def judgement_text(judgement: Judgement, calibrated_again: bool = False) -> str:
     lines = [f"Scores on {counted(judgement.folds, 'held-out fold')}:", table(rows, headers)]
     if steps := _steps_text(judgement):
         lines += ["", steps, ""]
-    narrow = [level for level, share in judgement.coverage.items() if 100 * share < level - SLACK]
-    wide = [
-        level
-        for level, share in judgement.coverage.items()
-        if 1 - share < (1 - level / 100) / 3 and judgement.times * (1 - level / 100) >= LEAST_MISSES
-    ]
-    if narrow and not judgement.is_thin:
-        lines.append(
-            "The intervals were too narrow on these folds"
-            + (
-                "; the published ones are calibrated on them too."
-                if calibrated_again
-                else ": expect more surprises."
-            )
-        )
-    elif wide:
-        lines.append("The intervals were wider than needed on these folds.")
+    so = "; the published ones are calibrated on them too." if calibrated_again else SURPRISES
+    lines += intervals_text(judgement.coverage, judgement.times, "folds", so)
     if judgement.unscaled:
         left_out = counted(judgement.unscaled, "window")
         lines.append(f"MASE leaves out {left_out} of series whose train rows never change.")
@@ -213,6 +199,30 @@ def judgement_text(judgement: Judgement, calibrated_again: bool = False) -> str:
         lines += _chances_text(judgement.chances)
     advice = [judgement.advice] if judgement.advice else []
     return "\n".join([*lines, judgement.verdict, *advice])
+
+
+def intervals_text(
+    coverage: Mapping[float, float], times: int, what: str, so: str = SURPRISES
+) -> list[str]:
+    """Say that intervals were much too narrow or wider than needed; nothing of few points in time.
+
+    Args:
+        coverage: Share of the truth inside, by level in percent.
+        times: Points in time that it is told by.
+        what: What the intervals are of.
+        so: What follows where they are too narrow.
+    """
+    from forecaster.metrics import LEAST_TIMES
+
+    narrow = [level for level, share in coverage.items() if 100 * share < level - SLACK]
+    wide = [
+        level
+        for level, share in coverage.items()
+        if 1 - share < (1 - level / 100) / 3 and times * (1 - level / 100) >= LEAST_MISSES
+    ]
+    if narrow and times >= LEAST_TIMES:
+        return [f"The intervals were too narrow on these {what}{so}"]
+    return [f"The intervals were wider than needed on these {what}."] if wide else []
 
 
 def _steps_text(judgement: Judgement) -> str:
