@@ -65,6 +65,13 @@ class Score:
     skill: float | None
     coverage: dict[str, float]
 
+    def to_row(self) -> dict[str, Any]:
+        """Return one value a column: `naive_mase` and `coverage_80` for what stands by name here."""
+        row = asdict(self)
+        del row["baselines"], row["coverage"]
+        row |= {f"{name}_mase": value for name, value in self.baselines.items()}
+        return row | {f"coverage_{level}": share for level, share in self.coverage.items()}
+
 
 @dataclass(frozen=True)
 class Part:
@@ -105,6 +112,19 @@ class Live:
     thirds: tuple[Part, ...]
     trend: tuple[Part, ...]
 
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows of `Scored.to_frame`."""
+        parts = {
+            "all": (Part("", self.score),),
+            "version": self.versions,
+            "series": self.series,
+            "step": self.steps,
+            "cutoffs": self.trend,
+        }
+        for by, some in parts.items():
+            for part in some:
+                yield {"name": self.name, "by": by, "part": part.label} | part.score.to_row()
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -130,6 +150,15 @@ class Scored:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for `--json`."""
         return asdict(self)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row for each part of each model's forecasts; none where no value has arrived.
+
+        Columns: `name`, `by` (`all`, `version`, `series`, `step` or `cutoffs`), `part`, the figures of
+        `Score`, the MASE of each baseline, such as `naive_mase`, and `coverage_80` and so on.
+        """
+        rows = [row for live in self.models for row in live.rows()]
+        return pd.DataFrame(rows, columns=None if rows else ["name", "by", "part"])
 
 
 def score(

@@ -328,6 +328,39 @@ def test_baselines_keep_the_bounds_too(workspace: Path, capsys):
     assert (kept["seasonal_naive"] == 5).any()
 
 
+def test_the_scores_are_written_as_a_table(workspace: Path, capsys):
+    where = ["--workspace", str(workspace), "--output", str(workspace / "scores.csv")]
+    predicted(capsys, workspace)
+    assert app.run(["score", *where]) == 0
+    assert "Table: " in capsys.readouterr().out
+    assert (workspace / "scores.csv").read_text() == "name,by,part\n"
+    arrive(workspace, 162)
+    document = told(capsys, workspace, "score", *where[2:])
+    assert document["output"] == where[-1]
+    found = pd.read_csv(workspace / "scores.csv").set_index(["by", "part"])
+    (live,) = document["models"]
+    assert [by for by, _ in found.index] == [
+        "all",
+        "version",
+        *["series"] * 2,
+        *["step"] * 2,
+        "cutoffs",
+    ]
+    assert list(found.columns) == [
+        "name", "points", "forecasts", "cutoffs", "mae", "bias", "smape", "mase", "best_baseline",
+        "skill", "naive_mase", "seasonal_naive_mase", "drift_mase", "coverage_80", "coverage_95",
+    ]  # fmt: skip
+    second = live["steps"][1]["score"]
+    row = found.loc[("step", "2")]
+    assert (row["points"], row["mae"]) == (2, pytest.approx(second["mae"]))
+    assert row["naive_mase"] == pytest.approx(second["baselines"]["naive"])
+    assert row["coverage_80"] == pytest.approx(second["coverage"]["80"])
+    before = (workspace / "scores.csv").read_text()
+    for output in ("-", str(workspace / "models" / "s.csv"), str(workspace / "s.xlsx")):
+        assert app.run(["score", "--workspace", str(workspace), "--output", output]) in {2, 5}
+    assert (workspace / "scores.csv").read_text() == before
+
+
 def test_values_without_a_scale_have_no_mase_and_that_is_told(workspace: Path, capsys):
     table = predicted(capsys, workspace)
     archived = Archive(workspace / "data" / "forecasts")

@@ -10,14 +10,16 @@ from forecaster.cli.tables import intervals_text
 from forecaster.words import counted
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from forecaster.archive import Published, Summary
     from forecaster.scoring import Live, Part, Score, Scored
 
 SHOWN = 24  # series
 
 
-def scored_text(scored: Scored) -> str:
-    """Return the scores of each model as tables, and what has none."""
+def scored_text(scored: Scored, output: Path | None) -> str:
+    """Return the scores of each model as tables, what has none, and where they were written."""
     left_out = [
         f"{counted(count, 'value')} {what}."
         for count, what in (
@@ -31,6 +33,8 @@ def scored_text(scored: Scored) -> str:
         )
         if count
     ]
+    if output:
+        left_out.append(f"Table: {output}")
     if not scored.models:
         return "\n".join(["No value that was forecast has arrived.", *left_out])
     legend = (
