@@ -74,8 +74,11 @@ def description_text(described: dict[str, Any]) -> str:
     lines.append(
         f"Network: {network.get('preset')} {network.get('cell')} {stack}, "
         f"lookback {network.get('lookback')}, horizon {network.get('horizon')}, "
-        f"{_many(trained.get('parameters'))} weights, trained in {trained.get('seconds')} s"
+        f"{_many(trained.get('parameters'))} weights, trained in {trained.get('seconds')} s with "
+        "compiling"
     )
+    if before := _before_text(described):
+        lines.append(f"Trained before it: {before}")
     if rehearsed := trained.get("rehearsed"):
         lines.append(f"Intervals: by a rehearsal of the refit in {rehearsed:.1f} s")
     lines.append(f"Settings: {_settings_text(described['settings'])}; --json has all.")
@@ -96,6 +99,18 @@ def description_text(described: dict[str, Any]) -> str:
         f"In service: {each['at'] or '-'} ({each['why']})" for each in described["promotions"]
     ]
     return "\n".join(lines)
+
+
+def _before_text(described: dict[str, Any]) -> str:
+    """Say how long the networks took that are not in the version itself: the judged, the candidates."""
+    judged, selection = described.get("judged"), described.get("selection")
+    parts = []
+    if judged and judged != described.get("trained"):
+        parts.append(f"the judged networks in {judged.get('seconds')} s")
+    if selection:
+        seconds = [each["seconds"] for each in selection["candidates"]]
+        parts.append(f"{counted(len(seconds), 'candidate')} in {sum(seconds):.2f} s")
+    return ", ".join(parts)
 
 
 def _settings_text(settings: dict[str, Any]) -> str:
