@@ -498,6 +498,7 @@ def data_of(panel: Panel) -> dict[str, Any]:
     return {
         "series": len(panel.ids),
         "rows": len(panel.y),
+        "filled": int(panel.filled.sum()),
         "hash": digest(panel),
         "first": str(panel.ds.min()),
         "last": str(panel.ds.max()),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FILE = re.compile(r"(\d{8}T\d{12}Z)-([0-9a-f]{16})\.parquet")
 STORE, OTHER = "store", "file"  # where the rows that were forecast from came from
 SUMMARY = b"forecast"  # key of the file's own summary in its metadata
+TEXTS = ("name", "version", "source", "unique_id")
 ABANDONED = 3600.0  # seconds after which what is being written never will be
 
 
@@ -179,7 +180,9 @@ def read(published: Published) -> pd.DataFrame:
         content = published.path.read_bytes()
         if not published.path.name.endswith(f"-{_digest(content)}.parquet"):
             raise ValueError("its SHA-256 differs")
-        return pd.read_parquet(io.BytesIO(content))
+        kept = pd.read_parquet(io.BytesIO(content))
+        _require_columns(kept)
+        return kept
     except FileNotFoundError:
         raise
     except Exception as error:  # Arrow raises anything on damage
@@ -188,6 +191,32 @@ def read(published: Published) -> pd.DataFrame:
             f"The published forecast '{published.path}' cannot be read: {reason}.",
             "Restore it from a backup, or delete it.",
         ) from error
+
+
+def _require_columns(kept: pd.DataFrame) -> None:
+    """Refuse a table that lacks a column, or has one of a type that is never written."""
+    from pandas.api.types import is_string_dtype
+
+    from forecaster.baselines import is_simple
+
+    numbers = [
+        name
+        for name in map(str, kept.columns)
+        if name == "scale" or is_simple(name) or name.startswith(("lo-", "hi-"))
+    ]
+    kinds = {"created": "M", "ds": "iM", "cutoff": "iM"}  # of NumPy: integers, floats, times
+    kinds |= dict.fromkeys(("step", "point", *numbers), "if")
+    for name in (*TEXTS, *kinds):
+        if name not in kept:
+            raise ValueError(f"it has no column {name!r}")
+        dtype = kept[name].dtype
+        if not (dtype.kind in kinds[name] if name in kinds else is_string_dtype(kept[name])):
+            raise ValueError(f"its column {name!r} has the type {dtype}")
+    zoned = {name: hasattr(kept[name].dtype, "tz") for name in ("created", "ds", "cutoff")}
+    if not zoned["created"]:
+        raise ValueError("its column 'created' has no time zone")
+    if (kept["ds"].dtype.kind, zoned["ds"]) != (kept["cutoff"].dtype.kind, zoned["cutoff"]):
+        raise ValueError("its columns 'ds' and 'cutoff' have different kinds of time")
 
 
 def _long(table: pd.DataFrame) -> pd.DataFrame:

@@ -144,6 +144,15 @@ def thirds(horizon: int) -> list[Ints]:
     return np.array_split(np.arange(horizon), 3) if horizon >= 3 else []
 
 
+def span(part: Ints) -> str:
+    """Name some steps in a row as people count them.
+
+    >>> [span(third) for third in thirds(4)]
+    ['1-2', '3', '4']
+    """
+    return f"{part[0] + 1}-{part[-1] + 1}" if len(part) > 1 else f"{part[0] + 1}"
+
+
 def _direction(truth: Floats, changes: Floats, cutoffs: int) -> Direction:
     decided = np.where(np.abs(changes) > STILL, changes, 0.0)
     found = metrics.direction(truth, decided, np.zeros(len(truth)))

@@ -21,7 +21,7 @@ from forecaster.continuing import Judged, Start
 from forecaster.errors import InvalidInputError, QualityGateError
 from forecaster.jobs import SAVE_TIMEOUT
 from forecaster.locking import OnWait
-from forecaster.manifest import read_manifest
+from forecaster.manifest import NAMED, read_manifest
 from forecaster.registry import Registry
 from forecaster.reproducing import until
 from forecaster.rivals import judged_model
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 ROUNDS = 30  # of measuring, the networks in turn
 SLOWER = 1.05  # times as long, from which on it is said
-KEPT = ("selection", "data", "fitted")  # what the manifest says as the first version's did
+KEPT = ("selection", "data", "fitted", NAMED)  # what the manifest says as the first version's did
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from forecaster.errors import (
     InvalidInputError,
     NotFoundError,
 )
-from forecaster.manifest import trained_on
+from forecaster.manifest import NAMED, series_named, trained_on
 from forecaster.predicting import export, require_folder, require_format
 from forecaster.refreshing import refresh, require_no_input
 from forecaster.registry import Registry
@@ -63,6 +63,7 @@ class Cycle:
         self.asked, self.config, self.origins = config, config, origins
         self.journal, self.result = journal, result
         self.store = Store(workspace.data)
+        self.named = False
 
     def go(
         self,
@@ -89,7 +90,7 @@ class Cycle:
         champion = self._champion()
         self.journal.note(champion=champion)
         self.config = challenging.as_built(self.asked, self.origins, self._versions(champion))
-        wanted = self._ids(ids, champion)
+        wanted, self.named = self._ids(ids, champion)
         if self.config.retrain.fetch:
             self._fetch(wanted)
         else:
@@ -120,19 +121,22 @@ class Cycle:
         names += [each for each in reversed(self.registry.versions(self.name)) if each != champion]
         return [self.registry.version_folder(self.name, version) for version in names]
 
-    def _ids(self, asked: list[str], champion: str | None) -> list[str]:
-        """Return the series: those asked for, else the champion's that are stored, else all."""
+    def _ids(self, asked: list[str], champion: str | None) -> tuple[list[str], bool]:
+        """Return the series and whether the user named them.
+
+        They are those asked for, else the champion's that are stored, else all.
+        """
         stored = self.store.entries()
         if asked:
             for uid in asked:
                 self.store.entry(uid)
-            return sorted(set(asked))
+            return sorted(set(asked)), True
         for folder in self._versions(champion):
             with suppress(DamagedError):
                 known = trained_on(folder)
                 if kept := [uid for uid in known if uid in stored]:
-                    return kept
-        return list(stored)
+                    return kept, series_named(folder)
+        return list(stored), False
 
     def _fetch(self, ids: list[str]) -> None:
         """Fetch the series again; those that fail stay as they are."""
@@ -235,7 +239,7 @@ class Cycle:
         forecaster, notices = challenging.train(self.config, frame, start, on_epoch, on_window)
         self.result.failed |= forecaster.evaluated.panel.skipped
         self.result.notices += notices
-        about = {**forecaster.about, challenging.RECIPE: recipe}
+        about = {**forecaster.about, NAMED: self.named, challenging.RECIPE: recipe}
         return self.registry.save(
             self.name, forecaster.model, about, forecaster.judged, promote=False
         )

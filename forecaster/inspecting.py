@@ -126,7 +126,7 @@ def find_anomalies(
     if together:
         require_known(model, ids, name)
     read = () if together else ids  # one is forecast from the rows of all
-    frame, notices, gone = rows_for(workspace, model, read, name, file, columns)
+    frame, notices, gone = rows_for(workspace, model, read, name, version, file, columns)
     panel = _with_context(series.prepare(frame, config.data), model, config.data.too_short)
     reference = _reference(workspace, model, panel, config.data) if read or file else panel
     detector = anomalies.calibrated(model, judged, reference, rate, since, config.bounds)
@@ -180,7 +180,7 @@ def explain(
     registry = Registry(workspace.models)
     version = registry.resolve(name, version)
     model, judged = judged_model(registry.version_folder(name, version))
-    frame, notices, gone = rows_for(workspace, model, ids, name, file, columns)
+    frame, notices, gone = rows_for(workspace, model, ids, name, version, file, columns)
     config = model.config
     panel = _with_context(series.prepare(frame, config.data), model, config.data.too_short)
     found = explaining.explain(model, judged, panel, block=block, repeats=repeats, seed=seed)

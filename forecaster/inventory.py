@@ -38,7 +38,7 @@ class Version:
         state: `champion`, `previous` (in service before it), `newer` than the champion, or `older`.
         created: UTC, ISO 8601; None in versions of before it was written.
         series: How many it was trained on.
-        rows: How many rows these have.
+        rows: How many rows these have, with those that were filled in.
         last: Their latest row.
         mase: On its held-out folds.
         skill: One less the ratio of that to the best baseline's.

@@ -23,6 +23,7 @@ from forecaster.errors import (
 )
 from forecaster.locking import OnWait
 from forecaster.locking import silent as quiet
+from forecaster.manifest import NAMED, series_named
 from forecaster.memory.tasks import TASKS, lengths_of, require_own
 from forecaster.model import Model, Trained
 from forecaster.predicting import export, require_folder, require_format
@@ -81,6 +82,7 @@ class BacktestResult(Result):
     warm_start: dict[str, Any] | None
     series: int
     rows: int
+    filled: int  # of the rows, those that were missing or had no value
     fallback: dict[str, str] | None  # what forecasts each series that the network does not
 
     @property
@@ -98,6 +100,7 @@ class BacktestResult(Result):
         return {
             "series": self.series,
             "rows": self.rows,
+            "filled": self.filled,
             "skipped": self.skipped,
             "notices": self.notices,
             "config": self.config.model_dump(),
@@ -223,7 +226,8 @@ def train(
     except QualityGateError:
         on_refused(BacktestResult(**_outcome(forecaster.evaluated)))
         raise
-    version = registry.save(name, forecaster.model, forecaster.about, forecaster.judged)
+    about = forecaster.about | {NAMED: bool(ids)}
+    version = registry.save(name, forecaster.model, about, forecaster.judged)
     return TrainResult(
         **_outcome(forecaster.evaluated),
         name=name,
@@ -342,6 +346,7 @@ def _outcome(evaluated: api.Evaluated) -> dict[str, Any]:
         "warm_start": None if earlier is None else earlier.to_dict(evaluated.panel),
         "series": len(evaluated.panel.ids),
         "rows": len(evaluated.panel.y),
+        "filled": int(evaluated.panel.filled.sum()),
         "fallback": model.fallback and model.fallback.by_series(model.scaling.ids),
         "skipped": evaluated.panel.skipped,
         "notices": (*evaluated.panel.notices, *skips(evaluated.panel.skipped)),
@@ -378,7 +383,7 @@ def predict(
     require_plot(plot)
     model, version = Registry(workspace.models).load(name)
     config = settings_today(model, workspace, flags)
-    frame, notices, missing = rows_for(workspace, model, ids, name, file, columns)
+    frame, notices, missing = rows_for(workspace, model, ids, name, version, file, columns)
     panel = series.prepare(frame, config.data)
     prediction = forecast(
         model,
@@ -466,12 +471,14 @@ def rows_for(
     model: Model,
     ids: Sequence[str],
     name: str,
+    version: str,
     file: str | None,
     columns: Columns,
 ) -> tuple[pd.DataFrame, tuple[str, ...], dict[str, str]]:
     """Return the rows to forecast from, with notices and the series that are not stored any more.
 
-    They are those of a file, or of the stored series that the model knows.
+    They are those of a file, or of the stored series that the model knows. Nothing is said of others
+    where the user named these at training.
     """
     if file is None:
         require_known(model, ids, name)
@@ -482,6 +489,8 @@ def rows_for(
         wanted = list(ids) or [uid for uid in known if uid in stored]
         frame = store.read(wanted or list(known))
         new = [] if ids else sorted(stored - set(known))
+        if new and series_named(Registry(workspace.models).version_folder(name, version)):
+            new = []
         strangers = (
             f"Left out, because the model {name!r} was trained without them: {listed(new)}. "
             f"Train again{'' if model.config.network.joint else ', or give them with --data'}.",

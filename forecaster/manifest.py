@@ -24,6 +24,7 @@ FILES = (
     "intervals.json",
     "golden.npz",
 )
+NAMED = "series_named"  # whether the user named the series, in place of all that were stored
 AGAIN = "Train it again, or restore the folder from a backup."
 
 
@@ -88,6 +89,13 @@ def trained_on(folder: Path) -> tuple[str, ...]:
         return tuple(str(uid) for uid in json.loads(path.read_bytes())["ids"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedError(f"'{path}' cannot be read: {error}.", AGAIN) from error
+
+
+def series_named(folder: Path) -> bool:
+    """Tell whether the user named the series of a version; False where it does not say."""
+    with suppress(DamagedError, InvalidInputError, NotFoundError):
+        return read_manifest(folder).get(NAMED) is True
+    return False
 
 
 def is_backfill(last: object, ids: Iterable[str], champion: Path) -> bool:

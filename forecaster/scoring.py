@@ -1,7 +1,8 @@
 """How published forecasts did: joined with the values that have arrived since.
 
 A forecast of one time by one version from one cutoff counts once, as it was published first,
-however often it was published again.
+however often it was published again. What baselines said and the scale are those of the first that
+has them: versions of before kept none.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from forecaster import archive, metrics
 from forecaster.archive import Archive
 from forecaster.arrays import Floats, Ints
 from forecaster.baselines import is_simple
+from forecaster.checks import span, thirds
 from forecaster.durations import before
 from forecaster.errors import DamagedError, NotFoundError
 from forecaster.store import Store
@@ -63,6 +65,13 @@ class Score:
     skill: float | None
     coverage: dict[str, float]
 
+    def to_row(self) -> dict[str, Any]:
+        """Return one value a column: `naive_mase` and `coverage_80` for what stands by name here."""
+        row = asdict(self)
+        del row["baselines"], row["coverage"]
+        row |= {f"{name}_mase": value for name, value in self.baselines.items()}
+        return row | {f"coverage_{level}": share for level, share in self.coverage.items()}
+
 
 @dataclass(frozen=True)
 class Part:
@@ -86,6 +95,8 @@ class Live:
         versions: By version, oldest first.
         series: By series.
         steps: By step ahead.
+        thirds: By early, middle and late steps of the longest forecast, as far as they have arrived;
+            empty where it has less than three.
         trend: By time of the cutoffs, oldest first.
     """
 
@@ -98,7 +109,21 @@ class Live:
     versions: tuple[Part, ...]
     series: tuple[Part, ...]
     steps: tuple[Part, ...]
+    thirds: tuple[Part, ...]
     trend: tuple[Part, ...]
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows of `Scored.to_frame`."""
+        parts = {
+            "all": (Part("", self.score),),
+            "version": self.versions,
+            "series": self.series,
+            "step": self.steps,
+            "cutoffs": self.trend,
+        }
+        for by, some in parts.items():
+            for part in some:
+                yield {"name": self.name, "by": by, "part": part.label} | part.score.to_row()
 
 
 @dataclass(frozen=True)
@@ -126,6 +151,15 @@ class Scored:
         """Return plain values for `--json`."""
         return asdict(self)
 
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row for each part of each model's forecasts; none where no value has arrived.
+
+        Columns: `name`, `by` (`all`, `version`, `series`, `step` or `cutoffs`), `part`, the figures of
+        `Score`, the MASE of each baseline, such as `naive_mase`, and `coverage_80` and so on.
+        """
+        rows = [row for live in self.models for row in live.rows()]
+        return pd.DataFrame(rows, columns=None if rows else ["name", "by", "part"])
+
 
 def score(
     archived: Archive,
@@ -152,7 +186,7 @@ def score(
     for kind, frames in kinds.items():
         together = pd.concat(frames, ignore_index=True).sort_values("created", kind="stable")
         official = together[together["source"] == archive.STORE]  # a file's must hide none of these
-        once = official.drop_duplicates(KEY, keep="first")
+        once = _once(official)
         repeated += len(official) - len(once)
         known = once[once["unique_id"].isin(_ids(store, kind))]
         strange += len(together) - len(official) + len(once) - len(known)
@@ -190,6 +224,20 @@ def _read(
         except DamagedError as error:
             damaged.append(str(error))
     return pieces, tuple(damaged)
+
+
+def _once(official: pd.DataFrame) -> pd.DataFrame:
+    """Return each forecast as it was first published, beside the first baselines and scale kept of it.
+
+    Args:
+        official: Forecasts from stored rows, in order of publication.
+    """
+    once = official.drop_duplicates(KEY)
+    if "scale" not in official or len(once) == len(official):
+        return once
+    names = [name for name in official.columns if name == "scale" or is_simple(name)]
+    kept = official.loc[official["scale"].notna(), [*KEY, *names]].drop_duplicates(KEY)
+    return once.drop(columns=names).merge(kept, on=KEY, how="left")
 
 
 def _kind(ds: pd.Series) -> str:
@@ -277,6 +325,7 @@ def _live(name: str, frame: pd.DataFrame) -> Live:
         versions,
         _parts(frame, frame["unique_id"]),
         _parts(frame, frame["step"]),
+        tuple(_thirds(frame)),
         tuple(Part(_range(group), _score(group)) for _, group in frame.groupby(periods, sort=True)),
     )
 
@@ -311,6 +360,13 @@ def _parts(frame: pd.DataFrame, keys: pd.Series) -> tuple[Part, ...]:
     """Score each group."""
     groups = frame.groupby(keys.to_numpy(), sort=True)
     return tuple(Part(str(key), _score(group)) for key, group in groups)
+
+
+def _thirds(frame: pd.DataFrame) -> Iterator[Part]:
+    for third in thirds(int(frame["horizon"].max())):
+        some = frame[frame["step"].isin(third + 1)]
+        if len(some):
+            yield Part(span(third), _score(some))
 
 
 def _range(frame: pd.DataFrame) -> str:

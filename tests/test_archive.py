@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,7 @@ def test_what_has_arrived_judges_what_was_forecast(workspace: Path, capsys):
     assert "air: 6 values of 2 series have arrived, forecast from 1 cutoff.\n" in text
     assert "  MASE    naive MASE  seasonal_naive MASE  inside 80%  inside 95%\n" in text
     assert "drift" not in text
+    assert re.search(r"\nstep +values .*\n1-2 +4 .*\n3 +2 .*\n\n", text)
     assert re.search(r"\nseries +values .*\n[ab]  ", text)
     assert "2 values forecast have not arrived yet." in text
     more = f"{abs(live['score']['skill']):.1%} more error than {best}"
@@ -122,6 +124,22 @@ def test_what_has_arrived_judges_what_was_forecast(workspace: Path, capsys):
     assert "), but 1 cutoff is too few to tell (3 are needed).\n" in text
     assert "retrain" not in text
     assert (live["times"], live["p_value"]) == (3, None)
+
+
+def test_many_steps_are_told_as_early_middle_and_late(workspace: Path, capsys):
+    table = predicted(capsys, workspace, "--horizon", 24)
+    arrived = arrive(workspace, 178)
+    (live,) = told(capsys, workspace, "score")["models"]
+    assert len(live["steps"]) == 18
+    said = [(part["label"], part["score"]["points"]) for part in live["thirds"]]
+    assert said == [("1-8", 16), ("9-16", 16), ("17-24", 4)]
+    table["ds"] = pd.to_datetime(table["ds"])
+    late = table[table.groupby("unique_id").cumcount() >= 16].merge(arrived, on=["unique_id", "ds"])
+    error = (late["gru"] - late["y"]).abs().mean()
+    assert live["thirds"][2]["score"]["mae"] == pytest.approx(error)
+    assert app.run(["score", "--workspace", str(workspace)]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"\nstep +values .*\n1-8 .*\n9-16 .*\n17-24 .*\n\n", text)
 
 
 def publish_days(archived: Archive, rows: pd.DataFrame, **columns: Any) -> None:
@@ -157,6 +175,30 @@ def test_enough_points_in_time_give_a_verdict(tmp_path: Path, capsys, size: floa
     assert f"\n{live.verdict}\n" in text
     worse = "\nA new training may help: forecast retrain --name air\n" in text
     assert worse == (live.score.skill < 0)
+
+
+@pytest.mark.parametrize(
+    ("days", "width", "said"),
+    [
+        (7, 0.1, ""),
+        (8, 0.1, "The intervals were too narrow on these forecasts: expect more surprises."),
+        (24, 9, ""),
+        (26, 9, "The intervals were wider than needed on these forecasts."),
+    ],
+)
+def test_intervals_that_are_far_off_are_told_after_enough_cutoffs(
+    tmp_path: Path, capsys, days: int, width: float, said: str
+):
+    frame, noise = frame_of("a", rows=60), np.random.default_rng(1)
+    archived, _ = stored(tmp_path, frame)
+    for day in range(days):
+        rows = frame.iloc[[30 + day]]
+        point = rows["y"] + noise.normal(size=1)
+        bounds = {"gru-lo-80": point - width, "gru-hi-80": point + width}
+        publish(archived, rows, gru=point, **bounds, naive=rows["y"] + 1)
+    assert app.run(["score", "--workspace", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert f"\n\n{said}\n\n" in text if said else "The intervals were" not in text
 
 
 def publish(archived: Archive, rows: pd.DataFrame, step: str = "1D", **columns: Any) -> None:
@@ -286,6 +328,39 @@ def test_baselines_keep_the_bounds_too(workspace: Path, capsys):
     assert (kept["seasonal_naive"] == 5).any()
 
 
+def test_the_scores_are_written_as_a_table(workspace: Path, capsys):
+    where = ["--workspace", str(workspace), "--output", str(workspace / "scores.csv")]
+    predicted(capsys, workspace)
+    assert app.run(["score", *where]) == 0
+    assert "Table: " in capsys.readouterr().out
+    assert (workspace / "scores.csv").read_text() == "name,by,part\n"
+    arrive(workspace, 162)
+    document = told(capsys, workspace, "score", *where[2:])
+    assert document["output"] == where[-1]
+    found = pd.read_csv(workspace / "scores.csv").set_index(["by", "part"])
+    (live,) = document["models"]
+    assert [by for by, _ in found.index] == [
+        "all",
+        "version",
+        *["series"] * 2,
+        *["step"] * 2,
+        "cutoffs",
+    ]
+    assert list(found.columns) == [
+        "name", "points", "forecasts", "cutoffs", "mae", "bias", "smape", "mase", "best_baseline",
+        "skill", "naive_mase", "seasonal_naive_mase", "drift_mase", "coverage_80", "coverage_95",
+    ]  # fmt: skip
+    second = live["steps"][1]["score"]
+    row = found.loc[("step", "2")]
+    assert (row["points"], row["mae"]) == (2, pytest.approx(second["mae"]))
+    assert row["naive_mase"] == pytest.approx(second["baselines"]["naive"])
+    assert row["coverage_80"] == pytest.approx(second["coverage"]["80"])
+    before = (workspace / "scores.csv").read_text()
+    for output in ("-", str(workspace / "models" / "s.csv"), str(workspace / "s.xlsx")):
+        assert app.run(["score", "--workspace", str(workspace), "--output", output]) in {2, 5}
+    assert (workspace / "scores.csv").read_text() == before
+
+
 def test_values_without_a_scale_have_no_mase_and_that_is_told(workspace: Path, capsys):
     table = predicted(capsys, workspace)
     archived = Archive(workspace / "data" / "forecasts")
@@ -323,6 +398,31 @@ def test_a_forecast_counts_once_as_it_was_published_first(workspace: Path, capsy
     first = told(capsys, workspace, "score")["models"][0]
     assert only.path.exists()
     assert first["steps"] == live["steps"][:4]
+
+
+def test_one_that_kept_no_baselines_hides_not_those_of_a_later_one(workspace: Path, capsys):
+    predicted(capsys, workspace)
+    archived = Archive(workspace / "data" / "forecasts")
+    (whole,) = archived.published()
+    kept = archive.read(whole)
+    before = kept.rename(columns={"point": "gru", "version": "model_version"}).assign(
+        gru=kept["point"] + 1
+    )
+    before = before[["unique_id", "ds", "cutoff", "gru", "model_version"]]
+    version = kept["version"].iloc[0]
+    archived.publish(
+        before, name="air", version=version, data_hash="", source=archive.STORE,
+        now=whole.created - timedelta(days=1),
+    )  # fmt: skip
+    arrive(workspace, 170)
+    document = told(capsys, workspace, "score")
+    assert (document["repeated"], document["unscaled"]) == (8, 0)
+    arrived = before.merge(frame_of("a", "b", rows=170), on=["unique_id", "ds"])
+    error = (arrived["gru"] - arrived["y"]).abs()
+    found = document["models"][0]["score"]
+    assert found["mae"] == pytest.approx(error.mean())
+    assert found["mase"] == pytest.approx((error / kept["scale"]).mean())
+    assert list(found["baselines"]) == ["naive", "seasonal_naive", "drift"]
 
 
 def test_versions_and_the_trend_are_told_apart(workspace: Path, capsys):
@@ -403,6 +503,41 @@ def test_a_damaged_file_is_told_and_left_out(workspace: Path, capsys):
     assert listed[1]["summary"]["series"] == 2
     assert app.run(["archive", "list", "--workspace", str(workspace)]) == 0
     assert "damaged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("column", "change", "said"),
+    [
+        ("scale", lambda column: column.astype(str), "its column 'scale' has the type str"),
+        ("naive", lambda column: column.map(lambda value: [value]), "'naive' has the type object"),
+        ("lo-80", lambda column: column > 0, "'lo-80' has the type bool"),
+        ("unique_id", lambda column: column == "a", "'unique_id' has the type bool"),
+        ("cutoff", lambda column: column.astype(str), "'cutoff' has the type str"),
+        ("cutoff", lambda column: column.dt.tz_localize("UTC"), "different kinds of time"),
+        ("created", lambda column: column.dt.tz_localize(None), "'created' has no time zone"),
+        ("point", None, "it has no column 'point'"),
+    ],
+)
+def test_a_whole_file_of_other_columns_is_damaged_too(
+    workspace: Path, capsys, column: str, change: Any, said: str
+):
+    predicted(capsys, workspace)
+    (whole,) = Archive(workspace / "data" / "forecasts").published()
+    kept = archive.read(whole)
+    kept = (
+        kept.drop(columns=column)
+        if change is None
+        else kept.assign(**{column: change(kept[column])})
+    )
+    kept.to_parquet(whole.path)
+    digest = sha256(whole.path.read_bytes()).hexdigest()[:16]
+    whole.path.rename(whole.path.with_name(f"20200101T{'0' * 12}Z-{digest}.parquet"))
+    predicted(capsys, workspace)
+    arrive(workspace, 170)
+    document = told(capsys, workspace, "score")
+    assert document["models"][0]["score"]["points"] == 8
+    assert f"-{digest}.parquet' cannot be read: " in document["notices"][0]
+    assert said in document["notices"][0]
 
 
 def test_old_forecasts_are_pruned(workspace: Path, capsys):

@@ -84,6 +84,15 @@ def test_the_only_other_column_is_the_target(put):
     assert read(put("Month,#Passengers\n1949-01,112\n"))["y"].tolist() == [112]
 
 
+def test_a_day_is_a_time_but_not_beside_its_year_and_month(put):
+    frame, notices = read_file(put("store,day,y\na,2024-01-31,1\na,2024-02-01,2\n"))
+    assert frame["ds"].tolist() == [pd.Timestamp("2024-01-31"), pd.Timestamp("2024-02-01")]
+    assert notices == ["Columns: unique_id is 'store', ds is 'day'."]
+    for name in ("month", "date"):
+        frame = read(put(f"day,{name},year,y\n31,2024-01,2024,1\n1,2024-02,2024,2\n"))
+        assert frame["ds"].tolist() == [pd.Timestamp("2024-01"), pd.Timestamp("2024-02")]
+
+
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_the_only_other_column_of_numbers_is_the_target(put, tmp_path, kind):
     path = put("store,date,city,units,open\na,2024-01-01,Bonn,1.5,true\nb,2024-01-01,Köln,,false\n")

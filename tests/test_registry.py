@@ -405,10 +405,19 @@ def test_show_and_diff(registry: Registry, capsys):
     selection = {"candidates": [tried], "chosen": "last value"}
     text = description_text(shown | {"selection": selection})
     assert "start from the last value (MASE there: last value: 0.91)." in text
+    took = shown["trained"]["seconds"], shown["judged"]["seconds"]
+    assert f"weights, trained in {took[0]} s with compiling\n" in text
+    assert (
+        f"\nTrained before it: the judged networks in {took[1]} s, 1 candidate in 1.00 s\n" in text
+    )
+    alone = description_text(shown | {"judged": shown["trained"]})  # it is in service itself
+    assert "Trained before it" not in alone
     counted = {"data": {"series": 2, "rows": 12_345}, "trained": {"parameters": 1_234}}
     text = description_text(shown | counted)
     assert "Data: 2 series, 12,345 rows, " in text
     assert " 1,234 weights, " in text
+    counted["data"]["filled"] = 1_002
+    assert "2 series, 12,345 rows (1,002 of them filled in), " in description_text(shown | counted)
     assert "- weights" in description_text(shown | {"trained": {}})
     found = told(capsys, "models", "diff", "previous", "champion", *where)["differences"]
     assert found["settings.network.cell"] == ["rnn", "gru"]

@@ -427,6 +427,35 @@ def test_a_series_that_was_dropped_stays_away(trained):
     assert result.message == "Failed: 'b': it is not stored any more"
 
 
+def told_of_another(folder: Path, *ids: str) -> bool:
+    return any("trained without them: 'c'" in line for line in run(folder, *ids).notices)
+
+
+def test_series_beside_those_that_were_named_are_not_told(trained, no_training):
+    Store(trained / "data").put(frame_of("c", rows=ROWS), {"kind": "stdin"})
+    assert told_of_another(trained)
+    folder = registry(trained).version_folder("air", registry(trained).champion("air"))
+    about = read_manifest(folder)
+    assert about["series_named"] is False
+    (folder / "manifest.json").write_text(json.dumps(about | {"series_named": True}))
+    assert not told_of_another(trained)
+
+
+@pytest.mark.slow  # trains several networks
+def test_what_was_named_stays_named_in_the_versions_that_follow(trained, monkeypatch, capsys):
+    Store(trained / "data").put(frame_of("c", rows=ROWS), {"kind": "stdin"})
+    compared(monkeypatch, 1.0, 0.9)
+    for more, ids in ((1, ["a", "b"]), (2, [])):
+        feed(trained, ROWS + more)
+        assert not told_of_another(trained, *ids)
+    assert len(registry(trained).versions("air")) == 3
+    capsys.readouterr()
+    common = ["--name", "air", "--workspace", str(trained)]
+    assert app.run(["compress", "--prune", "0.5", "--promote", "--max-rise", "9", *common]) == 0
+    assert app.run(["predict", *common]) == 0
+    assert "trained without" not in capsys.readouterr().err
+
+
 def test_settings_that_cannot_be_used_are_in_the_log(trained):
     (trained / "forecast.toml").write_text("[training]\nepoch = 3\n")
     with pytest.raises(InvalidInputError, match="epoch"):

@@ -167,7 +167,8 @@ def test_the_command_line_names_the_parent(parent, tmp_path):
     from forecaster.workspace import Workspace
 
     workspace = Workspace(tmp_path)
-    Store(workspace.data).put(frame_of("a", "b"), {"kind": "test"})
+    gaps = [5, 6, 200]
+    Store(workspace.data).put(frame_of("a", "b").drop(index=gaps), {"kind": "test"})
     registry = Registry(workspace.models)
     version = registry.save("m", parent[1].model, parent[1].about, parent[1].judged)
     settings = {"epochs": 1, "learning_rate": 0.02}
@@ -180,10 +181,13 @@ def test_the_command_line_names_the_parent(parent, tmp_path):
     assert shown[0] == "theta: 1 of 4 windows"  # while the judgement fits it
     assert shown[-1] == "ets: 4 of 4 windows"
     assert f"continued from version {version}, with its network" in training_text(result)
+    assert "Data: 2 series, 320 rows (3 of them filled in); " in training_text(result)
+    assert result.to_dict()["filled"] == 3
     assert "errors of one that was trained" not in training_text(result)
     rehearsed = replace(result, published=replace(result.published, rehearsed=4.2))
     assert "trained up to the test rows, in 4.2 s." in training_text(rehearsed)
     manifest = json.loads((registry.find("m", "champion") / "manifest.json").read_text())
+    assert (manifest["data"]["rows"], manifest["data"]["filled"]) == (320, 3)
     assert manifest["warm_start"]["version"] == version
     assert result.to_dict()["warm_start"]["seen_until"] == "2024-05-31 00:00:00"
     loaded = Forecaster.load(registry.find("m", result.version))

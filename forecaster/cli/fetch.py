@@ -69,7 +69,7 @@ def fetch(
     \b
     Example:
       forecast fetch AAPL MSFT --start 2015-01-01
-      forecast fetch --csv sales.csv --time day --target units
+      forecast fetch --csv sales.csv --time sold --target units
       forecast fetch --sample air-passengers
       forecast fetch --again
     """

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from forecaster.cli.output import table
-from forecaster.cli.tables import selection_text
+from forecaster.cli.tables import filled_text, selection_text
 from forecaster.words import counted
 
 if TYPE_CHECKING:
@@ -67,14 +67,18 @@ def description_text(described: dict[str, Any]) -> str:
     ]
     if data:
         lines.append(
-            f"Data: {_many(data.get('series'))} series, {_many(data.get('rows'))} rows, {_until(data.get('first'))} to "
+            f"Data: {_many(data.get('series'))} series, {_many(data.get('rows'))} rows"
+            f"{filled_text(data.get('filled'))}, {_until(data.get('first'))} to "
             f"{_until(data.get('last'))}, hash {str(data.get('hash'))[:12]}"
         )
     lines.append(
         f"Network: {network.get('preset')} {network.get('cell')} {stack}, "
         f"lookback {network.get('lookback')}, horizon {network.get('horizon')}, "
-        f"{_many(trained.get('parameters'))} weights, trained in {trained.get('seconds')} s"
+        f"{_many(trained.get('parameters'))} weights, trained in {trained.get('seconds')} s with "
+        "compiling"
     )
+    if before := _before_text(described):
+        lines.append(f"Trained before it: {before}")
     if rehearsed := trained.get("rehearsed"):
         lines.append(f"Intervals: by a rehearsal of the refit in {rehearsed:.1f} s")
     lines.append(f"Settings: {_settings_text(described['settings'])}; --json has all.")
@@ -95,6 +99,18 @@ def description_text(described: dict[str, Any]) -> str:
         f"In service: {each['at'] or '-'} ({each['why']})" for each in described["promotions"]
     ]
     return "\n".join(lines)
+
+
+def _before_text(described: dict[str, Any]) -> str:
+    """Say how long the networks took that are not in the version itself: the judged, the candidates."""
+    judged, selection = described.get("judged"), described.get("selection")
+    parts = []
+    if judged and judged != described.get("trained"):
+        parts.append(f"the judged networks in {judged.get('seconds')} s")
+    if selection:
+        seconds = [each["seconds"] for each in selection["candidates"]]
+        parts.append(f"{counted(len(seconds), 'candidate')} in {sum(seconds):.2f} s")
+    return ", ".join(parts)
 
 
 def _settings_text(settings: dict[str, Any]) -> str:

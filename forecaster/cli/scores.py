@@ -6,17 +6,20 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from forecaster.cli.output import table
+from forecaster.cli.tables import intervals_text
 from forecaster.words import counted
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from forecaster.archive import Published, Summary
     from forecaster.scoring import Live, Part, Score, Scored
 
-SHOWN = 24  # rows of a table
+SHOWN = 24  # series
 
 
-def scored_text(scored: Scored) -> str:
-    """Return the scores of each model as tables, and what has none."""
+def scored_text(scored: Scored, output: Path | None) -> str:
+    """Return the scores of each model as tables, what has none, and where they were written."""
     left_out = [
         f"{counted(count, 'value')} {what}."
         for count, what in (
@@ -30,6 +33,8 @@ def scored_text(scored: Scored) -> str:
         )
         if count
     ]
+    if output:
+        left_out.append(f"Table: {output}")
     if not scored.models:
         return "\n".join(["No value that was forecast has arrived.", *left_out])
     legend = (
@@ -48,27 +53,26 @@ def _live_lines(live: Live) -> list[str]:
         f"forecast from {counted(score.cutoffs, 'cutoff')}.",
         _part_table("version", live.versions, shown),
         "",
-        _part_table("step", live.steps[:SHOWN], shown),
-        *_more(len(live.steps), "steps"),
+        _part_table("step", live.thirds or live.steps, shown),
     ]
     if len(live.series) > 1:
+        more = len(live.series) - SHOWN
         worst = sorted(live.series, key=lambda part: -(part.score.mase or 0))
         lines += [
             "",
             _part_table("series", worst[:SHOWN], shown),
-            *_more(len(worst), "series, less far out"),
+            *([f"... and {more:,} more series, less far out: --json"] if more > 0 else []),
         ]
     if len(live.trend) > 1:
         lines += ["", _part_table("cutoffs", live.trend, shown)]
+    held = {float(level): share for level, share in score.coverage.items()}
+    if remark := intervals_text(held, score.cutoffs, "forecasts"):
+        lines += ["", *remark]
     if live.verdict:
         lines += ["", live.verdict, *([live.latest] if live.latest else [])]
     if live.p_value is not None and (score.skill or 0) < 0:
         lines.append(f"A new training may help: forecast retrain --name {live.name}")
     return [*lines, ""]
-
-
-def _more(count: int, what: str) -> list[str]:
-    return [f"... and {count - SHOWN:,} more {what}: --json"] if count > SHOWN else []
 
 
 def _part_table(what: str, parts: Sequence[Part], names: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from forecaster.cli.output import begun, table
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SHOWN_ROWS = 5
 LEAST_SAID = 8  # times that a chance was said, for a share of them to be shown
 SLACK = 10  # points of coverage below the level that are called too narrow
+SURPRISES = ": expect more surprises."  # what follows from intervals that are too narrow
 LEAST_MISSES = 5  # points in time that right intervals would miss, for fewer to be called too wide
 
 
@@ -67,7 +68,7 @@ def training_text(result: TrainResult) -> str:
         f"Network: {network.preset} {network.cell} {stack}, lookback {network.lookback}, horizon "
         f"{network.horizon}, segment {network.segment}, "
         f"{''.join(f'{part}, ' for part in _special(network))}{fit.parameters:,} weights.\n"
-        f"Data: {result.series} series, {result.rows:,} rows; {fit.windows:,} training and "
+        f"Data: {result.series} series, {result.rows:,} rows{filled_text(result.filled)}; {fit.windows:,} training and "
         f"{fit.val_windows:,} validation windows.\n"
         f"Training: {_fit_text(fit)} on {fit.device}{', XLA' if fit.compiled else ''}."
     )
@@ -83,6 +84,11 @@ def training_text(result: TrainResult) -> str:
         f"{text}\nIts intervals are as wide as the errors of one that was trained up to the test rows, in "
         f"{again.rehearsed:.1f} s."
     )
+
+
+def filled_text(filled: int | None) -> str:
+    """Say how many of the rows just counted were filled in; empty when none was, or it is not known."""
+    return f" ({filled:,} of them filled in)" if filled else ""
 
 
 def _special(network: NetworkSpec) -> list[str]:
@@ -183,23 +189,8 @@ def judgement_text(judgement: Judgement, calibrated_again: bool = False) -> str:
     lines = [f"Scores on {counted(judgement.folds, 'held-out fold')}:", table(rows, headers)]
     if steps := _steps_text(judgement):
         lines += ["", steps, ""]
-    narrow = [level for level, share in judgement.coverage.items() if 100 * share < level - SLACK]
-    wide = [
-        level
-        for level, share in judgement.coverage.items()
-        if 1 - share < (1 - level / 100) / 3 and judgement.times * (1 - level / 100) >= LEAST_MISSES
-    ]
-    if narrow and not judgement.is_thin:
-        lines.append(
-            "The intervals were too narrow on these folds"
-            + (
-                "; the published ones are calibrated on them too."
-                if calibrated_again
-                else ": expect more surprises."
-            )
-        )
-    elif wide:
-        lines.append("The intervals were wider than needed on these folds.")
+    so = "; the published ones are calibrated on them too." if calibrated_again else SURPRISES
+    lines += intervals_text(judgement.coverage, judgement.times, "folds", so)
     if judgement.unscaled:
         left_out = counted(judgement.unscaled, "window")
         lines.append(f"MASE leaves out {left_out} of series whose train rows never change.")
@@ -210,9 +201,33 @@ def judgement_text(judgement: Judgement, calibrated_again: bool = False) -> str:
     return "\n".join([*lines, judgement.verdict, *advice])
 
 
+def intervals_text(
+    coverage: Mapping[float, float], times: int, what: str, so: str = SURPRISES
+) -> list[str]:
+    """Say that intervals were much too narrow or wider than needed; nothing of few points in time.
+
+    Args:
+        coverage: Share of the truth inside, by level in percent.
+        times: Points in time that it is told by.
+        what: What the intervals are of.
+        so: What follows where they are too narrow.
+    """
+    from forecaster.metrics import LEAST_TIMES
+
+    narrow = [level for level, share in coverage.items() if 100 * share < level - SLACK]
+    wide = [
+        level
+        for level, share in coverage.items()
+        if 1 - share < (1 - level / 100) / 3 and times * (1 - level / 100) >= LEAST_MISSES
+    ]
+    if narrow and times >= LEAST_TIMES:
+        return [f"The intervals were too narrow on these {what}{so}"]
+    return [f"The intervals were wider than needed on these {what}."] if wide else []
+
+
 def _steps_text(judgement: Judgement) -> str:
     """Put what depends on the step into a table: early, middle, late; nothing of nothing."""
-    from forecaster.checks import thirds
+    from forecaster.checks import span, thirds
 
     by_step = judgement.checks.mase_by_step
     parts = thirds(len(next(iter(by_step.values()))))
@@ -225,10 +240,7 @@ def _steps_text(judgement: Judgement) -> str:
         widths = [judgement.width[level], *judgement.width_by_third[level]]
         rows.append([f"inside the {level:g}% interval", *(f"{share:.0%}" for share in shares)])
         rows.append(["its width, in MASE", *_figures(widths)])
-    names = [
-        f"{part[0] + 1}-{part[-1] + 1}" if len(part) > 1 else f"{part[0] + 1}" for part in parts
-    ]
-    return table(rows, ["by step", "all", *names]) if rows else ""
+    return table(rows, ["by step", "all", *map(span, parts)]) if rows else ""
 
 
 def _chances_text(judged: ChanceScores) -> list[str]:

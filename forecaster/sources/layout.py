@@ -9,7 +9,10 @@ from shlex import quote
 from forecaster.errors import InvalidInputError
 
 IDS = ("unique_id", "item_id", "segment", "symbol", "series", "ticker", "store", "id")
-TIMES = ("ds", "date", "timestamp", "time", "datetime", "month", "week", "quarter", "year", "step")
+TIMES = (
+    *("ds", "date", "timestamp", "time", "datetime", "month", "week", "quarter", "year", "step"),
+    "day",  # the last: beside a month it is a number from 1 to 31
+)
 TARGETS = ("y", "target", "close", "value", "adjusted")
 
 
