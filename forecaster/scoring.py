@@ -7,16 +7,18 @@ has them: versions of before kept none.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from forecaster import archive, metrics
-from forecaster.archive import Archive
+from forecaster.archive import Archive, Published
 from forecaster.arrays import Floats, Ints
 from forecaster.baselines import is_simple
 from forecaster.checks import span, thirds
@@ -27,9 +29,17 @@ from forecaster.verdicts import Versus
 from forecaster.words import counted
 
 ONE = ["version", "unique_id", "cutoff"]  # tell one forecast of a model from others
-KEY = ["name", *ONE, "ds"]
+KEY = [*ONE, "ds"]
+WORDS = ["version", "unique_id"]  # that stand in many rows
 OWN = "own"  # the model's scaled errors
-UNUSED = ["model", "data_hash", "up"]  # columns that nothing is told of
+UNUSED = [
+    "name",
+    "source",
+    "model",
+    "data_hash",
+    "created",
+    "up",
+]  # nothing more is told by these columns
 PERIODS = 6  # of the trend
 LEAST_CUTOFFS = 3  # errors of one cutoff go together, however far it forecasts
 HUGE = 1e100  # training refuses such values, and nothing can be said of them
@@ -178,32 +188,23 @@ def score(
     Raises:
         NotFoundError: Nothing was published.
     """
-    pieces, damaged = _read(archived, name, within)
-    kinds: dict[str, list[pd.DataFrame]] = {}
-    for piece in pieces:
-        kinds.setdefault(_kind(piece["ds"]), []).append(_in_utc(piece))
-    joined, repeated, strange = [], 0, 0
-    for kind, frames in kinds.items():
-        together = pd.concat(frames, ignore_index=True).sort_values("created", kind="stable")
-        official = together[together["source"] == archive.STORE]  # a file's must hide none of these
-        once = _once(official)
-        repeated += len(official) - len(once)
-        known = once[once["unique_id"].isin(_ids(store, kind))]
-        strange += len(together) - len(official) + len(once) - len(known)
-        if len(known):
-            joined.append(_with_truth(known, store))
-    waiting = sum(int(frame["y"].isna().sum()) for frame in joined)
-    arrived = [frame[frame["y"].notna()] for frame in joined]
-    groups = dict(_by_model(arrived))
-    models = tuple(_live(name, group) for name, group in groups.items())
-    unscaled = sum(int(group[OWN].isna().sum()) for group in groups.values())
-    return Scored(models, waiting, repeated, strange, unscaled, damaged)
+    models, notices = [], list[str]()
+    left = Counter(pending=0, repeated=0, strange=0, unscaled=0)
+    published = sorted(_published(archived, name, within), key=lambda each: each.name)
+    for model, files in groupby(published, key=lambda each: each.name):
+        frames = [
+            _arrived(pieces, kind, store, left)
+            for kind, pieces in _official(files, left, notices).items()
+        ]
+        if arrived := [frame for frame in frames if len(frame)]:
+            frame = _scaled(pd.concat(arrived, ignore_index=True))
+            left["unscaled"] += int(frame[OWN].isna().sum())
+            models.append(_live(model, frame))
+    return Scored(tuple(models), **left, notices=tuple(notices))
 
 
-def _read(
-    archived: Archive, name: str | None, within: float | None
-) -> tuple[list[pd.DataFrame], tuple[str, ...]]:
-    """Read what was published, and say what of it is damaged."""
+def _published(archived: Archive, name: str | None, within: float | None) -> list[Published]:
+    """Return the files of what was published, oldest first."""
     since = None if within is None else before(datetime.now(UTC), within)
     published = [
         each for each in archived.published(name) if since is None or each.created >= since
@@ -215,15 +216,61 @@ def _read(
             f"No forecast{whose} is kept in '{archived.folder}'{when}.",
             "Every 'forecast predict' keeps one.",
         )
-    pieces, damaged = [], []
-    for each in published:
+    return published
+
+
+def _official(
+    files: Iterable[Published], left: Counter[str], notices: list[str]
+) -> dict[str, list[pd.DataFrame]]:
+    """Return the forecasts from stored rows, oldest first, by their kind of time.
+
+    Args:
+        files: What was published, oldest first.
+        left: Counts what is left out.
+        notices: Are told of damage.
+    """
+    kinds: dict[str, list[pd.DataFrame]] = {}
+    for each in files:
         try:
-            pieces.append(archive.read(each).drop(columns=UNUSED, errors="ignore"))
+            table = archive.read(each)
         except FileNotFoundError:  # pruned meanwhile
             continue
         except DamagedError as error:
-            damaged.append(str(error))
-    return pieces, tuple(damaged)
+            notices.append(str(error))
+            continue
+        official = table[table["source"] == archive.STORE]  # a file's must hide none of these
+        left["strange"] += len(table) - len(official)
+        if len(official):
+            piece = _in_utc(official.drop(columns=UNUSED, errors="ignore"))
+            piece = piece.astype(dict.fromkeys(WORDS, "category"))
+            kinds.setdefault(_kind(piece["ds"]), []).append(piece)
+    return kinds
+
+
+def _arrived(
+    pieces: list[pd.DataFrame], kind: str, store: Store, left: Counter[str]
+) -> pd.DataFrame:
+    """Return forecasts of values that have arrived, each once, beside these values."""
+    official = _together(pieces)
+    pieces.clear()  # there may be many
+    once = _once(official)
+    left["repeated"] += len(official) - len(once)
+    known = once[once["unique_id"].isin(_ids(store, kind))]
+    left["strange"] += len(once) - len(known)
+    del official, once
+    joined = _with_truth(known, store)
+    arrived = joined[joined["y"].notna()]
+    left["pending"] += len(joined) - len(arrived)
+    return arrived
+
+
+def _together(pieces: list[pd.DataFrame]) -> pd.DataFrame:
+    """Put tables one below the other; their words are of the same categories then."""
+    for column in WORDS:
+        words = sorted({word for piece in pieces for word in piece[column].cat.categories})
+        for piece in pieces:
+            piece[column] = piece[column].cat.set_categories(words)
+    return pd.concat(pieces, ignore_index=True)
 
 
 def _once(official: pd.DataFrame) -> pd.DataFrame:
@@ -264,9 +311,10 @@ def _with_truth(forecasts: pd.DataFrame, store: Store) -> pd.DataFrame:
 
     `at` and `end` are the times forecast and of the cutoff as numbers, which also compare beyond 2262.
     """
-    rows = _in_utc(store.read(sorted(set(forecasts["unique_id"])))[["unique_id", "ds", "y"]])
+    rows = _in_utc(store.read(sorted(forecasts["unique_id"].unique()))[["unique_id", "ds", "y"]])
     rows = rows[rows["y"].abs() < HUGE].drop_duplicates(["unique_id", "ds"], keep="last")
-    horizon = forecasts.groupby(["name", *ONE], sort=False)["step"].transform("max")
+    rows = rows.astype({"unique_id": forecasts["unique_id"].dtype})
+    horizon = forecasts.groupby(ONE, sort=False, observed=True)["step"].transform("max")
     numbers = {"at": _number(forecasts["ds"]), "end": _number(forecasts["cutoff"])}
     forecasts = forecasts.assign(horizon=horizon, **numbers)
     return forecasts.merge(rows, on=["unique_id", "ds"], how="left")
@@ -278,14 +326,6 @@ def _number(times: pd.Series) -> Ints:
         return times.to_numpy(dtype=np.int64)
     naive = times if times.dt.tz is None else times.dt.tz_localize(None)
     return naive.to_numpy().astype("datetime64[us]").astype(np.int64)
-
-
-def _by_model(frames: Iterable[pd.DataFrame]) -> Iterator[tuple[str, pd.DataFrame]]:
-    pieces = [frame for frame in frames if len(frame)]
-    if not pieces:
-        return
-    for name, group in pd.concat(pieces, ignore_index=True).groupby("name"):
-        yield str(name), _scaled(group)
 
 
 def _scaled(frame: pd.DataFrame) -> pd.DataFrame:
@@ -312,7 +352,7 @@ def _live(name: str, frame: pd.DataFrame) -> Live:
     places = np.unique(frame["end"], return_inverse=True)[1]
     count = int(places.max()) + 1
     periods = places * min(PERIODS, count) // count
-    versions = _parts(frame, frame["version"])
+    versions = _parts(frame, "version")
     latest = versions[-1].label
     alone = frame[frame["version"] == latest] if len(versions) > 1 else frame[:0]
     verdict, *_ = _judged(name, alone, versions[-1].score)
@@ -323,8 +363,8 @@ def _live(name: str, frame: pd.DataFrame) -> Live:
         *_judged(name, frame, found),
         verdict and f"Version {latest} alone: {verdict}",
         versions,
-        _parts(frame, frame["unique_id"]),
-        _parts(frame, frame["step"]),
+        _parts(frame, "unique_id"),
+        _parts(frame, "step"),
         tuple(_thirds(frame)),
         tuple(Part(_range(group), _score(group)) for _, group in frame.groupby(periods, sort=True)),
     )
@@ -356,9 +396,9 @@ def _judged(name: str, frame: pd.DataFrame, found: Score) -> tuple[str, float | 
     return said, None if test.is_open else test.p_value, test.n
 
 
-def _parts(frame: pd.DataFrame, keys: pd.Series) -> tuple[Part, ...]:
+def _parts(frame: pd.DataFrame, by: str) -> tuple[Part, ...]:
     """Score each group."""
-    groups = frame.groupby(keys.to_numpy(), sort=True)
+    groups = frame.groupby(by, sort=True, observed=True)
     return tuple(Part(str(key), _score(group)) for key, group in groups)
 
 
