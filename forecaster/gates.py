@@ -120,7 +120,7 @@ def holes(data: Data) -> dict[str, float]:
     found = {}
     for uid, entry in data.entries.items():
         counts = {each["kind"]: int(each["count"]) for each in entry.problems}
-        steps = entry.rows + counts.get("missing_timestamps", 0)
+        steps = entry.rows + entry.gaps
         found[uid] = sum(counts.get(kind, 0) for kind in EMPTY) / steps
     return found
 

@@ -60,6 +60,11 @@ class Entry:
     fetched_at: str
     problems: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def gaps(self) -> int:
+        """Timestamps missing between the first and the last; 0 where no frequency can be told."""
+        return sum(int(p["count"]) for p in self.problems if p["kind"] == "missing_timestamps")
+
 
 TYPES: dict[str, tuple[type, ...]] = {
     "part": (str,),

@@ -49,11 +49,15 @@ class Retrained:
 
     @property
     def failures(self) -> list[str]:
-        """The series that failed and why, a line for each reason."""
+        """The series that failed, a line for each reason, which is left out where the error says it."""
         by_reason: dict[str, list[str]] = {}
         for uid, why in self.failed.items():
             by_reason.setdefault(why, []).append(uid)
-        return [f"{listed(ids)}: {why}" for why, ids in by_reason.items()]
+        said = str(self.error or "")
+        return [
+            f"{listed(ids)}." if why in said else f"{listed(ids)}: {why}"
+            for why, ids in by_reason.items()
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for `--json`."""

@@ -108,6 +108,20 @@ def test_the_same_file_again_is_unchanged_and_a_new_one_replaces(forecast: Run, 
     assert document["counts"] == {"replaced": 1}
 
 
+def test_gaps_are_said(forecast: Run, tmp_path):
+    days = ["2024-01-0" + day for day in "12346"]
+    path = csv(tmp_path, "ds,y\n" + "".join(f"{day},1\n" for day in [*days, "2024-01-09"]))
+    said = "sales: new, 6 rows, 2024-01-01 to 2024-01-09, 3 missing timestamps between\n"
+    assert forecast("fetch", "--csv", path).out == said
+    rows = [f"s{n},{day},1\n" for n in range(30) for day in days if n > 27 or day != days[-1]]
+    path = csv(tmp_path, "unique_id,ds,y\n" + "".join(rows))
+    lines = forecast("fetch", "--csv", path).out.splitlines()
+    assert lines[:2] == [
+        "30 series, 122 rows: 30 new.",
+        "Gaps: 2 missing timestamps in 2 of them; 'forecast data check' names them.",
+    ]
+
+
 def test_another_source_for_the_same_id_is_said(forecast: Run, tmp_path):
     forecast("fetch", "--sample", "air-passengers")
     path = csv(tmp_path, "ds,y\n2024-01-01,1\n", "air-passengers.csv")

@@ -322,6 +322,22 @@ def test_when_nothing_can_be_fetched_all_stays(trained):
     assert run(trained, fetch=False).exit_code == 0
 
 
+def test_why_a_run_failed_is_said_once_and_in_the_log(trained, no_training, capsys):
+    (trained / "feed.csv").unlink()
+    capsys.readouterr()
+    words = ["retrain", "--name", "air", "--workspace", str(trained)]
+    for more in ([], ["--quiet"]):
+        assert app.run([*words, *more]) == 4
+        told = capsys.readouterr()
+        assert told.err.count("There is no file") == told.err.count("Error: ") == 1
+        assert told.out.endswith("\nFailed: 'a', 'b'.\n")
+        assert ("fetch: failed (" in told.err) != bool(more)
+    assert all("There is no file" in line["message"] for line in logged(trained)[-2:])
+    feed(trained, ROWS + 1, a=1e6)
+    assert app.run([*words, "--max-jump", "50"]) == 6
+    assert capsys.readouterr().err.count("--max-jump allows 50") == 1
+
+
 def test_what_can_be_fetched_is_enough_for_a_forecast(trained, no_training):
     frame = pd.read_csv(trained / "feed.csv")
     frame[frame["unique_id"] == "a"].to_csv(trained / "feed.csv", index=False)

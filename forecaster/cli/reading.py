@@ -158,7 +158,11 @@ def fetch_text(report: FetchReport) -> str:
     ]
     counts = ", ".join(f"{count} {action}" for action, count in report.to_dict()["counts"].items())
     total = sum(outcome.entry.rows for outcome in outcomes if outcome.entry)
+    gaps = [outcome.entry.gaps for outcome in outcomes if outcome.entry and outcome.entry.gaps]
     lines = [f"{len(outcomes)} series, {counted(total, 'row')}: {counts}."]
+    if gaps:
+        missing = counted(sum(gaps), "missing timestamp")
+        lines.append(f"Gaps: {missing} in {len(gaps)} of them; 'forecast data check' names them.")
     if rows:
         lines.append(table(rows[:SHOWN], ("series", "outcome", "rows", "first", "last")))
     if len(rows) > SHOWN:
@@ -177,6 +181,8 @@ def outcome_line(outcome: Outcome) -> str:
         if entry
         else "nothing stored"
     )
+    if entry and entry.gaps:
+        kept += f", {counted(entry.gaps, 'missing timestamp')} between"
     if outcome.error:
         return f"{name}: failed; {'still stored: ' if entry else ''}{kept}"
     added = f" (+{outcome.rows_added})" if outcome.action == "appended" else ""

@@ -64,7 +64,9 @@ def retrain(ids: tuple[str, ...], name: str, wait: float, **flags: Any) -> int:
 
 
 def _line(step: Step) -> str:
-    return f"{step.name}: {step.outcome} ({step.seconds:.1f} s). {step.message}".rstrip()
+    """Say how a step ended; why one failed stands at the end, where all that failed is said."""
+    why = "" if step.outcome in {"failed", "refused"} else step.message
+    return f"{step.name}: {step.outcome} ({step.seconds:.1f} s). {why}".rstrip()
 
 
 def _text(result: Retrained) -> str:
