@@ -58,7 +58,7 @@ def _competition(problem: Problem, forecasts: Forecasts) -> Scores:
     scales = mase_scales(np.concatenate(rows), offsets, problem.season)
     scores = {
         "sMAPE": smape(truth, values),
-        "MASE": mase(truth, values, scales).value,
+        "MASE": mase(truth, values, scales),
         "MAPE": mape(truth, values),
     }
     if problem.name == "m4-hourly":
@@ -66,7 +66,7 @@ def _competition(problem: Problem, forecasts: Forecasts) -> Scores:
     for level, (low, high) in forecasts.bounds.items():
         known = np.isfinite(low[:, 0, 0])
         found = msis(truth[known], low[known, 0], high[known, 0], level, scales[known])
-        scores[f"MSIS {level:g}%"] = found.value
+        scores[f"MSIS {level:g}%"] = found
     return scores
 
 

@@ -46,4 +46,4 @@ def errors(model: Model, panel: Panel, cutoffs: Ints, scales: Floats) -> Errors:
     forecast = model.forecast(panel, cutoffs)
     truth, values = panel.y[rows_after(cutoffs, model.horizon)], forecast.values
     scaled = metrics.mase(truth, values, scales[forecast.series])
-    return Errors(metrics.mae(truth, values), scaled.value)
+    return Errors(metrics.mae(truth, values), scaled)

@@ -49,11 +49,6 @@ ABOUT = (
 )  # what a manifest says besides the model
 
 
-def _silent(progress: Progress) -> None:
-    """Show nothing."""
-    del progress
-
-
 class Forecaster:
     """A recurrent network that is fitted on a long frame and forecasts it.
 
@@ -107,7 +102,7 @@ class Forecaster:
     def fit(
         self,
         frame: pd.DataFrame,
-        on_epoch: OnEpoch = _silent,
+        on_epoch: OnEpoch = lambda _: None,
         *,
         on_window: OnWindow = statistical.silent,
         warm_start: Forecaster | str | Path | None = None,
@@ -253,7 +248,9 @@ class Evaluated:
     earlier: Earlier | None = None
 
 
-def backtest(frame: pd.DataFrame, *, on_epoch: OnEpoch = _silent, **settings: Any) -> Backtest:
+def backtest(
+    frame: pd.DataFrame, *, on_epoch: OnEpoch = lambda _: None, **settings: Any
+) -> Backtest:
     """Judge settings over a rolling origin.
 
     Args:
@@ -278,7 +275,7 @@ def backtest(frame: pd.DataFrame, *, on_epoch: OnEpoch = _silent, **settings: An
 def evaluate(
     frame: pd.DataFrame,
     config: Config,
-    on_epoch: OnEpoch = _silent,
+    on_epoch: OnEpoch = lambda _: None,
     on_window: OnWindow = statistical.silent,
     earlier: Earlier | None = None,
 ) -> Evaluated:

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forecaster.atomic import replace_file, sweep, sync_folder
 from forecaster.durations import before
@@ -88,11 +88,9 @@ class Archive:
         """
         require_name(name)
         created = now or datetime.now(UTC)
-        kept = _long(table)
-        constants = {"name": name, "version": version, "data_hash": data_hash, "source": source}
-        for key, value in constants.items():
-            kept[key] = value
-        kept["created"] = created
+        kept = _long(table).assign(
+            name=name, version=version, data_hash=data_hash, source=source, created=created
+        )
         content = _encoded(kept, source)
         path = self.folder / name / f"{created.strftime(STAMP)}-{_digest(content)}.parquet"
         try:
@@ -236,15 +234,15 @@ def _encoded(kept: pd.DataFrame, source: str) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    said: dict[str, Any] = {
-        "version": str(kept["version"].iloc[0]) if len(kept) else "",
-        "series": int(kept["unique_id"].nunique()),
-        "rows": len(kept),
-        "cutoff": str(kept["cutoff"].max()),
-        "source": source,
-    }
+    said = Summary(
+        version=str(kept["version"].iloc[0]) if len(kept) else "",
+        series=int(kept["unique_id"].nunique()),
+        rows=len(kept),
+        cutoff=str(kept["cutoff"].max()),
+        source=source,
+    )
     table = pa.Table.from_pandas(kept, preserve_index=False)
-    metadata = {**(table.schema.metadata or {}), SUMMARY: json.dumps(said).encode()}
+    metadata = {**(table.schema.metadata or {}), SUMMARY: json.dumps(asdict(said)).encode()}
     sink = pa.BufferOutputStream()
     pq.write_table(table.replace_schema_metadata(metadata), sink, compression="zstd")
     return bytes(sink.getvalue().to_pybytes())

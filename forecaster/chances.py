@@ -195,18 +195,18 @@ def judge(chance: Chance, times: int, test: metrics.DieboldMariano) -> ChanceSco
     )
 
 
-def reliability(up: Flags, chance: Floats, bins: int = 10) -> tuple[Bin, ...]:
-    """Compare chances with what came, by equal parts of the range; empty parts are left out.
+def reliability(up: Flags, chance: Floats) -> tuple[Bin, ...]:
+    """Compare chances with what came, by tenths of the range; empty ones are left out.
 
     Murphy & Winkler 1977 (reliability diagram).
 
     >>> reliability(np.array([True, False]), np.array([0.72, 0.78]))
     (Bin(low=0.7, steps=2, said=0.75, came=0.5),)
     """
-    place = np.minimum((chance * bins).astype(int), bins - 1)
+    place = np.minimum((chance * 10).astype(int), 9)
     return tuple(
         Bin(
-            round(number / bins, 6),
+            number / 10,
             int((place == number).sum()),
             float(chance[place == number].mean()),
             float(up[place == number].mean()),

@@ -27,7 +27,7 @@ from forecaster.statistical import OnWindow
 
 if TYPE_CHECKING:
     from forecaster.backtesting import Rolled
-    from forecaster.planning import OnEpoch, OnRun, Progress
+    from forecaster.planning import OnRun
 
 Candidates = Mapping[str, Mapping[str, Any]]
 Figures = dict[str, dict[str, float]]  # by candidate
@@ -128,21 +128,12 @@ def _deviation(values: list[float]) -> float:
     return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
 
 
-def _untold(progress: Progress) -> None:
-    del progress
-
-
-def _silent(what: str) -> OnEpoch:
-    del what
-    return _untold
-
-
 def compare(
     frame: pd.DataFrame,
     candidates: Candidates | None = None,
     *,
     seeds: int = 3,
-    on_run: OnRun = _silent,
+    on_run: OnRun = lambda _: lambda _: None,
     **settings: Any,
 ) -> Comparison:
     """Train several networks with several seeds and judge them on the same folds.
@@ -228,7 +219,7 @@ def compared(
     frame: pd.DataFrame,
     configs: Mapping[str, Config],
     seeds: int,
-    on_run: OnRun = _silent,
+    on_run: OnRun = lambda _: lambda _: None,
     on_window: OnWindow = statistical.silent,
 ) -> Comparison:
     """Do what `compare` does, of settings that are already checked.

@@ -22,8 +22,8 @@ from forecaster.errors import (
     NotFoundError,
 )
 from forecaster.manifest import NAMED, series_named, trained_on
-from forecaster.predicting import export, require_folder, require_format
-from forecaster.refreshing import refresh, require_no_input
+from forecaster.predicting import export
+from forecaster.refreshing import refresh
 from forecaster.registry import Registry
 from forecaster.retrained import Retrained
 from forecaster.runs import Journal
@@ -80,9 +80,7 @@ class Cycle:
         """
         if mended := self.store.mend():
             self.result.notices.append(mended)
-        require_folder(output)
-        require_format(output)
-        require_no_input(self.workspace, output)
+        jobs.require_output(self.workspace, output)
         if output.exists() and not output.is_file():
             raise InvalidInputError(
                 f"A file is needed to replace, but '{output}' is none.", "Name another --output."

@@ -21,7 +21,7 @@ from forecaster.jobs import (
     skips,
 )
 from forecaster.metrics import LEAST_TIMES
-from forecaster.predicting import export, require_folder
+from forecaster.predicting import export
 from forecaster.registry import Registry
 from forecaster.reports.inspected import plot_anomalies, plot_importance
 from forecaster.reports.plots import require_plot
@@ -116,7 +116,6 @@ def find_anomalies(
 ) -> AnomalyResult:
     """Judge rows by a version's one-step forecasts; write them and a plot when asked."""
     require_output(workspace, output, file)
-    require_folder(plot)
     require_plot(plot)
     registry = Registry(workspace.models)
     version = registry.resolve(name, version)
@@ -175,7 +174,6 @@ def explain(
 ) -> ExplainResult:
     """Shuffle the parts of a version's input; write their importance and a plot when asked."""
     require_output(workspace, output, file)
-    require_folder(plot)
     require_plot(plot)
     registry = Registry(workspace.models)
     version = registry.resolve(name, version)

@@ -143,7 +143,7 @@ class Conformal:
 
     def reaches(self, level: float) -> bool:
         """Tell whether there are windows enough for a level, or the largest score stands in."""
-        return (self.windows + 1) * level / 100 <= self.windows
+        return self.rank(level) <= self.windows
 
     def stretches(self, places: Ints) -> Floats:
         """Return the stretch of series by their place, 1 for a new one (-1)."""

@@ -36,7 +36,7 @@ from forecaster.reports.memory import plot_memory
 from forecaster.reports.plots import plot_forecasts, require_plot
 from forecaster.statistical import OnWindow, silent
 from forecaster.store import Store
-from forecaster.words import listed
+from forecaster.words import by_reason, listed
 from forecaster.workspace import Workspace, load_config
 
 if TYPE_CHECKING:
@@ -273,7 +273,6 @@ def compare(
     from forecaster.comparing import compared, configured  # here: forecasts need none of it
 
     require_output(workspace, output)
-    require_folder(plot)
     require_plot(plot)
     config, _ = load_config(workspace, flags)
     configs = configured(config, candidates)
@@ -312,7 +311,6 @@ def remember(
     from forecaster.memory import remembering  # here: forecasts need none of it
 
     require_output(workspace, output)
-    require_folder(plot)
     require_plot(plot)
     config, _ = load_config(workspace, flags)
     asked = TASKS[task], cells, lengths, seeds, config
@@ -354,15 +352,8 @@ def _outcome(evaluated: api.Evaluated) -> dict[str, Any]:
 
 
 def skips(skipped: Mapping[str, str]) -> list[str]:
-    """Say which series were left out, and why, a line for each reason.
-
-    >>> skips({"a": "it is gone", "b": "it is empty", "c": "it is gone"})
-    ["Skipped 'a', 'c': it is gone.", "Skipped 'b': it is empty."]
-    """
-    ids_by_reason: dict[str, list[str]] = {}
-    for uid, reason in skipped.items():
-        ids_by_reason.setdefault(reason, []).append(uid)
-    return [f"Skipped {listed(ids)}: {reason}." for reason, ids in ids_by_reason.items()]
+    """Say which series were left out, and why, a line for each reason."""
+    return [f"Skipped {listed(ids)}: {why}." for why, ids in by_reason(skipped).items()]
 
 
 def predict(
@@ -379,7 +370,6 @@ def predict(
 ) -> PredictResult:
     """Forecast with the version in service; keep the table, write it and a plot when asked."""
     require_output(workspace, output, file)
-    require_folder(plot)
     require_plot(plot)
     model, version = Registry(workspace.models).load(name)
     config = settings_today(model, workspace, flags)

@@ -84,7 +84,7 @@ class Folds:
 
     def mase(self, forecast: Floats) -> float:
         """Return the MASE of a forecast of these windows `(window, horizon)`."""
-        return metrics.mase(self.y, forecast, self.scale[self.series]).value
+        return metrics.mase(self.y, forecast, self.scale[self.series])
 
     @property
     def baselines(self) -> tuple[str, ...]:
@@ -308,7 +308,7 @@ def _coverage(folds: Folds, level: float, steps: Ints | slice = slice(None)) -> 
 
 def _width(folds: Folds, level: float, steps: Ints | slice = slice(None)) -> float:
     low, high = folds.bounds[level]
-    return metrics.width(low[:, steps], high[:, steps], folds.scale[folds.series]).value
+    return metrics.width(low[:, steps], high[:, steps], folds.scale[folds.series])
 
 
 def _apart(folds: Folds) -> int:

@@ -22,13 +22,6 @@ LUCK = 0.05
 ROUNDING = 1e-12  # of the largest value of a series: a change by less is none
 
 
-class ScaledError(NamedTuple):
-    """A mean of scaled errors, and how many windows had no scale and are not in it."""
-
-    value: float
-    excluded: int
-
-
 class DieboldMariano(NamedTuple):
     """A test of equal accuracy.
 
@@ -179,10 +172,10 @@ def mean_change(y: Floats, offsets: Ints, lag: int) -> Floats:
     return np.asarray(total / np.maximum(lengths - lag, 1))
 
 
-def mase(y: Floats, forecast: Floats, scale: Floats) -> ScaledError:
-    """Return the mean absolute scaled error.
+def mase(y: Floats, forecast: Floats, scale: Floats) -> float:
+    """Return the mean absolute scaled error, NaN when no window has a scale.
 
-    Hyndman & Koehler 2006, section 3. Windows of a series without a scale are left out and counted.
+    Hyndman & Koehler 2006, section 3. Windows of a series without a scale are left out.
 
     Args:
         y: Truth, `(window, horizon)`.
@@ -190,17 +183,16 @@ def mase(y: Floats, forecast: Floats, scale: Floats) -> ScaledError:
         scale: Of each window's series, from `mase_scales` on train rows, `(window,)`.
 
     >>> mase(np.array([[1.0], [2.0]]), np.array([[2.0], [2.0]]), np.array([0.5, np.nan]))
-    ScaledError(value=2.0, excluded=1)
+    2.0
     """
     return _scaled(np.abs(y - forecast).mean(axis=-1), scale)
 
 
-def _scaled(error: Floats, scale: Floats) -> ScaledError:
+def _scaled(error: Floats, scale: Floats) -> float:
     """Mean of error / scale, both (window,)."""
     error, scale = np.broadcast_arrays(error, scale)
     used = np.isfinite(scale) & (scale > 0)
-    value = float(np.mean(error[used] / scale[used])) if used.any() else float("nan")
-    return ScaledError(value, int((~used).sum()))
+    return float(np.mean(error[used] / scale[used])) if used.any() else float("nan")
 
 
 class Direction(NamedTuple):
@@ -263,7 +255,7 @@ def coverage(y: Floats, low: Floats, high: Floats) -> float:
     return float(np.mean((y >= low) & (y <= high)))
 
 
-def width(low: Floats, high: Floats, scale: Floats) -> ScaledError:
+def width(low: Floats, high: Floats, scale: Floats) -> float:
     """Return the mean width of intervals in units of MASE.
 
     Args:
@@ -271,13 +263,13 @@ def width(low: Floats, high: Floats, scale: Floats) -> ScaledError:
         high: Upper bound, `(window, horizon)`.
         scale: As for `mase`, `(window,)`.
 
-    >>> width(np.array([[1.0]]), np.array([[4.0]]), np.array([2.0])).value
+    >>> width(np.array([[1.0]]), np.array([[4.0]]), np.array([2.0]))
     1.5
     """
     return _scaled((high - low).mean(axis=-1), scale)
 
 
-def msis(y: Floats, low: Floats, high: Floats, level: float, scale: Floats) -> ScaledError:
+def msis(y: Floats, low: Floats, high: Floats, level: float, scale: Floats) -> float:
     """Return the mean scaled interval score: narrow is good, missing the truth is bad.
 
     Gneiting & Raftery 2007, equation 43, scaled as in M4 (Makridakis et al. 2020).
@@ -290,7 +282,7 @@ def msis(y: Floats, low: Floats, high: Floats, level: float, scale: Floats) -> S
         scale: As for `mase`, `(window,)`.
 
     >>> bounds = np.array([[0.0]]), np.array([[2.0]])
-    >>> msis(np.array([[3.0]]), *bounds, level=80, scale=np.array([1.0])).value
+    >>> msis(np.array([[3.0]]), *bounds, level=80, scale=np.array([1.0]))
     12.0
     """
     missed = np.maximum(low - y, 0) + np.maximum(y - high, 0)

@@ -8,7 +8,7 @@ from typing import Any
 
 from forecaster.errors import ForecasterError, PartialError, QualityGateError
 from forecaster.runs import Run
-from forecaster.words import listed
+from forecaster.words import by_reason, listed
 
 
 @dataclass
@@ -50,13 +50,10 @@ class Retrained:
     @property
     def failures(self) -> list[str]:
         """The series that failed, a line for each reason, which is left out where the error says it."""
-        by_reason: dict[str, list[str]] = {}
-        for uid, why in self.failed.items():
-            by_reason.setdefault(why, []).append(uid)
         said = str(self.error or "")
         return [
             f"{listed(ids)}." if why in said else f"{listed(ids)}: {why}"
-            for why, ids in by_reason.items()
+            for why, ids in by_reason(self.failed).items()
         ]
 
     def to_dict(self) -> dict[str, Any]:

@@ -35,11 +35,6 @@ if TYPE_CHECKING:
     from forecaster.planning import OnEpoch
 
 
-def untold(step: Step) -> None:
-    """Tell nobody of a step."""
-    del step
-
-
 def retrain(
     workspace: Workspace,
     ids: Sequence[str],
@@ -48,7 +43,7 @@ def retrain(
     *,
     wait: float = 0.0,
     on_wait: OnWait = quiet,
-    on_step: OnStep = untold,
+    on_step: OnStep = lambda _: None,
     on_epoch: OnEpoch = lambda _: None,
     on_window: OnWindow = silent,
 ) -> Retrained:

@@ -388,12 +388,11 @@ def logarithms(panel: Panel, transform: str) -> Flags:
     if transform == "log":
         changes = mean_change(panel.y, panel.offsets, 1) > 0
         return np.asarray(changes & ~_any_row(panel, panel.y <= 0))
-    if transform != "auto":
-        return np.zeros(len(panel.ids), dtype=bool)
     chosen = np.zeros(len(panel.ids), dtype=bool)
-    for series, rows in _chunks(panel):
-        matrix = _padded(panel.y, panel, series, rows)
-        chosen[series] = _spread_grows(matrix / _units(matrix))
+    if transform == "auto":
+        for series, rows in _chunks(panel):
+            matrix = _padded(panel.y, panel, series, rows)
+            chosen[series] = _spread_grows(matrix / _units(matrix))
     return chosen
 
 

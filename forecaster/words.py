@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 NAMED = 3
@@ -44,3 +44,15 @@ def listed(names: Sequence[str]) -> str:
     """
     more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
     return ", ".join(map(repr, names[:NAMED])) + more
+
+
+def by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the names that each reason holds for.
+
+    >>> by_reason({"a": "it is gone", "b": "it is empty", "c": "it is gone"})
+    {'it is gone': ['a', 'c'], 'it is empty': ['b']}
+    """
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    return names

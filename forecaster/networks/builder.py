@@ -146,17 +146,15 @@ def _normalise(spec: NetworkSpec, target: Any) -> tuple[Any, Any]:
     """Return the functions that normalise values as those of the target, and map a forecast back."""
     if spec.normalise == "none":
         return lambda values: values, lambda forecast: forecast
-    if spec.normalise == "revin":
-        revin = ReversibleNormalisation(name="revin")
-        return (
-            lambda values: revin(values, target),
-            lambda forecast: revin(forecast, target, inverse=True),
+    if spec.normalise in ("revin", "spread"):
+        layer = (
+            ReversibleNormalisation(name="revin")
+            if spec.normalise == "revin"
+            else SpreadNormalisation(int(spec.skip_lag or 1), name="spread")
         )
-    if spec.normalise == "spread":
-        spread = SpreadNormalisation(int(spec.skip_lag or 1), name="spread")
         return (
-            lambda values: spread(values, target),
-            lambda forecast: spread(forecast, target, inverse=True),
+            lambda values: layer(values, target),
+            lambda forecast: layer(forecast, target, inverse=True),
         )
     if spec.normalise == "last":
         level = Slice(1, -1, None, name="last")(target)  # (window, 1, 1)

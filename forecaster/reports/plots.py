@@ -10,6 +10,7 @@ import pandas as pd
 
 from forecaster.atomic import replace_file
 from forecaster.errors import ForecasterError, InvalidInputError
+from forecaster.predicting import require_folder
 from forecaster.series import Panel
 
 if TYPE_CHECKING:
@@ -100,8 +101,9 @@ def require_plot(path: Path | None) -> None:
     """Refuse a plot that cannot be drawn, before any work is done for it.
 
     Raises:
-        InvalidInputError: The suffix is of no format that is drawn.
+        InvalidInputError: There is no such folder, or the suffix is of no format that is drawn.
     """
+    require_folder(path)
     if path is not None and path.suffix not in FORMATS:
         raise InvalidInputError(
             f"A plot is {', '.join(FORMATS)} by its suffix; got '{path}'.", "Choose one of them."

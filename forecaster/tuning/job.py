@@ -13,7 +13,7 @@ from forecaster import jobs
 from forecaster.config import SECTION_OF, Config
 from forecaster.errors import INTERRUPTED, ForecasterError, PartialError
 from forecaster.locking import OnWait, silent
-from forecaster.predicting import export, require_folder
+from forecaster.predicting import export
 from forecaster.presets import check_asked
 from forecaster.registry import Registry
 from forecaster.reports.plots import require_plot
@@ -138,7 +138,6 @@ def tune(
         ForecasterError: No trial was completed.
     """
     jobs.require_output(workspace, wanted.output)
-    require_folder(wanted.plot)
     require_plot(wanted.plot)
     if wanted.train is not None:
         Registry(workspace.models).require_writable(wanted.train)
