@@ -32,5 +32,5 @@ def read_accepted(folder: Path) -> pd.DataFrame | None:
 def write_accepted(folder: Path, frame: pd.DataFrame) -> None:
     """Put the rows of a panel in place of those kept before."""
     buffer = io.BytesIO()
-    frame[COLUMNS].to_parquet(buffer, index=False)
+    frame[COLUMNS].dropna(subset="y").to_parquet(buffer, index=False)
     replace_file(folder / FILE, lambda file: file.write(buffer.getbuffer()))

@@ -128,21 +128,20 @@ def holes(data: Data) -> dict[str, float]:
 def jumps(data: Data) -> dict[str, float]:
     """Return the largest change among each series' new rows, the last row at least.
 
-    In units of the median of its other changes that are not zero. Series with few of these are left
-    out.
+    In units of the median of its other changes that are not zero, of its first half at least. Series
+    with few of these are left out.
     """
-    found = {}
+    found, lasts = {}, {}
+    if data.accepted is not None:
+        accepted = _as_of(data.accepted, data.panel.ds.dtype)
+        if accepted["ds"].dtype == data.panel.ds.dtype:
+            lasts = accepted.groupby("unique_id")["ds"].max().to_dict()
     for uid, ds, y in _each(data.panel):
-        new = 1
-        if data.accepted is not None:
-            known = data.accepted.loc[data.accepted["unique_id"] == uid, "ds"]
-            if len(known) and known.dtype == ds.dtype:
-                new = max(1, int((ds > known.max()).sum()))
         changes = np.abs(np.diff(y))
-        new = min(new, len(changes) // 2)
-        usual = changes[: len(changes) - new]
+        new = min(max(1, int((ds > lasts[uid]).sum())) if uid in lasts else 1, len(changes))
+        usual = changes[: max(len(changes) - new, (len(changes) + 1) // 2)]
         usual = usual[usual > 0]
-        if new and len(usual) >= USUAL:
+        if len(usual) >= USUAL:
             found[uid] = float(changes[-new:].max() / np.median(usual))
     return found
 
@@ -153,12 +152,21 @@ def revised(data: Data) -> dict[str, float]:
         return {}
     keys = ["unique_id", "ds"]
     frame = data.frame[[*keys, "y"]]
-    if frame["ds"].dtype != data.accepted["ds"].dtype:  # another kind of time: all is new
+    before = _as_of(data.accepted, frame["ds"].dtype).dropna(
+        subset="y"
+    )  # of others a value has arrived
+    if frame["ds"].dtype != before["ds"].dtype:  # another kind of time: all is new
         return dict.fromkeys(map(str, frame["unique_id"].unique()), 1.0)
-    both = frame.merge(data.accepted, on=keys, suffixes=("", "_before"))
+    both = frame.merge(before, on=keys, suffixes=("", "_before"))
     same = np.isclose(both["y"], both["y_before"], rtol=SAME, atol=0, equal_nan=True)
     shares = pd.Series(~same).groupby(both["unique_id"].to_numpy()).mean()
     return {str(uid): float(share) for uid, share in shares.items()}
+
+
+def _as_of(accepted: pd.DataFrame, dtype: Any) -> pd.DataFrame:
+    """Return rows with their times in the zone of others, where both have one."""
+    zones = [getattr(each, "tz", None) for each in (accepted["ds"].dtype, dtype)]
+    return accepted.astype({"ds": dtype}) if all(zones) else accepted
 
 
 def drifts(data: Data) -> dict[str, float]:

@@ -9,9 +9,18 @@ import pandas as pd
 import pytest
 from series_made import frame_of
 
+from forecaster.accepted import read_accepted, write_accepted
 from forecaster.config import DataSpec
 from forecaster.errors import InvalidInputError, QualityGateError
-from forecaster.gates import Data, ages, jumps, require_data, require_fetched, require_model
+from forecaster.gates import (
+    Data,
+    ages,
+    jumps,
+    require_data,
+    require_fetched,
+    require_model,
+    revised,
+)
 from forecaster.series import prepare
 from forecaster.store import Store
 from forecaster.unattended import GatesSpec
@@ -111,6 +120,39 @@ def test_revised_rows_are_told_from_new_ones(tmp_path):
     data = data_of(frame, tmp_path, accepted=before)
     assert "Series 'a' was revised in 0.1 of its rows" in refused(data, max_revised=0.09)
     require_data(GatesSpec(max_revised=0.1), data, NOW)
+
+
+def test_rows_that_were_known_ahead_are_neither_revised_nor_old(tmp_path):
+    ahead = frame_of("a", rows=60)
+    ahead.loc[46:, "y"] = np.nan
+    write_accepted(tmp_path, ahead)
+    now = frame_of("a", rows=60)
+    now.loc[53:, "y"] = np.nan
+    now.loc[50, "y"] += 1e3
+    for before in (read_accepted(tmp_path), ahead[["unique_id", "ds", "y"]]):  # kept now, and once
+        data = data_of(now, tmp_path / "store", accepted=before)
+        assert revised(data) == {"a": 0.0}
+    data = data_of(now.head(53), tmp_path / "store", accepted=read_accepted(tmp_path))
+    assert jumps(data)["a"] > 100
+
+
+def test_the_same_rows_in_another_zone_are_not_revised(tmp_path):
+    frame = frame_of("a", rows=60)
+    frame["ds"] = frame["ds"].dt.tz_localize("Europe/Berlin")
+    before = frame.assign(ds=frame["ds"].dt.tz_convert("UTC"))
+    frame.loc[50, "y"] += 1e3
+    data = data_of(frame, tmp_path, accepted=before.head(45), frequency="24h")
+    assert revised(data) == {"a": 0.0}
+    assert jumps(data)["a"] > 100
+    data = data_of(frame, tmp_path, accepted=before, frequency="24h")
+    assert revised(data) == {"a": pytest.approx(1 / 60)}
+
+
+def test_a_jump_among_many_new_rows_counts(tmp_path):
+    frame = frame_of("a", rows=100)
+    frame.loc[40:, "y"] += 1e3
+    data = data_of(frame, tmp_path, accepted=frame.head(30))
+    assert jumps(data)["a"] > 100
 
 
 def test_too_few_that_came_are_refused():
