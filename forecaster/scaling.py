@@ -390,20 +390,22 @@ def logarithms(panel: Panel, transform: str) -> Flags:
         return np.asarray(changes & ~_any_row(panel, panel.y <= 0))
     chosen = np.zeros(len(panel.ids), dtype=bool)
     if transform == "auto":
-        for series, rows in _chunks(panel):
-            matrix = _padded(panel.y, panel, series, rows)
-            chosen[series] = _spread_grows(matrix / _units(matrix))
+        sizes = np.maximum(5, panel.lengths // 24)  # rows of a block, whatever the other series
+        for series, _ in _chunks(panel):
+            for size in np.unique(sizes[series]).tolist():
+                alike = series[sizes[series] == size]
+                matrix = _padded(panel.y, panel, alike, int(panel.lengths[alike].max()))
+                chosen[alike] = _spread_grows(matrix / _units(matrix), size)
     return chosen
 
 
-def _spread_grows(matrix: Floats) -> Flags:
+def _spread_grows(matrix: Floats, size: int) -> Flags:
     """Tell in which columns the spread grows with the level (Guerrero 1993).
 
     Rows are cut into blocks; the slope of log spread on log level estimates one minus the power of
     the Box-Cox transform that would level the spread: a slope near 1 asks for the logarithm.
     """
     positive = np.nanmin(np.where(np.isnan(matrix), np.inf, matrix), axis=0) > 0
-    size = max(5, len(matrix) // 24)
     count = len(matrix) // size
     if count < FEWEST_BLOCKS:
         return np.zeros(matrix.shape[1], dtype=bool)

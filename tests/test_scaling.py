@@ -81,6 +81,14 @@ def test_prices_get_the_logarithm_and_temperatures_do_not():
     assert state.log.tolist() == [True, False, False]
 
 
+@pytest.mark.parametrize("rows", [100, 1000, 3000])
+def test_the_logarithm_of_a_series_is_chosen_whatever_the_others_are(rows):
+    random = np.random.default_rng(0)
+    growing = 100 * np.exp(0.02 * np.arange(144)) * (1 + 0.1 * random.normal(size=144))
+    panel = panel_from(growing, random.normal(size=rows))
+    assert scaling.fit(panel, ScalingSpec()).log.tolist() == [True, False]
+
+
 def test_covariates_are_scaled_by_their_own_rows():
     panel = panel_from(np.arange(10.0), rain=np.arange(10) * 100.0)
     inputs = scaling.fit(panel, ScalingSpec(transform="none")).inputs(panel)
