@@ -156,9 +156,11 @@ class Cycle:
     def _check(self, ids: list[str]) -> pd.DataFrame:
         """Read the rows and hold the data gates against them."""
         with self.journal.step("check") as say:
+            self.entries = stored = (
+                self.store.entries()
+            )  # before the rows: a recipe is never too new
             frame = self.store.read(ids or None)
             spec = self.config.gates
-            stored = self.store.entries()
             data = gates.Data(
                 panel=series.prepare(frame, self.config.data),
                 frame=frame,
@@ -198,7 +200,7 @@ class Cycle:
                 self.journal.skip(name, "--no-train")
             return
         with self.journal.step("train") as say:
-            recipe = challenging.recipe(self.asked, self.store.entries(), ids)
+            recipe = challenging.recipe(self.asked, self.entries, ids)
             challenger, why = challenging.trained_already(
                 self.registry, self.name, recipe, champion
             )

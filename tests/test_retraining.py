@@ -18,7 +18,7 @@ import pytest
 from retrain_made import MORE, ROWS, STEPS, feed, registry, run, table
 from series_made import frame_of
 
-from forecaster import api, challenging, rivals
+from forecaster import api, challenging, cycle, rivals
 from forecaster.archive import STORE, Archive
 from forecaster.cli import app
 from forecaster.errors import ForecasterError, InvalidInputError, NotFoundError, TemporaryError
@@ -85,6 +85,27 @@ def test_other_settings_are_another_challenger(trained, monkeypatch):
     assert run(trained, margin=0.5, level="80").exit_code == 0  # says nothing of the training
     for flags in ({"epochs": 3}, {"start": "warm"}):
         assert run(trained, **flags).error.message == "It trained."
+
+
+def test_rows_that_are_fetched_while_others_are_looked_at_are_trained_on_next(trained, monkeypatch):
+    recipes = []
+
+    def fetched(*_: Any) -> None:
+        store = Store(trained / "data")
+        rows = store.read()
+        store.put(rows.assign(y=rows["y"] + len(recipes) + 1), {"kind": "test"})
+
+    def train(self: Any, frame: pd.DataFrame, recipe: str, *_: Any) -> None:
+        recipes.append((recipe, frame["y"].iloc[-1]))
+        raise ForecasterError("It trained.")
+
+    monkeypatch.setattr(cycle.gates, "require_data", fetched)
+    monkeypatch.setattr(cycle.Cycle, "_train", train)
+    for _ in range(2):
+        assert run(trained, fetch=False, epochs=3).error.message == "It trained."
+    (first, before), (second, after) = recipes
+    assert before != after
+    assert first != second
 
 
 def test_a_challenger_that_is_waiting_is_compared_and_not_trained_again(waiting, no_training):
