@@ -199,6 +199,7 @@ class Forecaster:
             horizon=horizon,
             level=asked.level,
             adaptive=asked.adaptive_intervals,
+            max_age=asked.max_age,
         )
 
     def keras_networks(self) -> list[Any]:

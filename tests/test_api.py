@@ -236,6 +236,12 @@ def test_old_data_is_refused(fitted):
         predict(fitted.model, panel, max_age=86_400, now=NOW)
 
 
+def test_the_age_that_was_asked_for_counts_in_python_too():
+    model = Forecaster(**QUICK | {"epochs": 1, "max_age": "1d"}).fit(frame_of("a"))
+    with pytest.raises(QualityGateError, match="'a' ends at 2024-06-08"):
+        model.predict()
+
+
 def test_integer_times_go_on_with_their_step(fitted):
     frame = frame_of("a")
     frame["ds"] = np.arange(160) * 5
