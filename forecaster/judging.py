@@ -313,8 +313,7 @@ def _width(folds: Folds, level: float, steps: Ints | slice = slice(None)) -> flo
 
 def _apart(folds: Folds) -> int:
     """Count the cutoffs whose targets do not overlap."""
-    horizon = folds.y.shape[1]
-    return int(folds.fold.max()) * min(folds.step_size, horizon) // horizon + 1
+    return int(folds.fold.max()) // -(-folds.y.shape[1] // folds.step_size) + 1
 
 
 def losses_over_time(folds: Folds, forecast: Floats) -> Floats:

@@ -67,6 +67,16 @@ def test_a_forecast_that_knows_the_direction_is_told_from_one_that_guesses():
     assert guesses.low < 0.5 < guesses.high
 
 
+@pytest.mark.parametrize(
+    ("horizon", "step", "folds", "apart"),
+    [(12, 11, 12, 6), (12, 7, 10, 5), (5, 3, 10, 5), (3, 4, 6, 6)],
+)
+def test_cutoffs_whose_targets_overlap_count_once(horizon, step, folds, apart):
+    truth = np.random.default_rng(1).normal(size=(folds, horizon))
+    found = judging.judge(folds_of(truth, truth, np.zeros(folds), step=step)).checks.direction
+    assert found.cutoffs == apart
+
+
 def test_steps_of_one_cutoff_are_not_independent():
     """A guess that holds for all steps of a window is one guess, whatever the horizon."""
     luck = np.repeat(np.where(np.arange(8) < 6, 1.0, -1.0)[:, None], 50, axis=1)
