@@ -405,7 +405,7 @@ def same_accuracy(loss_a: Floats, loss_b: Floats, horizon: int, step: int = 1) -
     slowest cosines and Student's t of as many degrees (Lazarus, Lewis, Stock & Watson 2018, doi
     10.1080/07350015.2018.1506926; for forecasts, Coroneo & Iacone 2020, doi 10.1002/jae.2756): .4 n^(2/3)
     of them as they recommend, but no more than spans of time that do not overlap, and two at least. Then
-    at most 7% are called different at 5%, of three windows or more (decision 20).
+    4 to 7% of these are called different at 5%; decision 20 has where it is more.
 
     Args:
         loss_a: See `diebold_mariano`.

@@ -41,7 +41,7 @@ UNUSED = [
     "up",
 ]  # nothing more is told by these columns
 PERIODS = 6  # of the trend
-LEAST_CUTOFFS = 3  # errors of one cutoff go together, however far it forecasts
+LEAST_CUTOFFS = 5  # errors of one cutoff go together, however far it forecasts
 HUGE = 1e100  # training refuses such values, and nothing can be said of them
 
 
@@ -374,18 +374,22 @@ def _judged(name: str, frame: pd.DataFrame, found: Score) -> tuple[str, float | 
     """Return the verdict on a model, its p-value and the points in time that it is told by.
 
     What was forecast of one time is added up: a time is an observation. Series whose clocks differ by
-    less than half a step share their times.
+    less than half a step share their times. Such sums wander for nearly twice as long as a forecast
+    (decision 20).
     """
     known = frame[frame[OWN].notna()]
     if known.empty or found.best_baseline is None or found.mase is None:
         return "", None, 0
-    period = max(float(np.median((known["at"] - known["end"]) / known["step"])), 1.0)
+    gaps = known.sort_values("at").groupby("unique_id")["at"].diff()
+    ahead = (known["at"] - known["end"]) / known["step"]
+    period = np.fmin(gaps[gaps > 0].min(), ahead.min())  # the shortest step: none share a slot
     slots = np.round((known["at"] - known["at"].min()) / period)
     times = np.unique(slots, return_inverse=True)[1]
     each = len(known) / (times.max() + 1)  # values of a time: those of fewer weigh less
     own, other = (np.bincount(times, known[column]) / each for column in (OWN, found.best_baseline))
-    test = metrics.same_accuracy(own, other, int(known.drop_duplicates(ONE)["horizon"].median()))
-    if (cutoffs := known["end"].nunique()) < LEAST_CUTOFFS:
+    horizon = int(known.drop_duplicates(ONE)["horizon"].median())
+    test = metrics.same_accuracy(own, other, 2 * horizon - 1)
+    if not test.is_open and (cutoffs := known["end"].nunique()) < LEAST_CUTOFFS:
         are = f"{counted(cutoffs, 'cutoff')} {'is' if cutoffs == 1 else 'are'}"
         note = f"{are} too few to tell ({LEAST_CUTOFFS} are needed)"
         test = test._replace(p_value=float("nan"), note=note)
@@ -419,7 +423,9 @@ def _range(frame: pd.DataFrame) -> str:
 def _said(cutoff: Any) -> str:
     if not isinstance(cutoff, pd.Timestamp):
         return str(cutoff)
-    return str(cutoff.date()) if cutoff == cutoff.normalize() else f"{cutoff:%Y-%m-%d %H:%M}"
+    if cutoff == cutoff.normalize() and cutoff.tz is None:
+        return str(cutoff.date())
+    return f"{cutoff:%Y-%m-%d %H:%M}{' UTC' if cutoff.tz else ''}"
 
 
 def _score(frame: pd.DataFrame) -> Score:

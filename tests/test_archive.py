@@ -121,7 +121,7 @@ def test_what_has_arrived_judges_what_was_forecast(workspace: Path, capsys):
     assert "2 values forecast have not arrived yet." in text
     more = f"{abs(live['score']['skill']):.1%} more error than {best}"
     assert f"\nThe verdict is open: air has {more} (MASE " in text
-    assert "), but 1 cutoff is too few to tell (3 are needed).\n" in text
+    assert "), but 3 points in time are too few to tell (8 are needed).\n" in text
     assert "retrain" not in text
     assert (live["times"], live["p_value"]) == (3, None)
 
@@ -271,7 +271,55 @@ def test_series_whose_clocks_differ_share_their_times(tmp_path: Path):
     live = score(archived, store).models[0]
     assert live.times == 20
     assert live.score.cutoffs == 4
-    assert live.verdict.endswith("20 points in time are too few to tell (21 are needed).")
+    assert live.verdict.endswith("20 points in time are too few to tell (40 are needed).")
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pd.bdate_range("2024-01-01", periods=40),
+        pd.DatetimeIndex(
+            [
+                day + pd.Timedelta(hour, "h")
+                for day in pd.date_range("2024-01-01", periods=6)
+                for hour in range(9, 16)
+            ]
+        ),
+        pd.date_range("2020-01-01", periods=40, freq="MS"),
+    ],
+    ids=["weekdays", "sessions", "months"],
+)
+def test_no_two_times_are_taken_for_one(tmp_path: Path, times: pd.DatetimeIndex):
+    frame = frame_of("a", rows=len(times))
+    frame["ds"] = times.as_unit("s")
+    archived, store = stored(tmp_path, frame)
+    for begin in range(20, 36):
+        ahead = frame[begin : begin + 5]
+        step = ahead["ds"].iloc[0] - frame["ds"].iloc[begin - 1]
+        publish(archived, ahead, step, gru=ahead["y"] + 1, naive=ahead["y"] + 2)
+    assert score(archived, store).models[0].times == 20
+
+
+def test_errors_of_few_cutoffs_tell_nothing_however_many_times_they_are_of(tmp_path: Path):
+    frame, noise = frame_of("a", rows=90), np.random.default_rng(1)
+    archived, store = stored(tmp_path, frame)
+    for begin in (30, 42, 54, 66, 78):
+        before = score(archived, store).models[0].verdict if begin > 42 else ""
+        assert not before or before.endswith("cutoffs are too few to tell (5 are needed).")
+        ahead = frame[begin : begin + 12]
+        error = 0.1 * noise.normal(size=12)
+        publish(archived, ahead, gru=ahead["y"] + error, naive=ahead["y"] + 1 + error)
+    assert score(archived, store).models[0].p_value is not None
+
+
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_cutoffs_are_told_in_utc_where_there_are_zones(tmp_path: Path, zone: str | None):
+    frame = frame_of("a", rows=60)
+    frame["ds"] = frame["ds"].dt.tz_localize(zone)
+    archived, store = stored(tmp_path, frame)
+    publish(archived, frame.iloc[[10]], gru=1.0, naive=0.0)
+    (part,) = score(archived, store).models[0].trend
+    assert part.label == ("2024-01-09 23:00 UTC" if zone else "2024-01-10")
 
 
 def test_what_is_needed_to_tell_does_not_move_as_values_arrive(tmp_path: Path):
@@ -282,7 +330,7 @@ def test_what_is_needed_to_tell_does_not_move_as_values_arrive(tmp_path: Path):
             ahead = frame[begin : begin + 12]
             publish(archived, ahead, gru=ahead["y"] + 1, naive=ahead["y"] + 2)
         verdict = score(archived, store).models[0].verdict
-        assert verdict.endswith("are too few to tell (13 are needed)."), verdict
+        assert verdict.endswith("are too few to tell (24 are needed)."), verdict
 
 
 def test_one_long_forecast_leaves_the_others_to_be_judged(tmp_path: Path):
@@ -318,7 +366,7 @@ def test_steps_that_overlap_need_more_points_in_time(workspace: Path, capsys):
         predicted(capsys, workspace, "--horizon", 10)
     arrive(workspace, 168)
     (live,) = told(capsys, workspace, "score")["models"]
-    assert live["verdict"].endswith("10 points in time are too few to tell (11 are needed).")
+    assert live["verdict"].endswith("10 points in time are too few to tell (20 are needed).")
 
 
 def test_baselines_keep_the_bounds_too(workspace: Path, capsys):
