@@ -251,9 +251,9 @@ def _require_fresh(panel: Panel, max_age: float, now: datetime) -> None:
             "--max-age needs timestamps, but the series has plain integers.", "Leave --max-age out."
         )
     lasts = panel.ds[panel.offsets[1:] - 1]
-    moment = pd.Timestamp(now)
-    moment = moment.tz_convert(lasts.tz) if lasts.tz else moment.tz_convert(None)
-    ages = (moment - lasts).total_seconds().to_numpy()
+    clock = pd.Timestamp(now)
+    clock = clock.tz_convert(lasts.tz) if lasts.tz else clock.tz_convert(None)
+    ages = (clock - lasts).total_seconds().to_numpy()
     oldest = int(ages.argmax())
     if ages[oldest] > max_age:
         raise QualityGateError(

@@ -474,7 +474,7 @@ def _differences(levels: Floats, offsets: Ints) -> Floats:
 
 
 def _chunks(panel: Panel) -> Iterator[tuple[Ints, int]]:
-    """Yield groups of series of similar length, and the longest length in each."""
+    """Yield groups of series, the longest first, and the longest length in each."""
     order = np.argsort(panel.lengths, kind="stable")[::-1]
     begin = 0
     while begin < len(order):

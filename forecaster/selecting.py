@@ -24,7 +24,7 @@ from forecaster.windows import spread
 
 LEAST_EPOCHS = 2
 TRYING_SHARE = 0.4  # of the time budget
-CLEARLY = 0.005  # a later candidate must be better than the first by this share
+CLEARLY = 0.005  # a later candidate must be better than the best before it by this share
 SERIES_SHARE = 0.1  # of the series must be changed by a setting, or it is not tried
 SCORED_WINDOWS = 4096
 FASTER = 3e-3  # three times the usual rate
@@ -202,7 +202,7 @@ def _score(panel: Panel, config: Config, parts: splits.Split, fit: Fit) -> tuple
 
 
 def _best(tried: list[Candidate]) -> Candidate:
-    """Return the best candidate, the first one unless another is clearly better."""
+    """Return the best candidate, an earlier one unless a later is clearly better."""
     best = tried[0]
     for each in tried[1:]:
         if each.score is not None and (

@@ -17,8 +17,6 @@ import pandas as pd
 
 from forecaster.errors import InvalidInputError
 
-MINUTE = 60_000_000  # microseconds
-
 
 @lru_cache(maxsize=32)
 def session_days(code: str, first_year: int, last_year: int) -> np.ndarray:
