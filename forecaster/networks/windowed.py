@@ -248,7 +248,7 @@ class Shuffled(KerasDataset):  # type: ignore[misc]
 
     Args:
         cutoffs: `(window,)`.
-        batch: Windows in a batch; a last batch is filled up from the begin of the same order.
+        batch: Windows in a batch; a last batch is filled up from the beginning of the same order.
         most: Windows in an epoch at most; the next epoch goes on where this one stopped.
         seed: Of the order.
     """
