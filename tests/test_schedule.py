@@ -21,6 +21,7 @@ from series_made import frame_of
 
 from forecaster import artifacts, fetching, timers
 from forecaster.cli import app
+from forecaster.cli.retrain import retrain
 from forecaster.errors import InvalidInputError
 from forecaster.registry import Registry
 from forecaster.scheduling import Job, next_run, require_cron
@@ -92,6 +93,14 @@ def test_lines_of_others_stay_byte_for_byte(table: Path, workspace: Path, capsys
         schedule(capsys, workspace, "remove", "--name", name)
     assert table.read_bytes() == OTHERS
     assert "Nothing is scheduled" in refused(capsys, workspace, "remove", "--name", "air", code=4)
+
+
+def test_a_command_that_was_scheduled_has_its_short_help(
+    table: Path, workspace: Path, capsys, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(retrain, "_help_option", None)  # as in a new process
+    schedule(capsys, workspace, "install", "--name", "air", "--cron", NIGHTLY)
+    assert app.run(["retrain", "-h"]) == 0
 
 
 def test_the_entry_runs_with_nothing_but_what_cron_gives(

@@ -185,7 +185,12 @@ def _options(command: str, words: Sequence[str]) -> dict[str, Any]:
     )
     if found is None:
         return {}
-    context = found.make_context(f"forecast {command}", list(words), obj=Session())
+    context = found.make_context(
+        f"forecast {command}",
+        list(words),
+        obj=Session(),
+        help_option_names=root.help_option_names,  # kept by the command from its first context on
+    )
     why = dict.fromkeys(SECRET, "it may be secret, and `ps` shows command lines: see [notify]")
     why["name"] = "`schedule install --name` says which model it is"
     for option, reason in why.items():
