@@ -148,6 +148,7 @@ def forecast_windows(
         cutoff=panel.ds[cutoffs],
         ds=panel.ds[rows.ravel()],
         y=panel.y[rows],
+        last=panel.y[cutoffs],
         forecasts={name: forecast.values},
         bounds={level: forecast.bounds(level) for level in config.prediction.level},
         scale=scales_of(panel.head(parts.val_stop), config),

@@ -297,8 +297,7 @@ def _outcome(contest: Contest, rolled: Rolled, on_window: OnWindow) -> Compariso
     runs = contest.runs
     config = contest.configs[runs[0].candidate]
     folds = backtesting.beside_baselines(rolled, contest.panel, config, on_window)
-    last = contest.panel.y[rolled.cutoffs]
-    baselines = {name: scores(folds, folds.forecasts[name], last) for name in folds.baselines}
+    baselines = {name: scores(folds, folds.forecasts[name]) for name in folds.baselines}
     mase = {name: found["mase"] for name, found in baselines.items()}
     best = judging.best_of(mase)
     entries = {

@@ -152,7 +152,7 @@ class Contest:
             self._rolled = rolled
             said = (*self.panel.notices, *rolled.models[-1].notices(self.panel))
             self.panel = replace(self.panel, notices=said)
-        figures = costs(rolled) | scores(rolled.folds, forecast, self.panel.y[rolled.cutoffs])
+        figures = costs(rolled) | scores(rolled.folds, forecast)
         losses = judging.losses_over_time(rolled.folds, forecast)
         self._runs.append(Run(name, self.seeds[-1], figures, losses))
 
@@ -197,18 +197,17 @@ def costs(rolled: Rolled) -> dict[str, float]:
     }
 
 
-def scores(folds: Folds, forecast: Floats, last: Floats) -> dict[str, float]:
+def scores(folds: Folds, forecast: Floats) -> dict[str, float]:
     """Return how good a forecast of some folds is: see `SCORES`.
 
     Args:
         folds: What was to be forecast.
         forecast: `(window, horizon)`.
-        last: Last observed value of each window `(window,)`.
     """
     scale = folds.scale[folds.series]
     return {
         "mse": metrics.mse(folds.y, forecast),
         "mae": metrics.mae(folds.y, forecast),
         "mase": folds.mase(forecast),
-        "direction": check(folds.y, {"it": forecast}, last, scale, 1).direction.accuracy,
+        "direction": check(folds.y, {"it": forecast}, folds.last, scale, 1).direction.accuracy,
     }

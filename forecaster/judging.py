@@ -34,6 +34,7 @@ class Folds:
         cutoff: Last observed time of each window `(window,)`.
         ds: Times forecast `(window * horizon,)`.
         y: Truth `(window, horizon)`.
+        last: Last observed value of each window `(window,)`.
         forecasts: Model first, then the baselines, each `(window, horizon)`.
         bounds: Lower and upper bound by level, each `(window, horizon)`.
         scale: Denominator of MASE for each series `(series,)`.
@@ -50,6 +51,7 @@ class Folds:
     cutoff: pd.Index
     ds: pd.Index
     y: Floats
+    last: Floats
     forecasts: dict[str, Floats]
     bounds: dict[float, tuple[Floats, Floats]]
     scale: Floats
@@ -169,6 +171,7 @@ def joined(pieces: Sequence[Folds]) -> Folds:
         cutoff=first.cutoff.append([piece.cutoff for piece in pieces[1:]]),
         ds=first.ds.append([piece.ds for piece in pieces[1:]]),
         y=together([piece.y for piece in pieces]),
+        last=together([piece.last for piece in pieces]),
         forecasts={
             name: together([piece.forecasts[name] for piece in pieces]) for name in first.forecasts
         },
@@ -256,7 +259,7 @@ def judge(folds: Folds) -> Judgement:
         checks=check(
             folds.y,
             {name: folds.forecasts[name] for name in (folds.name, best)},
-            folds.forecasts["naive"][:, 0],
+            folds.last,
             folds.scale[folds.series],
             _apart(folds),
         ),

@@ -1,7 +1,7 @@
 """Settings that were left open, chosen from the shape of the data.
 
-Only lengths and the frequency are looked at, never values, so nothing can leak from the rows that
-are held out.
+Only lengths, the frequency and times are looked at, never values, so nothing can leak from the rows
+that are held out.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from forecaster.config import Config, NetworkSpec, TrainSpec
 from forecaster.contradictions import check, check_test
 from forecaster.joint import require_same_steps
 from forecaster.metrics import LEAST_TIMES
+from forecaster.scaling import require_steps_that_come_round
 from forecaster.series import Panel
 from forecaster.splits import folds_to_rows
 
@@ -84,6 +85,8 @@ def resolve(config: Config, panel: Panel) -> Config:
     windows = int(of_each[0] if config.network.joint else of_each.sum())
     resolved = resolved.replace(**_training(config, windows, network["decoder"]))
     check(resolved)
+    if resolved.scaling.deseasonalise:
+        require_steps_that_come_round(panel, season)
     return resolved
 
 

@@ -338,6 +338,41 @@ def fit(panel: Panel, spec: ScalingSpec, season_length: int = 1) -> Scaling:
     return state
 
 
+def shifted_rows(panel: Panel, season_length: int) -> Flags:
+    """Tell which rows do not stand in the season one step after the row before them `(row,)`.
+
+    They come after closing times, or near rows on weekends. There `Scaling.phases_ahead` is not the
+    phase of the row that follows.
+
+    Args:
+        panel: Series without gaps other than those.
+        season_length: Steps of the season; none is shifted where it is 1.
+    """
+    shifted = np.zeros(len(panel.y), dtype=bool)
+    if season_length == 1:
+        return shifted
+    here, ahead = calendars.phases_ahead(panel.ds, panel.frequency, season_length, 1).T
+    shifted[1:] = here[1:] != ahead[:-1]
+    shifted[panel.offsets[:-1][panel.lengths > 0]] = False  # the first row follows none
+    return shifted
+
+
+def require_steps_that_come_round(panel: Panel, season_length: int) -> None:
+    """Refuse to deseasonalise series in which rows are shifted in the season.
+
+    Raises:
+        InvalidInputError: Names the series and the first row that is.
+    """
+    shifted = shifted_rows(panel, season_length)
+    if shifted.any():
+        raise InvalidInputError(
+            "--deseasonalise needs steps that come round, but closing times or rows on weekends shift "
+            f"those of {_series(panel, _any_row(panel, shifted))}, first at "
+            f"{panel.ds[int(shifted.argmax())]}.",
+            "Leave it out; a version that has it is to be trained anew, without --warm-start.",
+        )
+
+
 def _season(levels: Floats, panel: Panel, phases: Ints, length: int) -> Floats:
     """Return the seasonal effects of each series by phase `(series, length)`."""
     found = np.zeros((len(panel.ids), length))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from forecaster import accuracy, backend, scaling, splits
+from forecaster.arrays import Ints
 from forecaster.config import Config
 from forecaster.contradictions import check
 from forecaster.errors import ForecasterError, InvalidInputError
@@ -111,7 +112,7 @@ def select(
     """Try the candidates and choose one; None when at most one is open to choice.
 
     Args:
-        panel: Regular series; rows from the first fold on are not looked at.
+        panel: Regular series; of the rows from the first fold on only the times are looked at.
         asked: Settings as the user gave them.
         resolved: The same with every setting filled in.
         fit_of: Returns `training.fit`, or the same with progress shown, for a candidate.
@@ -121,7 +122,7 @@ def select(
     options = candidates(asked, resolved)
     parts = splits.of_config(panel, resolved)
     seen = panel.head(parts.val_stop)
-    more = _refinements(panel.head(parts.train_stop), asked, resolved)
+    more = _refinements(panel, parts.train_stop, asked, resolved)
     if len(options) + len(more) < 2:
         return None
     budget = resolved.training.time_budget
@@ -153,23 +154,27 @@ def select(
     return Selection(tuple(tried), chosen, resolved.replace(**chosen.settings))
 
 
-def _refinements(train: Panel, asked: Config, resolved: Config) -> dict[str, dict[str, Any]]:
+def _refinements(
+    panel: Panel, train_stop: Ints, asked: Config, resolved: Config
+) -> dict[str, dict[str, Any]]:
     """Return what is tried one after the other with the best of the candidates so far."""
     found: dict[str, dict[str, Any]] = {}
-    if _may_use_logarithms(train, resolved):
+    if _may_use_logarithms(panel.head(train_stop), resolved):
         found["logarithms"] = {"transform": "log"}
-    if asked.scaling.deseasonalise is None and _may_deseasonalise(train, resolved):
+    if asked.scaling.deseasonalise is None and _may_deseasonalise(panel, train_stop, resolved):
         found["deseasonalised"] = {"deseasonalise": True}
     if asked.training.learning_rate is None:
         found[f"learning rate {FASTER}"] = {"learning_rate": FASTER}
     return found
 
 
-def _may_deseasonalise(train: Panel, config: Config) -> bool:
-    """Tell whether enough series have the rows that seasonal effects take."""
+def _may_deseasonalise(panel: Panel, train_stop: Ints, config: Config) -> bool:
+    """Tell whether enough series have the rows that seasonal effects take, and all steps come round."""
     season = int(config.data.season_length or 1)
-    enough = np.mean(train.lengths >= FEWEST_SEASONS * season) > SERIES_SHARE
-    return season > 1 and bool(enough) and _can_be_built(config.replace(deseasonalise=True))
+    enough = season > 1 and np.mean(train_stop >= FEWEST_SEASONS * season) > SERIES_SHARE
+    if not enough or not _can_be_built(config.replace(deseasonalise=True)):
+        return False
+    return not scaling.shifted_rows(panel, season).any()
 
 
 def _may_use_logarithms(train: Panel, config: Config) -> bool:

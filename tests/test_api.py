@@ -544,7 +544,18 @@ def folds_of(truth, scale, season=1, **forecasts):
     cutoffs, zeros = np.arange(6, 10), np.zeros(4, dtype=int)
     times, own = pd.RangeIndex(8), {"gru": forecasts.get("gru", y + 1)}
     folds = judging.Folds(
-        "gru", ("a",), zeros, np.arange(4), times[:4], times, y, own, {}, np.array([scale]), 2
+        name="gru",
+        ids=("a",),
+        series=zeros,
+        fold=np.arange(4),
+        cutoff=times[:4],
+        ds=times,
+        y=y,
+        last=panel.y[cutoffs],
+        forecasts=own,
+        bounds={},
+        scale=np.array([scale]),
+        step_size=2,
     )
     simple = judging.with_baselines(folds, panel, cutoffs, season).baselines
     made = {name: forecasts.get(name, y + 1) for name in simple if name not in STATISTICAL}

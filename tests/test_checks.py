@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tuning_made
+from series_made import QUICK, panel_of
 
-from forecaster import checks, judging
+from forecaster import backtesting, checks, contest, judging, presets
 from forecaster.cli.tables import judgement_text, prediction_text
+from forecaster.config import Config
 from forecaster.jobs import PredictResult
 from forecaster.metrics import DieboldMariano
 from forecaster.verdicts import Versus
@@ -37,8 +40,8 @@ def checked(forecast, truth=TRUTH, last=LAST, scale=2.0):
 def folds_of(forecast, truth=TRUTH, last=LAST, bounds=None, step=None, scale=2.0):
     """Return the folds of one series whose baselines are the last value and a worse one."""
     count, horizon = truth.shape
-    last = np.repeat(last[:, None], horizon, axis=1)
-    made = {"gru": forecast, "naive": last, "drift": last + 5.0}
+    naive = np.repeat(last[:, None], horizon, axis=1)
+    made = {"gru": forecast, "naive": naive, "drift": naive + 5.0}
     times = pd.RangeIndex(count * horizon)
     return judging.Folds(
         name="gru",
@@ -48,6 +51,7 @@ def folds_of(forecast, truth=TRUTH, last=LAST, bounds=None, step=None, scale=2.0
         cutoff=times[:count],
         ds=times,
         y=truth,
+        last=last,
         forecasts=made,
         bounds=bounds or {},
         scale=np.array([scale]),
@@ -75,6 +79,30 @@ def test_cutoffs_whose_targets_overlap_count_once(horizon, step, folds, apart):
     truth = np.random.default_rng(1).normal(size=(folds, horizon))
     found = judging.judge(folds_of(truth, truth, np.zeros(folds), step=step)).checks.direction
     assert found.cutoffs == apart
+
+
+def test_the_side_is_that_of_the_last_value_also_where_bounds_move_the_naive_forecast():
+    folds = folds_of(np.where(TRUTH > FLAT, 1e3, -1e3))
+    moved = replace(folds, forecasts=folds.forecasts | {"naive": FLAT + 1})
+    direction = judging.judge(moved).checks.direction
+    assert direction.accuracy == 1
+    assert contest.scores(moved, moved.forecasts["gru"])["direction"] == 1
+    copy = replace(folds, forecasts={"gru": FLAT, "naive": FLAT + 2e3})
+    assert judging.judge(copy).checks.lagged_copy.found
+
+
+@pytest.mark.parametrize("refit", ["never", "each"])
+def test_the_last_values_of_folds_are_as_observed(refit):
+    panel = panel_of("a", "b")
+    asked = Config.of(**QUICK, refit=refit, whole=True, adaptive_intervals=False)
+    config = presets.resolve(asked, panel)
+    rolled = backtesting.roll(panel, config, tuning_made.fit)
+    folds = backtesting.beside_baselines(rolled, panel, config)
+    table = panel.to_frame().set_index(["unique_id", "ds"])["y"]
+    ids = np.asarray(folds.ids)[folds.series]
+    observed = table[list(zip(ids, folds.cutoff, strict=True))]
+    np.testing.assert_array_equal(folds.last, observed)
+    np.testing.assert_array_equal(folds.forecasts["naive"][:, 0], np.round(observed))
 
 
 def test_steps_of_one_cutoff_are_not_independent():

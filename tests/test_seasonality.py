@@ -11,6 +11,7 @@ from statsmodels.tsa.seasonal import seasonal_decompose
 from forecaster import Forecaster, artifacts, presets, scaling, splits, training
 from forecaster.calendars import phases
 from forecaster.config import Config, DataSpec, ScalingSpec
+from forecaster.errors import InvalidInputError
 from forecaster.seasonality import seasonal_effects
 from forecaster.series import prepare
 
@@ -110,6 +111,67 @@ def test_a_day_keeps_its_shape_over_the_change_of_clocks():
     ahead = state.phases_ahead(panel, np.array([before]), 12)
     levels = state.outputs_to_levels(np.zeros((1, 12, 1)), np.zeros(1), np.zeros(1, int), ahead)
     np.testing.assert_allclose(levels[0, :, 0], wave[before + 1 : before + 13], atol=0.02)
+
+
+def bars(days):
+    """Return hourly bars of a market that is closed at night and on weekends."""
+    dates = pd.date_range("2024-01-01", periods=days, freq="B")
+    ds = pd.DatetimeIndex(
+        [day + pd.Timedelta(hours=hour) for day in dates for hour in range(9, 16)]
+    )
+    return pd.DataFrame({"unique_id": "b", "ds": ds, "y": 100.0 + ds.hour})
+
+
+def business_days(without=(), extra=()):
+    ds = pd.date_range("2024-01-01", periods=60, freq="B").difference(pd.DatetimeIndex(without))
+    ds = ds.union(pd.DatetimeIndex(extra))
+    return pd.DataFrame({"unique_id": "b", "ds": ds, "y": 100.0 + ds.day_of_week})
+
+
+@pytest.mark.parametrize(
+    ("frame", "other", "season", "shifted"),
+    [
+        (bars(4), bars(1), 24, ["2024-01-02 09:00", "2024-01-03 09:00", "2024-01-04 09:00"]),
+        (business_days(without=["2024-01-15"]), business_days(), 5, ["2024-01-16"]),
+        (business_days(extra=["2024-01-13"]), business_days(), 5, ["2024-01-13"]),
+    ],
+)
+def test_rows_that_closing_times_shift_in_the_season_are_told(frame, other, season, shifted):
+    panel = prepare(pd.concat([frame, other.assign(unique_id="a")]), DataSpec())
+    found = scaling.shifted_rows(panel, season)
+    assert panel.ds[found].equals(pd.DatetimeIndex(shifted))
+    state = scaling.fit(panel, SPEC, season)
+    cutoffs = np.setdiff1d(np.arange(len(panel.y)), panel.offsets[1:] - 1)
+    ahead = state.phases_ahead(panel, cutoffs, 1)[:, 1]
+    np.testing.assert_array_equal(found[cutoffs + 1], ahead != state.phases(panel)[cutoffs + 1])
+    assert not scaling.shifted_rows(panel, 1).any()
+
+
+@pytest.mark.parametrize(
+    ("frequency", "length", "zone"),
+    [
+        *[("MS", 12, None), ("QE", 4, None), ("W-WED", 52, None), ("2D", 7, None)],
+        *[(alias, 6, "Europe/Berlin") for alias in ("D", "12h", "h")],
+    ],
+)
+def test_no_row_of_regular_steps_is_shifted_in_the_season(frequency, length, zone):
+    ds = pd.date_range("2024-01-01", periods=400, freq=frequency, tz=zone).delete([5, 6, 90])
+    panel = prepare(pd.DataFrame({"unique_id": "a", "ds": ds, "y": 1.0}), DataSpec())
+    assert panel.filled.sum() == 3
+    assert not scaling.shifted_rows(panel, length).any()
+
+
+def test_a_season_whose_steps_do_not_come_round_is_not_taken_away():
+    frame = pd.concat([business_days(["2024-01-15"]), business_days().assign(unique_id="a")])
+    asked = Config.of(**QUICK | {"season_length": 5}, deseasonalise=True)
+    with pytest.raises(InvalidInputError) as refused:
+        presets.resolve(asked, prepare(frame, DataSpec()))
+    assert refused.value.message == (
+        "--deseasonalise needs steps that come round, but closing times or rows on weekends shift "
+        "those of 1 of 2 series ('b'), first at 2024-01-16 00:00:00."
+    )
+    whole = prepare(business_days(), DataSpec())
+    assert presets.resolve(asked, whole).scaling.deseasonalise
 
 
 def test_without_a_scaler_values_are_those_less_the_season():

@@ -9,9 +9,10 @@ from series_made import QUICK, frame_of, panel_of
 from forecaster import Forecaster, presets, splits, training
 from forecaster.api import evaluate
 from forecaster.cli.tables import epochs, selection_text
-from forecaster.config import Config
+from forecaster.config import Config, DataSpec
 from forecaster.errors import ForecasterError
 from forecaster.selecting import CLEARLY, SEASONAL, candidates, select
+from forecaster.series import prepare
 
 AUTO = QUICK | {
     "preset": "auto",
@@ -127,6 +128,17 @@ def test_the_best_is_tried_deseasonalised_where_that_is_open_and_there_are_seaso
     for settings in (long, open_to_it | {"loss": "smape"}, open_to_it | {"direction": True}):
         found = selection_of(panel_of("a"), fit, **settings)
         assert found is None or "deseasonalised" not in found.candidates[-1].name
+
+
+@pytest.mark.parametrize("holiday", [None, 20, 157])  # the last is held out for the test
+def test_nothing_is_tried_deseasonalised_where_rows_are_shifted_in_the_season(holiday):
+    def fit(panel, config, parts):
+        raise ForecasterError("It diverged.")
+
+    frame = frame_of("a", frequency="B")
+    panel = prepare(frame if holiday is None else frame.drop(index=holiday), DataSpec())
+    *_, last = selection_of(panel, fit, deseasonalise=None).candidates
+    assert ("deseasonalised" in last.name) is (holiday is None)
 
 
 def test_the_best_is_tried_with_a_higher_learning_rate_unless_it_has_one():

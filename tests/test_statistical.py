@@ -118,7 +118,9 @@ def judged_by(panel, cutoffs, season=8):
     y = np.zeros((len(cutoffs), 2))
     zeros = np.zeros(len(cutoffs), dtype=int)
     ds = panel.ds[:1]
-    folds = judging.Folds("gru", panel.ids, zeros, zeros, ds, ds, y, {"gru": y}, {}, np.ones(1), 2)
+    folds = judging.Folds(
+        "gru", panel.ids, zeros, zeros, ds, ds, y, y[:, 0], {"gru": y}, {}, np.ones(1), 2
+    )
     return judging.with_baselines(folds, panel, cutoffs, season)
 
 

@@ -160,6 +160,21 @@ class TestWithoutNetworks:
         assert max(last) == days.iloc[-1 - 2 * QUICK["horizon"]]  # two test folds come after
         assert len(last) > 2 * found.folds  # auto has tried some networks too
 
+    @pytest.mark.parametrize("holiday", [False, True])
+    def test_auto_chooses_nothing_that_the_rows_held_out_do_not_allow(
+        self, holiday, tmp_path, monkeypatch
+    ):
+        def fit(panel, config, parts, **options):
+            found = tuning_made.fit(panel, config, parts, **options)
+            found.error /= 1 + config.scaling.deseasonalise
+            return found
+
+        monkeypatch.setattr(training, "fit", fit)
+        frame = frame_of("a", frequency="B")
+        workspace = made(tmp_path, frame.drop(index=157) if holiday else frame)
+        found = tuned(workspace, {"preset": "auto"}, trials=1).tuned
+        assert found.start.get("deseasonalise", False) is not holiday
+
     def test_what_fails_is_recorded_with_its_reason(self, workspace, monkeypatch):
         class ResourceExhaustedError(Exception):
             """As TensorFlow's."""

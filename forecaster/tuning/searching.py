@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from forecaster import api, presets
 from forecaster.config import Config
+from forecaster.scaling import shifted_rows
 from forecaster.selecting import select
 from forecaster.series import Panel
 from forecaster.tuning import spaces
@@ -103,7 +104,10 @@ class Search:
         """Return what `auto` chooses for a study, on validation rows before the first inner fold."""
         from forecaster import training
 
-        found = select(self.folds.panel, self.asked, self.folds.config, lambda _: training.fit)
+        asked = self.asked
+        if shifted_rows(self.panel, int(self.base.data.season_length or 1)).any():
+            asked = asked.replace(deseasonalise=False)  # in rows that `select` does not have, too
+        found = select(self.folds.panel, asked, self.folds.config, lambda _: training.fit)
         return {} if found is None else plain(found.chosen.settings)
 
 
