@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -12,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from forecaster import api, artifacts, gates
 from forecaster.config import Config
-from forecaster.continuing import BUILT_FOR
+from forecaster.continuing import KEPT
 from forecaster.errors import (
     DamagedError,
     ForecasterError,
     InvalidInputError,
     QualityGateError,
 )
-from forecaster.index import Entry
 from forecaster.manifest import is_backfill, read_manifest, trained_on
+from forecaster.recipes import RECIPE
 from forecaster.registry import Registry
 from forecaster.rivals import Duel
 from forecaster.unattended import GatesSpec
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     from forecaster.planning import OnEpoch
     from forecaster.statistical import OnWindow
 
-RECIPE = "recipe"  # in manifests: digest of the rows and settings that a version was asked for with
 TIME_AXIS = {"frequency", "calendar", "season_length"}
 
 
@@ -52,18 +49,10 @@ def as_built(asked: Config, origins: Mapping[str, str], versions: Iterable[Path]
             break
     else:
         return asked
-    left = {key for key in BUILT_FOR | {"horizon"} if origins[key] == "default"}
+    left = {key for key in KEPT if origins[key] == "default"}
     if not left >= TIME_AXIS:
         left -= TIME_AXIS
     return Config.of(**asked.given() | {key: own[key] for key in left})
-
-
-def recipe(config: Config, entries: Mapping[str, Entry], ids: Sequence[str]) -> str:
-    """Return a digest of the rows and settings that a challenger is asked for with."""
-    asked = config.model_dump(mode="json", exclude={"prediction"})
-    rows = {uid: entries[uid].hash for uid in sorted(ids or entries)}
-    said = json.dumps([rows, asked, config.retrain.start], sort_keys=True)
-    return hashlib.sha256(said.encode()).hexdigest()
 
 
 def trained_already(

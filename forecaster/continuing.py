@@ -26,6 +26,7 @@ BUILT_FOR = {  # data settings of a network
     *("frequency", "calendar", "season_length"),
     *("covariates", "future", "static", "available_after", "holidays"),
 }
+KEPT = BUILT_FOR | {"horizon"}  # by what is trained after a version, unless it is said otherwise
 OPEN = {
     "preset": "auto",
     "transform": "auto",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from forecaster import api, challenging, gates, jobs, rivals, series
+from forecaster import api, challenging, gates, jobs, recipes, rivals, series
 from forecaster.accepted import read_accepted, write_accepted
 from forecaster.archive import ABANDONED, Archive
 from forecaster.atomic import sweep, sweep_file
@@ -21,6 +21,7 @@ from forecaster.errors import (
     InvalidInputError,
     NotFoundError,
 )
+from forecaster.index import Entry
 from forecaster.manifest import NAMED, series_named, trained_on
 from forecaster.predicting import export
 from forecaster.refreshing import refresh
@@ -64,6 +65,7 @@ class Cycle:
         self.journal, self.result = journal, result
         self.store = Store(workspace.data)
         self.named = False
+        self.entries: dict[str, Entry] = {}
 
     def go(
         self,
@@ -156,11 +158,9 @@ class Cycle:
     def _check(self, ids: list[str]) -> pd.DataFrame:
         """Read the rows and hold the data gates against them."""
         with self.journal.step("check") as say:
-            self.entries = stored = (
-                self.store.entries()
-            )  # before the rows: a recipe is never too new
+            stored = self.store.entries()  # before the rows: a recipe is never too new
             frame = self.store.read(ids or None)
-            spec = self.config.gates
+            self.entries, spec = stored, self.config.gates
             data = gates.Data(
                 panel=series.prepare(frame, self.config.data),
                 frame=frame,
@@ -200,7 +200,7 @@ class Cycle:
                 self.journal.skip(name, "--no-train")
             return
         with self.journal.step("train") as say:
-            recipe = challenging.recipe(self.asked, self.entries, ids)
+            recipe = recipes.recipe(self.asked, self.entries, ids)
             challenger, why = challenging.trained_already(
                 self.registry, self.name, recipe, champion
             )
@@ -239,7 +239,7 @@ class Cycle:
         forecaster, notices = challenging.train(self.config, frame, start, on_epoch, on_window)
         self.result.failed |= forecaster.evaluated.panel.skipped
         self.result.notices += notices
-        about = {**forecaster.about, NAMED: self.named, challenging.RECIPE: recipe}
+        about = {**forecaster.about, NAMED: self.named, recipes.RECIPE: recipe}
         return self.registry.save(
             self.name, forecaster.model, about, forecaster.judged, promote=False
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import pandas as pd
 from forecaster import api, judging, series
 from forecaster.archive import OTHER, STORE, Archive
 from forecaster.config import SECTION_OF, Config
-from forecaster.continuing import BUILT_FOR
+from forecaster.continuing import BUILT_FOR, KEPT
 from forecaster.errors import (
     INTERRUPTED,
     ForecasterError,
@@ -29,6 +30,7 @@ from forecaster.model import Model, Trained
 from forecaster.predicting import export, require_folder, require_format
 from forecaster.predicting import predict as forecast
 from forecaster.presets import check_asked
+from forecaster.recipes import RECIPE, recipe
 from forecaster.refreshing import require_no_input
 from forecaster.registry import Registry
 from forecaster.reports.costs import plot_costs
@@ -220,13 +222,19 @@ def train(
         check_asked(config)
     forecaster = api.Forecaster.of(config)
     start = None if warm_start is None else registry.find(name, warm_start)
-    frame = Store(workspace.data).read(list(ids) or None)
+    store = Store(workspace.data)
+    entries = store.entries()  # before the rows: a recipe is never too new
+    frame = store.read(list(ids) or None)
     try:
         forecaster.fit(frame, on_epoch, on_window=on_window, warm_start=start)
     except QualityGateError:
         on_refused(BacktestResult(**_outcome(forecaster.evaluated)))
         raise
     about = forecaster.about | {NAMED: bool(ids)}
+    with suppress(InvalidInputError):  # `retrain` keeps some settings where no flag says them
+        asked, _ = load_config(workspace, {key: flags[key] for key in flags if key not in KEPT})
+        if warm_start is None:
+            about[RECIPE] = recipe(asked, entries, forecaster.model.scaling.ids)
     version = registry.save(name, forecaster.model, about, forecaster.judged)
     return TrainResult(
         **_outcome(forecaster.evaluated),

@@ -348,6 +348,7 @@ def test_the_day_numbers_of_excel_are_suspected(put):
         ("ds,y\n2024-01-01,1\n".encode("utf-16"), "iconv -f UTF-16"),
         ("unique_id,ds,y\na,0,1\nZürich,1,1\n".encode("latin-1"), "line 3 has the byte 0xfc"),
         ("Größe,ds,y\n1,0,1\n".encode("latin-1"), "line 1 has the byte 0xf6"),
+        ("ds,y,city\n0,1,Bern\n1,1,Zürich\n".encode("latin-1"), "line 3 has the byte 0xfc"),
         ("a,b\n1,2\n", "A column of times is needed.* a, b. .*--time"),
         ("2024-01-01,5\n2024-01-02,6\n", "first line must hold the column names"),
         ("ds,a,b\n0,1,2\n", "A column of values is needed.* ds, a, b.*--wide"),

@@ -18,7 +18,7 @@ import pytest
 from retrain_made import MORE, ROWS, STEPS, feed, registry, run, table
 from series_made import frame_of
 
-from forecaster import api, challenging, cycle, rivals
+from forecaster import api, challenging, cycle, jobs, rivals
 from forecaster.archive import STORE, Archive
 from forecaster.cli import app
 from forecaster.errors import ForecasterError, InvalidInputError, NotFoundError, TemporaryError
@@ -106,6 +106,21 @@ def test_rows_that_are_fetched_while_others_are_looked_at_are_trained_on_next(tr
     (first, before), (second, after) = recipes
     assert before != after
     assert first != second
+
+
+def test_what_was_trained_by_hand_is_not_trained_again(trained, monkeypatch):
+    by_hand = jobs.train(Workspace(trained), [], "hand", {"horizon": 8}, lambda _: None)
+
+    def fit(*_: Any, **__: Any) -> None:
+        raise ForecasterError("It trained.")
+
+    monkeypatch.setattr(api.Forecaster, "fit", fit)
+    result = retrain(Workspace(trained), [], "hand", {})
+    assert result.exit_code == 0
+    (train,) = (step for step in result.run.steps if step.name == "train")
+    assert train.message == f"Nothing new: version {by_hand.version} was trained on these rows."
+    assert result.rows == 16
+    assert retrain(Workspace(trained), [], "hand", {"epochs": 3}).error.message == "It trained."
 
 
 def test_a_challenger_that_is_waiting_is_compared_and_not_trained_again(waiting, no_training):

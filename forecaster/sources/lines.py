@@ -77,10 +77,13 @@ class Lines:
             column_types=types, null_values=BLANKS, include_columns=named
         )
         try:
-            return pacsv.read_csv(pa.BufferReader(self.content), read, parse, convert)
+            table = pacsv.read_csv(pa.BufferReader(self.content), read, parse, convert)
         except pa.ArrowInvalid:
             self._check()
             raise
+        if any(pa.types.is_binary(field.type) for field in table.schema):  # what is no text to Arrow
+            raise _encoding(self.content, self.label)
+        return table
 
     def _check(self) -> None:
         """Raise for what is wrong with the text: its encoding, or the fields of a line."""
