@@ -192,6 +192,8 @@ def _published(health: Health, archived: Archive, limits: Limits) -> Iterator[st
 def _file(health: Health, csv: Path | None, folder: Path) -> Iterator[str]:
     if csv is None and health.run is not None and health.run.output:
         csv = folder / health.run.output
+        if health.run.outcome == "running" and not csv.exists():  # it is being made
+            return
     if csv is None:
         return
     try:

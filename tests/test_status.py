@@ -188,6 +188,9 @@ def test_a_table_that_is_gone_is_a_problem(workspace: Path, capsys):
     table = workspace / "forecasts.csv"
     record(workspace, exit_code=0, output=str(table))
     assert f"'{table}' cannot be read" in problem(capsys, workspace)
+    record(workspace, output=str(table))
+    assert status(capsys, workspace)["run"]["outcome"] == "running"  # it is being made
+    record(workspace, exit_code=0, output=str(table))
     table.mkdir()
     assert "it is a folder" in problem(capsys, workspace)
     table.rmdir()
@@ -207,6 +210,8 @@ def test_data_that_a_gate_refused_is_a_problem(workspace: Path, capsys):
     kept_out = (Step("compare", "refused"), Step("export", "done"), Step("prune", "done"))
     record(workspace, exit_code=6, steps=kept_out)
     assert status(capsys, workspace)["run"]["outcome"] == "done"
+    assert app.run(["status", "--workspace", str(workspace)]) == 0
+    assert "done; a challenger was kept out" in capsys.readouterr().out
 
 
 def test_the_step_that_went_wrong_is_named(workspace: Path, capsys):

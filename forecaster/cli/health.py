@@ -38,4 +38,7 @@ def _lines(health: Health) -> list[str]:
 def _about(health: Health, what: str) -> str:
     if what == "champion":
         return str(health.champion)
-    return health.run.outcome if what == "run" and health.run is not None else ""
+    if what != "run" or health.run is None:
+        return ""
+    kept_out = health.run.outcome == "done" and health.run.exit_code
+    return "done; a challenger was kept out" if kept_out else health.run.outcome
