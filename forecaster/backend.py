@@ -57,10 +57,11 @@ def import_keras() -> Any:
     try:
         with quiet():
             import keras
-    except ImportError as error:
+    except (ImportError, ValueError) as error:  # not installed; of no such name
         raise MissingDependencyError(
             f"Keras with the {os.environ['KERAS_BACKEND']} backend is needed to train: {error}.",
-            "Install the package again, or choose a backend that is installed by KERAS_BACKEND.",
+            "Name an installed one in KERAS_BACKEND: tensorflow comes with this program, jax and torch "
+            "are yours to install.",
         ) from error
     # Each fold of a backtest is a new network: that it is traced anew is no mistake to warn of.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)

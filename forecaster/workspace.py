@@ -143,7 +143,8 @@ def _read_file(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidInputError(
             f"'{path}' is not valid TOML: {error}.",
-            "Mend that line; `forecast init` writes an example.",
+            "Mend that line; a table such as [training] may stand there once. `forecast init` writes an "
+            "example.",
         ) from error
 
 

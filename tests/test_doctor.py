@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -144,6 +147,18 @@ def test_a_missing_package_is_a_finding(monkeypatch: pytest.MonkeyPatch):
     assert (missing.state, missing.found) == ("fail", "missing: no-such-package")
     assert found.found.startswith("click 8")
     assert "other" not in found.found
+
+
+def test_a_backend_that_is_none_is_one_clear_line():
+    words = [sys.executable, "-m", "forecaster", "doctor"]
+    done = subprocess.run(
+        words, env=os.environ | {"KERAS_BACKEND": "foo"}, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("fail")]
+    assert "Keras with the foo backend is needed to train: " in line
+    assert ". Name an installed one in KERAS_BACKEND" in line
+    assert ".." not in line
 
 
 @pytest.mark.parametrize(("free", "state"), [(1e12, "ok"), (5e8, "warn"), (1e6, "fail")])

@@ -25,7 +25,7 @@ def doctor() -> int:
     checks = []
     for check in examine(current().workspace()):  # shown as they come: the last ones take seconds
         checks.append(check)
-        found = f"{check.found}. {check.advice}".removesuffix(". ")
+        found = f"{check.found.rstrip('.')}. {check.advice}".removesuffix(". ")
         show(f"{check.state:<4}  {check.name:<{NAMES}}  {found}")
     failed = any(check.state == "fail" for check in checks)
     emit({"healthy": not failed, "checks": [check._asdict() for check in checks]}, "")
