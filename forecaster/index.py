@@ -102,7 +102,8 @@ def decode(text: bytes, path: Path) -> dict[str, Entry]:
         reason = f"it has no {error}" if isinstance(error, KeyError) else error
         raise DamagedError(
             f"The index of the stored series, '{path}', is damaged: {reason}.",
-            "Restore it from a backup, or delete it and fetch the series again.",
+            "The next 'forecast retrain' mends it from its copy; if that is damaged too, restore it "
+            "from a backup, or delete it and fetch the series again.",
         ) from error
     if newer:
         raise InvalidInputError(
