@@ -18,7 +18,7 @@ PREFIX = "FORECAST_"
 # environment variables that are not settings of a run, and what reads them
 OTHER_VARIABLES = {
     "FORECAST_WORKSPACE": "the workspace folder",
-    "FORECAST_RETRY_SECONDS": "how long to try again when Yahoo does not answer",
+    "FORECAST_RETRY_SECONDS": "how long at most to try again when Yahoo does not answer",
     "FORECAST_EVENT": "told to the commands of [notify]: failure, refusal or promotion",
     "FORECAST_NAME": "told to the commands of [notify]: the model",
     "FORECAST_EXIT_CODE": "told to the commands of [notify]: what the run ended with",
