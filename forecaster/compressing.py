@@ -264,6 +264,7 @@ def compress(
     on_epoch: OnEpoch,
     on_window: OnWindow,
     on_wait: OnWait,
+    on_refused: Callable[[Compressed], None] = lambda _: None,
 ) -> Compressed:
     """Compress a version, measure what it costs, and save what comes of it as a version.
 
@@ -278,6 +279,7 @@ def compress(
         on_epoch: Called after each epoch.
         on_window: Called after each window that Theta or ETS is fitted to.
         on_wait: Told whom there is to wait for.
+        on_refused: Told of a version that is saved but, though asked for, not put into service.
 
     Raises:
         NotFoundError: There is no such version, or its series are not stored any more.
@@ -308,18 +310,8 @@ def compress(
     kept = Judged.of(judged, panel, parts, original.seen)
     good = after.mase <= before.mase * (1 + max_rise)
     version = registry.save(name, published, about, kept, promote=False)
-    if promote and not good:
-        why = (
-            f"its MASE is {after.mase:.4g} where {origin} has {before.mase:.4g}, a rise of more than "
-            f"{max_rise:g}"
-        )
-        if np.isnan(after.mase):
-            why = "no train rows change, so that MASE has no denominator"
-        raise QualityGateError(
-            f"Version {version} is saved but not put into service: {why}.",
-            f"If that is wanted: {promote_command(name, version)}.",
-        )
-    if promote:
+    promoted = promote and good
+    if promoted:
         registry.promote(name, version, "compress")
     notices = []
     if api.digest(panel) != manifest["data"]["hash"]:
@@ -336,17 +328,30 @@ def compress(
             "The new graph is larger than the one it was made from: that network is too small for 8 "
             "bits to pay, or its student was given too many units."
         )
-    return Compressed(
+    result = Compressed(
         name,
         version,
         origin,
         small.done,
         before,
         after,
-        promote,
+        promoted,
         tested.judgement.verdict,
         tuple(notices),
     )
+    if promote and not promoted:
+        on_refused(result)
+        why = (
+            f"its MASE is {after.mase:.4g} where {origin} has {before.mase:.4g}, a rise of more than "
+            f"{max_rise:.4g} times that"
+        )
+        if np.isnan(after.mase):
+            why = "no train rows change, so that MASE has no denominator"
+        raise QualityGateError(
+            f"Version {version} is saved but not put into service: {why}.",
+            f"If that is wanted: {promote_command(name, version)}.",
+        )
+    return result
 
 
 def _original(store: Store, folder: Any, manifest: dict[str, Any]) -> Original:

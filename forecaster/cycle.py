@@ -31,6 +31,7 @@ from forecaster.runs import Journal
 from forecaster.sources.layout import GUESSED
 from forecaster.statistical import OnWindow
 from forecaster.store import Store
+from forecaster.words import counted
 from forecaster.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -300,7 +301,8 @@ class Cycle:
             sweep(archive.folder / self.name, older_than=ABANDONED)
             if spec.keep_forecasts is not None:
                 tables = len(archive.prune(spec.keep_forecasts, self.name))
-            say(f"{len(gone)} versions, {runs} records and {tables} forecasts deleted.")
+            parts = (len(gone), "version"), (runs, "record"), (tables, "forecast")
+            say(f"{', '.join(counted(*part) for part in parts)} deleted.")
 
 
 def _error_of(step: Callable[[], None]) -> Exception | None:

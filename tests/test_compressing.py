@@ -308,6 +308,8 @@ def test_what_has_become_worse_is_not_promoted(trained, capsys, monkeypatch):
     known = read_manifest(version)["judgement"]["scores"]["gru"]["mase"]
     assert float(found) == pytest.approx(known, rel=1e-3)
     assert float(after) > 1.1 * known
+    assert re.search(r"is saved but not in service\.\n", said.out)
+    assert re.search(r"\nMASE on the test folds +\S+ +\S+\n", said.out)
     assert registry(trained).champion("air") == before
     assert len(registry(trained).versions("air")) == 2
 

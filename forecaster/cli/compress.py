@@ -70,7 +70,7 @@ def compress(
         )
     from forecaster import compressing
     from forecaster.cli.inspection import compressed_text
-    from forecaster.cli.output import emit, notice, progress
+    from forecaster.cli.output import emit, notice, progress, show
     from forecaster.cli.session import current
     from forecaster.cli.tables import epochs, windows
 
@@ -79,19 +79,25 @@ def compress(
         compressor = partial(compressing.prune, share=prune)
     elif distill is not None:
         compressor = partial(compressing.distil, units=distill)
-    with progress("Compressing", total=None) as advance:
-        result = compressing.compress(
-            current().workspace(),
-            name,
-            version,
-            compressor,
-            asked[0],
-            promote=promote,
-            max_rise=max_rise,
-            on_epoch=epochs(advance),
-            on_window=windows(advance),
-            on_wait=notice,
-        )
+    refused = list[compressing.Compressed]()
+    try:
+        with progress("Compressing", total=None) as advance:
+            result = compressing.compress(
+                current().workspace(),
+                name,
+                version,
+                compressor,
+                asked[0],
+                promote=promote,
+                max_rise=max_rise,
+                on_epoch=epochs(advance),
+                on_window=windows(advance),
+                on_wait=notice,
+                on_refused=refused.append,
+            )
+    finally:
+        for each in refused:
+            show(compressed_text(each))  # under --json the error is the document
     for line in result.notices:
         notice(line)
     emit(result.to_dict(), compressed_text(result))

@@ -34,8 +34,8 @@ def tune_text(result: TuneResult) -> str:
     """Report a study: how it ended, its best trials, what they are worth, what was done."""
     tuned = result.tuned
     lines = [_counts_text(tuned)]
-    if tuned.start:
-        lines.append(f"Every trial starts from what auto chose: {_settings(tuned.start)}.")
+    if start := {key: value for key, value in tuned.start.items() if key not in tuned.space}:
+        lines.append(f"Every trial starts from what auto chose: {_settings(start)}.")
     if tuned.best is not None:
         lines += ["", f"MASE on {counted(tuned.folds, 'inner fold')} before the test rows:"]
         lines += [_table(tuned), "", _importances_text(tuned), tuned.verdict]
