@@ -263,7 +263,8 @@ def test_training_waits_long_for_its_turn_to_save(registry: Registry, monkeypatc
         said.append(self.lock_timeout)
         raise NotFoundError("enough")
 
-    trained = SimpleNamespace(fit=lambda *_, **__: None, model=None, about={}, judged=None)
+    model = SimpleNamespace(scaling=SimpleNamespace(ids=()))
+    trained = SimpleNamespace(fit=lambda *_, **__: None, model=model, about={}, judged=None)
     monkeypatch.setattr(Registry, "save", save)
     monkeypatch.setattr(jobs.api.Forecaster, "of", lambda config: trained)
     monkeypatch.setattr(Store, "read", lambda *_: None)
