@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,30 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         monkeypatch.setitem(app.COMMANDS, "fail", (f"{__name__}:fail", "Fail."))
 
     return raising
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [(signal.SIGINT, 130, "Interrupted: "), (signal.SIGTERM, 143, "Terminated: ")],
+)
+def test_an_end_from_outside_is_told_also_where_a_library_makes_an_error_of_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number, code, said
+):
+    @click.command
+    def fail() -> None:
+        """Fail."""
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+        except BaseException:
+            raise RuntimeError("INTERNAL: an error of native code") from None
+
+    before = signal.getsignal(number)
+    monkeypatch.setattr(sys.modules[__name__], "fail", fail, raising=False)
+    monkeypatch.setitem(app.COMMANDS, "fail", (f"{__name__}:fail", "Fail."))
+    assert app.run(["fail"]) == code
+    assert said in capsys.readouterr().err
+    assert signal.getsignal(number) is before
 
 
 @pytest.mark.parametrize("path", [(), *((name,) for name in app.COMMANDS)], ids=" ".join)

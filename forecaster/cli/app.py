@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
 
 import click
 
-from forecaster.cli.edge import explain, report, terminate
+from forecaster.cli.edge import explain, report, signals
 from forecaster.cli.output import print_json
 from forecaster.cli.session import Session, common_options, current, share
 
@@ -143,15 +142,16 @@ def run(args: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name in any letters is printable
-    previous = signal.signal(signal.SIGTERM, terminate)
-    try:
-        return _invoke(args, session)
-    except BaseException as error:
-        failure = explain(error, session)
-        if failure is None:  # a programming error keeps its traceback
-            raise
-        # the option may stand behind the mistake that stopped the parsing
-        report(failure, as_json="--json" in (args[: args.index("--")] if "--" in args else args))
-        return failure.code
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    with signals() as raised:
+        try:
+            return _invoke(args, session)
+        except BaseException as error:
+            failure = explain(error, session)
+            if failure is None and raised:
+                failure = explain(raised[-1], session)
+            if failure is None:  # a programming error keeps its traceback
+                raise
+            # the option may stand behind the mistake that stopped the parsing
+            words = args[: args.index("--")] if "--" in args else args
+            report(failure, as_json="--json" in words)
+            return failure.code

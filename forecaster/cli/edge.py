@@ -6,7 +6,8 @@ import errno
 import os
 import re
 import signal
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -43,9 +44,30 @@ class Terminated(SystemExit):
         return "Terminated by SIGTERM."
 
 
-def terminate(_signal: int, _frame: object) -> None:
-    """Unwind as after an error; the handler of SIGTERM."""
-    raise Terminated(128 + signal.SIGTERM)
+@contextmanager
+def signals() -> Iterator[list[BaseException]]:
+    """Unwind at SIGINT and SIGTERM as after an error; give what was raised so.
+
+    TensorFlow may make an error of its own of what is raised while its native code runs.
+    """
+    raised: list[BaseException] = []
+
+    def stop(number: int, _frame: object) -> None:
+        asked = number == signal.SIGTERM
+        raised.append(Terminated(128 + number) if asked else KeyboardInterrupt())
+        raise raised[-1]
+
+    numbers = [signal.SIGTERM]
+    if (
+        signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ):  # one that is ignored stays so
+        numbers.append(signal.SIGINT)
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield raised
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Failure(NamedTuple):
