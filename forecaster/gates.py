@@ -152,9 +152,8 @@ def revised(data: Data) -> dict[str, float]:
         return {}
     keys = ["unique_id", "ds"]
     frame = data.frame[[*keys, "y"]]
-    before = _as_of(data.accepted, frame["ds"].dtype).dropna(
-        subset="y"
-    )  # of others a value has arrived
+    accepted = data.accepted.dropna(subset="y")  # of the others a value has arrived
+    before = _as_of(accepted, frame["ds"].dtype)
     if frame["ds"].dtype != before["ds"].dtype:  # another kind of time: all is new
         return dict.fromkeys(map(str, frame["unique_id"].unique()), 1.0)
     both = frame.merge(before, on=keys, suffixes=("", "_before"))

@@ -231,9 +231,9 @@ def train(
         on_refused(BacktestResult(**_outcome(forecaster.evaluated)))
         raise
     about = forecaster.about | {NAMED: bool(ids)}
-    with suppress(InvalidInputError):  # `retrain` keeps some settings where no flag says them
-        asked, _ = load_config(workspace, {key: flags[key] for key in flags if key not in KEPT})
-        if warm_start is None:
+    if warm_start is None:
+        with suppress(InvalidInputError):  # `retrain` keeps some settings where no flag says them
+            asked, _ = load_config(workspace, {key: flags[key] for key in flags if key not in KEPT})
             about[RECIPE] = recipe(asked, entries, forecaster.model.scaling.ids)
     version = registry.save(name, forecaster.model, about, forecaster.judged)
     return TrainResult(

@@ -18,9 +18,10 @@ def recipe(config: Config, entries: Mapping[str, Entry], ids: Iterable[str]) -> 
     Args:
         config: What was asked for; settings of the prediction do not count.
         entries: The stored series.
-        ids: Those that are trained on; all of them without any.
+        ids: Those that are trained on; all of them without any. One that was stored since has no entry:
+            then nobody asks for the same again.
     """
     asked = config.model_dump(mode="json", exclude={"prediction"})
-    rows = {uid: entries[uid].hash for uid in sorted(ids or entries)}
+    rows = {uid: entries[uid].hash for uid in sorted(ids or entries) if uid in entries}
     said = json.dumps([rows, asked, config.retrain.start], sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()

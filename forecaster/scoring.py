@@ -32,14 +32,7 @@ ONE = ["version", "unique_id", "cutoff"]  # tell one forecast of a model from ot
 KEY = [*ONE, "ds"]
 WORDS = ["version", "unique_id"]  # that stand in many rows
 OWN = "own"  # the model's scaled errors
-UNUSED = [
-    "name",
-    "source",
-    "model",
-    "data_hash",
-    "created",
-    "up",
-]  # nothing more is told by these columns
+UNUSED = ["name", "source", "model", "data_hash", "created", "up"]  # tell nothing more
 PERIODS = 6  # of the trend
 LEAST_CUTOFFS = 5  # errors of one cutoff go together, however far it forecasts
 HUGE = 1e100  # training refuses such values, and nothing can be said of them

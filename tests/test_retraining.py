@@ -21,8 +21,10 @@ from series_made import frame_of
 from forecaster import api, challenging, cycle, jobs, rivals
 from forecaster.archive import STORE, Archive
 from forecaster.cli import app
+from forecaster.config import Config
 from forecaster.errors import ForecasterError, InvalidInputError, NotFoundError, TemporaryError
 from forecaster.manifest import read_manifest
+from forecaster.recipes import recipe
 from forecaster.retrained import Retrained
 from forecaster.retraining import retrain
 from forecaster.rivals import Duel
@@ -121,6 +123,14 @@ def test_what_was_trained_by_hand_is_not_trained_again(trained, monkeypatch):
     assert train.message == f"Nothing new: version {by_hand.version} was trained on these rows."
     assert result.rows == 16
     assert retrain(Workspace(trained), [], "hand", {"epochs": 3}).error.message == "It trained."
+
+
+def test_a_series_that_was_stored_after_the_entries_were_read_does_no_harm(trained):
+    """Another command may fetch it between the two looks of `forecast train`."""
+    entries, config = Store(trained / "data").entries(), Config()
+    late = {uid: entry for uid, entry in entries.items() if uid != "b"}
+    assert recipe(config, late, ("a", "b")) != recipe(config, entries, ("a", "b"))
+    assert recipe(config, entries, ("b", "a")) == recipe(config, entries, ())
 
 
 def test_a_challenger_that_is_waiting_is_compared_and_not_trained_again(waiting, no_training):

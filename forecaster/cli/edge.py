@@ -58,9 +58,7 @@ def signals() -> Iterator[list[BaseException]]:
         raise raised[-1]
 
     numbers = [signal.SIGTERM]
-    if (
-        signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    ):  # one that is ignored stays so
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it stays ignored
         numbers.append(signal.SIGINT)
     before = {number: signal.signal(number, stop) for number in numbers}
     try:

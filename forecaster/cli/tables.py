@@ -68,8 +68,8 @@ def training_text(result: TrainResult) -> str:
         f"Network: {network.preset} {network.cell} {stack}, lookback {network.lookback}, horizon "
         f"{network.horizon}, segment {network.segment}, "
         f"{''.join(f'{part}, ' for part in _special(network))}{fit.parameters:,} weights.\n"
-        f"Data: {result.series} series, {result.rows:,} rows{filled_text(result.filled)}; {fit.windows:,} training and "
-        f"{fit.val_windows:,} validation windows.\n"
+        f"Data: {result.series} series, {result.rows:,} rows{filled_text(result.filled)}; "
+        f"{fit.windows:,} training and {fit.val_windows:,} validation windows.\n"
         f"Training: {_fit_text(fit)} on {fit.device}{', XLA' if fit.compiled else ''}."
     )
     if result.warm_start is not None:

@@ -81,9 +81,7 @@ class Lines:
         except pa.ArrowInvalid:
             self._check()
             raise
-        if any(
-            pa.types.is_binary(field.type) for field in table.schema
-        ):  # what is no text to Arrow
+        if any(map(pa.types.is_binary, table.schema.types)):  # what is no text to Arrow
             raise _encoding(self.content, self.label)
         return table
 
