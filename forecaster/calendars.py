@@ -118,7 +118,7 @@ def moment(text: str, ds: pd.Index[Any]) -> pd.Timestamp | int:
     try:
         if not isinstance(ds, pd.DatetimeIndex):
             return int(text)
-        time = pd.Timestamp(text)
+        time = pd.to_datetime([text], format="ISO8601")[0]
         if pd.isna(time):
             raise ValueError("not a time")
         return time if (time.tzinfo is None) == (ds.tz is None) else time.tz_localize(ds.tz)

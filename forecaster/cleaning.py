@@ -14,7 +14,6 @@ from forecaster.config import DataSpec
 from forecaster.errors import InvalidInputError
 from forecaster.frequencies import microseconds
 from forecaster.rows import Rows, after_row, named
-from forecaster.words import counted
 
 
 def order(rows: Rows, spec: DataSpec) -> None:
@@ -137,8 +136,8 @@ def _carry_forward(rows: Rows) -> np.ndarray:
     return unseen
 
 
-def judge_series(rows: Rows, spec: DataSpec, min_rows: int) -> None:
-    """Settle series that are constant or too short.
+def judge_series(rows: Rows, spec: DataSpec) -> None:
+    """Settle series that are constant or have no rows.
 
     Raises:
         InvalidInputError: There are such series and the policy is `error`, or no series is left.
@@ -146,21 +145,16 @@ def judge_series(rows: Rows, spec: DataSpec, min_rows: int) -> None:
     _judge_constant(rows, spec.constant)
     lengths = np.diff(rows.offsets)
     gone = np.isin(rows.ids, list(rows.skipped))
-    short = np.flatnonzero((lengths < max(min_rows, 1)) & ~gone)
-    if len(short):
-        reasons = [
-            f"needs at least {counted(min_rows, 'row')} but has {n}" if n else "has no rows"
-            for n in lengths[short].tolist()
-        ]
+    empty = np.flatnonzero((lengths == 0) & ~gone)
+    if len(empty):
+        names = named(rows.ids[empty])
         if spec.too_short == "error":
-            others = f" ({len(short) - 1} more like it)" if len(short) > 1 else ""
             raise InvalidInputError(
-                f"Series {str(rows.ids[short[0]])!r} is too short: it {reasons[0]}{others}.",
-                "Fetch more history, lower --lookback, or choose --too-short skip-series.",
+                f"{len(empty)} series without rows: {names}.",
+                "Remove them, or choose --too-short skip-series.",
             )
-        rows.skip(short, reasons)
-        few = f"with fewer than {min_rows} rows" if min_rows > 1 else "without rows"
-        rows.notices.append(f"Skipped {len(short)} series {few}: {named(rows.ids[short])}.")
+        rows.skip(empty, ["has no rows"] * len(empty))
+        rows.notices.append(f"Skipped {len(empty)} series without rows: {names}.")
 
 
 def _judge_constant(rows: Rows, policy: str) -> None:

@@ -160,7 +160,7 @@ def without_short(panel: Panel, needed: Ints | int, what: str, policy: str) -> P
     return replace(kept, skipped=panel.skipped | skipped)
 
 
-def prepare(frame: pd.DataFrame, spec: DataSpec, *, min_rows: int = 1) -> Panel:
+def prepare(frame: pd.DataFrame, spec: DataSpec) -> Panel:
     """Turn a long frame into a regular panel, each defect by its policy.
 
     Values are only ever filled from earlier rows, so that no row depends on a later one. Preparing
@@ -173,7 +173,6 @@ def prepare(frame: pd.DataFrame, spec: DataSpec, *, min_rows: int = 1) -> Panel:
     Args:
         frame: Columns `unique_id`, `ds` and `y`, in any order, and columns that may be covariates.
         spec: The policies, the frequency and the calendar.
-        min_rows: Rows that a series needs to be of use.
 
     Returns:
         The panel; its notices say what was mended, its `skipped` what was left out.
@@ -199,7 +198,7 @@ def prepare(frame: pd.DataFrame, spec: DataSpec, *, min_rows: int = 1) -> Panel:
     frequency, calendar = regularise(rows, spec)
     mend_values(rows, spec)
     delay(rows, spec)
-    judge_series(rows, spec, min_rows)
+    judge_series(rows, spec)
     lengths = np.diff(rows.offsets)
     return Panel(
         ids=tuple(rows.ids[lengths > 0].tolist()),

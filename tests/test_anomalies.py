@@ -337,7 +337,12 @@ def test_times_are_read_as_those_of_the_series():
     assert moment("2024-03-01", dates) == pd.Timestamp("2024-03-01", tz="Europe/Berlin")
     assert moment("2024-03-01T00:00+01:00", dates.tz_localize(None)) == pd.Timestamp("2024-03-01")
     assert moment("7", pd.Index([1, 2])) == 7
-    for text, others in (("soon", dates), ("NaT", dates), ("2024-01-01", pd.Index([1]))):
+    for text, others in (
+        ("soon", dates),
+        ("NaT", dates),
+        ("03/04/2024", dates),
+        ("2024-01-01", pd.Index([1])),
+    ):
         with pytest.raises(InvalidInputError, match="as the times of the series are"):
             moment(text, others)
 

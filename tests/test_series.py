@@ -13,7 +13,7 @@ from forecaster.calendars import grid
 from forecaster.config import DataSpec
 from forecaster.errors import InvalidInputError, NotFoundError
 from forecaster.guessing import infer_steps
-from forecaster.series import prepare
+from forecaster.series import prepare, without_short
 
 
 def frame(y, uid="a", start="2024-01-01", frequency="D", **columns):
@@ -100,8 +100,11 @@ def test_select_takes_series_and_names_the_unknown():
 
 
 def test_select_says_why_a_series_was_skipped():
-    panel = prepare(joined(GOOD, frame([1.0, 2], "b")), DataSpec(), min_rows=3)
-    with pytest.raises(NotFoundError, match="skipped: needs at least 3 rows but has 2"):
+    panel = prepare(joined(GOOD, frame([1.0, 2], "b")), DataSpec())
+    panel = without_short(panel, 3, "min_context", "skip-series")
+    with pytest.raises(
+        NotFoundError, match=r"skipped: needs at least 3 rows \(min_context\) but has 2"
+    ):
         panel.select(["b"])
 
 
@@ -529,23 +532,24 @@ def test_constant_series():
 
 def test_short_series():
     data = joined(GOOD, frame([1.0, 2], "b"), frame([np.nan, np.nan], "empty"))
-    panel = prepare(data, DataSpec(), min_rows=5)
-    assert panel.ids == ("good",)
-    assert panel.skipped == {
-        "b": "needs at least 5 rows but has 2",
-        "empty": "has no rows",
-    }
-    assert "Skipped 2 series with fewer than 5 rows: b, empty" in notice(panel, "fewer")
-    with pytest.raises(InvalidInputError, match=r"at least 5 rows but has 2 \(1 more like it\)"):
-        prepare(data, DataSpec(too_short="error"), min_rows=5)
+    with pytest.raises(InvalidInputError, match="1 series without rows: empty"):
+        prepare(data, DataSpec(too_short="error"))
     panel = prepare(data, DataSpec())
     assert panel.skipped == {"empty": "has no rows"}
     assert notice(panel, "without") == "Skipped 1 series without rows: empty."
+    with pytest.raises(InvalidInputError, match=r"'b' needs at least 5 rows \(context\) but has 2"):
+        without_short(panel, 5, "context", "error")
+    panel = without_short(panel, 5, "context", "skip-series")
+    assert panel.ids == ("good",)
+    assert panel.skipped == {
+        "empty": "has no rows",
+        "b": "needs at least 5 rows (context) but has 2",
+    }
 
 
 def test_no_series_left_is_an_error():
-    with pytest.raises(InvalidInputError, match=r"No series is left.*needs at least 9 rows"):
-        prepare(GOOD, DataSpec(), min_rows=9)
+    with pytest.raises(InvalidInputError, match="needs at least 9 rows"):
+        without_short(prepare(GOOD, DataSpec()), 9, "context", "skip-series")
     with pytest.raises(InvalidInputError, match="No series is left"):
         prepare(GOOD.assign(y=np.nan), DataSpec())
     with pytest.raises(InvalidInputError, match="No series is left"):
