@@ -400,7 +400,8 @@ def test_rows_on_one_device_do_not_serve_another():
         rows = training._rows(panel, config, scaling.fit(panel, config.scaling))
         held.append(compiling.compiled(rows, config, windows=32, xla=False).held)
     assert held[0] is not held[1]
-    assert held[1] is held[2]
+    shared = compiling.keras.backend.backend() != "jax"  # which compiles the rows in as constants
+    assert (held[1] is held[2]) == shared
 
 
 def test_what_was_compiled_serves_other_rows_as_new():
