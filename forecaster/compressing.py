@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forecaster import accuracy, api, artifacts, backtesting, contradictions, splits
+from forecaster import (
+    accuracy,
+    artifacts,
+    backtesting,
+    contradictions,
+    preparing,
+    refitting,
+    splits,
+)
 from forecaster.config import Config
 from forecaster.continuing import Judged, Start
 from forecaster.errors import InvalidInputError, QualityGateError
@@ -297,7 +305,7 @@ def compress(
     tested = backtesting.backtest(panel, judged.config, lambda *_: judged, on_window)
     published = judged
     if original.config.training.refit_all:
-        published = api.with_intervals(small.published, judged, panel)
+        published = refitting.with_intervals(small.published, judged, panel)
     before, after = _measured(original, replace(original, published=published, judged=judged))
     made = {"from": origin, "option": option, "done": small.done}
     about = {key: manifest[key] for key in KEPT if key in manifest} | {
@@ -306,7 +314,7 @@ def compress(
         "compressed": made | {"before": before.to_dict(), "after": after.to_dict()},
     }
     if published.weights != original.published.weights:
-        about["data"] = api.data_of(panel)
+        about["data"] = panel.about()
     kept = Judged.of(judged, panel, parts, original.seen)
     good = after.mase <= before.mase * (1 + max_rise)
     version = registry.save(name, published, about, kept, promote=False)
@@ -314,7 +322,7 @@ def compress(
     if promoted:
         registry.promote(name, version, "compress")
     notices = []
-    if api.digest(panel) != manifest["data"]["hash"]:
+    if panel.digest() != manifest["data"]["hash"]:
         notices.append(
             "The stored rows are not those that the version was trained on: both were judged on them."
         )
@@ -366,7 +374,7 @@ def _original(store: Store, folder: Any, manifest: dict[str, Any]) -> Original:
         )
     rows = store.read(list(published.scaling.ids))
     frame = until(rows, str(manifest["data"]["last"]), bool(config.data.future))
-    panel = api.panel_of(frame, config)
+    panel = preparing.panel_of(frame, config)
     return Original(published, judged, seen, panel, splits.of_config(panel, config))
 
 

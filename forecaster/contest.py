@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from forecaster import api, backend, backtesting, judging, metrics, presets, series, splits
+from forecaster import backend, backtesting, judging, metrics, preparing, presets, series, splits
 from forecaster.arrays import Floats
 from forecaster.backtesting import Rolled
 from forecaster.checks import check
@@ -82,7 +82,7 @@ class Contest:
         self.configs = {name: config.replace(epochs=budget) for name, config in resolved.items()}
         widest = max(resolved, key=lambda name: resolved[name].context_rows)
         panel = _long_enough(panel, resolved[widest])
-        self.panel = api.with_notices(panel, asked[widest], resolved[widest])
+        self.panel = preparing.with_notices(panel, asked[widest], resolved[widest])
         self.seeds: list[int] = []
         self._rolled: Rolled | None = None
         self.interrupted = False

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from forecaster import api, challenging, gates, jobs, recipes, rivals, series
+from forecaster import challenging, gates, jobs, preparing, recipes, rivals, series
 from forecaster.accepted import read_accepted, write_accepted
 from forecaster.archive import ABANDONED, Archive
 from forecaster.atomic import sweep, sweep_file
@@ -253,7 +253,7 @@ class Cycle:
         old, new = (
             self.registry.version_folder(self.name, version) for version in (champion, challenger)
         )
-        found = rivals.compare(old, new, lambda config: api.panel_of(frame, config))
+        found = rivals.compare(old, new, lambda config: preparing.panel_of(frame, config))
         self.journal.note(scores=found.to_dict())
         said = challenging.verdict(found, self.config.retrain.margin)
         if found.reason:

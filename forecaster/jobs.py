@@ -427,7 +427,7 @@ def _keep(
             table,
             name=name,
             version=version,
-            data_hash=api.digest(panel),
+            data_hash=panel.digest(),
             source=STORE if stored else OTHER,
         )
     except ForecasterError as error:

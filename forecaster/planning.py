@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -44,6 +44,11 @@ class Progress:
 
 OnEpoch = Callable[[Progress], None]
 OnRun = Callable[[str], OnEpoch]  # told what is trained next, gives what is told of its epochs
+
+
+def staged(on_epoch: OnEpoch, stage: str, progress: Progress) -> None:
+    """Say what is trained, where it is not the network that is judged."""
+    on_epoch(replace(progress, stage=stage))
 
 
 class Search:

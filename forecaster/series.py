@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -126,6 +127,28 @@ class Panel:
             frame[name] = np.repeat(values, self.lengths)
         ahead = self.ahead[self.ahead["unique_id"].isin(self.ids)]
         return pd.concat([frame, ahead], ignore_index=True) if len(ahead) else frame
+
+    def digest(self) -> str:
+        """Return a digest of the series as they are trained on or forecast from."""
+        found = hashlib.sha256("\0".join(self.ids).encode())
+        times = self.ds.asi8 if isinstance(self.ds, pd.DatetimeIndex) else self.ds.to_numpy()
+        for array in (self.offsets, times, self.y, self.covariates):
+            found.update(np.ascontiguousarray(array).tobytes())
+        if self.statics:  # the hashes of versions of before there were any stay true
+            found.update(str([values.tolist() for values in self.statics.values()]).encode())
+        return found.hexdigest()
+
+    def about(self) -> dict[str, Any]:
+        """Return what a manifest says of the rows."""
+        return {
+            "series": len(self.ids),
+            "rows": len(self.y),
+            "filled": int(self.filled.sum()),
+            "hash": self.digest(),
+            "first": str(self.ds.min()),
+            "last": str(self.ds.max()),
+            "frequency": self.frequency,
+        }
 
 
 def without_short(panel: Panel, needed: Ints | int, what: str, policy: str) -> Panel:

@@ -9,7 +9,7 @@ import pytest
 from series_made import QUICK, frame_of, panel_of
 
 import forecaster
-from forecaster import Forecaster, judging, presets, runtime, splits, training
+from forecaster import Forecaster, judging, preparing, presets, refitting, runtime, splits, training
 from forecaster.config import Config, EvaluationSpec
 from forecaster.errors import ForecasterError, InvalidInputError, QualityGateError
 from forecaster.fallback import Fallback
@@ -307,10 +307,10 @@ def test_rows_to_judge_on_that_are_made_up_are_told():
     frame = frame_of("a")
     sparse = frame[(np.arange(len(frame)) % 3 == 0) | (np.arange(len(frame)) < 120)]
     settings = QUICK | {"epochs": 1, "frequency": "D", "folds": None, "test_size": 30}
-    panel, _ = forecaster.api.prepared(sparse, Config.of(**settings))
+    panel, _ = preparing.prepared(sparse, Config.of(**settings))
     told = [line for line in panel.notices if "of the rows to judge on were missing" in line]
     assert len(told) == 1 and told[0].startswith("6")
-    panel, _ = forecaster.api.prepared(frame, Config.of(**settings))
+    panel, _ = preparing.prepared(frame, Config.of(**settings))
     assert not [line for line in panel.notices if "to judge on" in line]
 
 
@@ -401,7 +401,7 @@ def test_a_horizon_of_short_segments_does_not_make_hundreds_of_steps(
 @pytest.mark.parametrize(("rows", "horizon"), [(60, 12), (59, 11), (24, 4)])
 def test_short_series_get_a_part_of_the_usual_horizon_and_that_is_said(rows, horizon):
     frame = frame_of("a", rows=rows, frequency="MS", season=12)
-    panel, resolved = forecaster.api.prepared(frame, Config.of())
+    panel, resolved = preparing.prepared(frame, Config.of())
     assert resolved.network.horizon == horizon
     said = [line for line in panel.notices if line.startswith("The horizon is ")]
     assert said == (
@@ -412,7 +412,7 @@ def test_short_series_get_a_part_of_the_usual_horizon_and_that_is_said(rows, hor
             "--horizon for another."
         ]
     )
-    asked, _ = forecaster.api.prepared(frame, Config.of(horizon=horizon))
+    asked, _ = preparing.prepared(frame, Config.of(horizon=horizon))
     assert not [line for line in asked.notices if line.startswith("The horizon is ")]
 
 
@@ -688,7 +688,7 @@ def test_scores_are_carried_over_by_the_widths_of_the_two_networks(fitted):
     np.testing.assert_allclose(model.conformal.scores, expected.conformal.scores)
     assert (model.conformal.scores != judged.conformal.scores).all()
     rehearsed = replace(model, trained=replace(model.trained, rehearsed=3.0))  # as before compress
-    assert forecaster.api.with_intervals(rehearsed, judged, panel).trained.rehearsed == 0
+    assert refitting.with_intervals(rehearsed, judged, panel).trained.rehearsed == 0
 
 
 MANY = pd.concat([frame_of(f"s{place}", rows=60) for place in range(30)])

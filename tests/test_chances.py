@@ -9,7 +9,7 @@ import pytest
 from series_made import QUICK, frame_of
 from test_networks import BASE, inputs, shaken
 
-from forecaster import Forecaster, api, artifacts, judging, splits, statistical
+from forecaster import Forecaster, artifacts, judging, refitting, splits, statistical
 from forecaster.chances import CERTAIN, Chance, Chances, judge, reliability, ups
 from forecaster.cli.tables import _chances_text, judgement_text
 from forecaster.errors import DamagedError
@@ -182,7 +182,7 @@ def test_published_chances_are_calibrated_on_all_that_was_held_out(wave):
     published = dataclasses.replace(
         model, chances=dataclasses.replace(model.chances, base_rate=0.0)
     )
-    found = api.with_intervals(published, model, panel).chances
+    found = refitting.with_intervals(published, model, panel).chances
     assert found == model.calibrated(panel, unseen).chances != published.chances
 
 

@@ -18,7 +18,7 @@ import pytest
 from retrain_made import MORE, ROWS, STEPS, feed, registry, run, table
 from series_made import frame_of
 
-from forecaster import api, challenging, cycle, jobs, rivals
+from forecaster import api, challenging, cycle, jobs, preparing, rivals
 from forecaster.archive import STORE, Archive
 from forecaster.cli import app
 from forecaster.config import Config
@@ -204,7 +204,7 @@ def test_a_version_is_as_good_as_itself_on_windows_that_it_has_not_seen(first):
     folder, result = first
     version = registry(folder).version_folder("air", result.run.champion)
     frame = Store(folder / "data").read()
-    found = rivals.compare(version, version, lambda config: api.panel_of(frame, config))
+    found = rivals.compare(version, version, lambda config: preparing.panel_of(frame, config))
     judgement = read_manifest(version)["judgement"]
     assert found.champion == found.challenger == pytest.approx(judgement["scores"]["gru"]["mase"])
     assert found.windows == 4
@@ -216,12 +216,14 @@ def test_windows_that_the_champion_knows_do_not_count(first):
     version = registry(folder).version_folder("air", result.run.champion)
     frame = Store(folder / "data").read()
     earlier = frame.groupby("unique_id").head(ROWS - 4)
-    later = rivals.compare(version, version, lambda config: api.panel_of(earlier, config))
+    later = rivals.compare(version, version, lambda config: preparing.panel_of(earlier, config))
     assert later.windows == 2  # one fold of each series began before the end of validation
     earliest = frame.groupby("unique_id").head(ROWS - 8)
     assert (
         "learnt from every row"
-        in rivals.compare(version, version, lambda config: api.panel_of(earliest, config)).reason
+        in rivals.compare(
+            version, version, lambda config: preparing.panel_of(earliest, config)
+        ).reason
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from forecaster import api, presets
+from forecaster import preparing, presets
 from forecaster.config import Config
 from forecaster.scaling import shifted_rows
 from forecaster.selecting import select
@@ -89,7 +89,7 @@ class Search:
                 "series": len(seen.ids),
                 "first": str(seen.ds.min()),
                 "last": str(seen.ds.max()),
-                "hash": api.digest(seen),
+                "hash": seen.digest(),
             },
             "space": {name: str(values) for name, values in self.space.items()},
             "inner_folds": self.folds.count,
@@ -131,7 +131,7 @@ def search_of(
     Raises:
         InvalidInputError: Settings, ranges and rows that do not go together.
     """
-    panel, resolved = api.prepared(frame, asked)
+    panel, resolved = preparing.prepared(frame, asked)
     folds = InnerFolds.of(panel, resolved, inner_folds)
     space = spaces.space_of(ranges, fixed, resolved, folds.train_rows, folds.windows)
     return Search(panel, asked, folds, space, resolved)
