@@ -3,9 +3,9 @@
 data/forecasts/<model>/<created>-<digest>.parquet
 
 One row a step: `created, name, version, model, data_hash, source, unique_id, cutoff, ds, step, point`,
-the bounds, `lo-80, hi-80, ...`, the chance `up`, what baselines said, `naive, seasonal_naive, drift,
-seasonal_naive_168`, as far as there are such, and `scale`, the denominator of MASE. A file appears
-whole or not at all, so writers and readers need no lock. Looking for files imports neither pandas nor pyarrow.
+the bounds, `lo-80, hi-80, ...`, the chance `up` and the `base_rate`, what baselines said, `naive,
+seasonal_naive, drift, seasonal_naive_168`, as far as there are such, and `scale`, the denominator of MASE.
+A file appears whole or not at all, so writers and readers need no lock. Looking for files imports neither pandas nor pyarrow.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FILE = re.compile(r"(\d{8}T\d{12}Z)-([0-9a-f]{16})\.parquet")
 STORE, OTHER = "store", "file"  # where the rows that were forecast from came from
 SUMMARY = b"forecast"  # key of the file's own summary in its metadata
+NUMBERS = {"scale", "up", "base_rate"}  # that a file may have besides bounds and baselines
 TEXTS = ("name", "version", "source", "unique_id")
 ABANDONED = 3600.0  # seconds after which what is being written never will be
 
@@ -200,7 +201,7 @@ def _require_columns(kept: pd.DataFrame) -> None:
     numbers = [
         name
         for name in map(str, kept.columns)
-        if name == "scale" or is_simple(name) or name.startswith(("lo-", "hi-"))
+        if name in NUMBERS or is_simple(name) or name.startswith(("lo-", "hi-"))
     ]
     kinds = {"created": "M", "ds": "iM", "cutoff": "iM"}  # of NumPy: integers, floats, times
     kinds |= dict.fromkeys(("step", "point", *numbers), "if")

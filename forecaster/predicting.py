@@ -42,8 +42,9 @@ class Prediction:
         frame: `unique_id, ds, cutoff, <model>, <model>-lo-80, <model>-hi-80, ..., model_version`;
             before the last, with `direction`, `<model>-up`: the chance that the step is above the
             one before; then, with a fallback, `model`: what forecast the row.
-        baselines: What they say of the same rows by `baselines.all_simple`, a column each, and
-            `scale`, the denominator of MASE: forecasts are scored beside them later.
+        baselines: What they say of the same rows by `baselines.all_simple`, a column each, `scale`,
+            the denominator of MASE, and with `direction` `base_rate`, the chance that a step is up if
+            nothing is known: forecasts are scored beside them later.
         notices: What the reader should know, a line each.
         skipped: Series that were not forecast, with the reason.
     """
@@ -116,6 +117,8 @@ def predict(
     notices += _adaptive_notices(model, forecast, intervals)
     notices += unknown_notice(bounds, {*panel.ids, *panel.skipped, *model.scaling.ids})
     baselines = _baselines(panel, model.config, forecast.within, horizon)
+    if model.chances is not None:
+        baselines["base_rate"] = model.chances.base_rate
     return Prediction(frame, baselines, tuple(notices), panel.skipped)
 
 

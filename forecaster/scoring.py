@@ -2,7 +2,8 @@
 
 A forecast of one time by one version from one cutoff counts once, as it was published first,
 however often it was published again. What baselines said and the scale are those of the first that
-has them: versions of before kept none.
+has them: versions of before kept none. The chance that a step is up is judged by the stored value
+before it, as in `chances`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from forecaster import archive, metrics
 from forecaster.archive import Archive, Published
 from forecaster.arrays import Floats, Ints
 from forecaster.baselines import is_simple
+from forecaster.chances import Chance, ChanceScores
+from forecaster.chances import judge as judge_chances
 from forecaster.checks import span, thirds
 from forecaster.durations import before
 from forecaster.errors import DamagedError, NotFoundError
@@ -32,7 +35,7 @@ ONE = ["version", "unique_id", "cutoff"]  # tell one forecast of a model from ot
 KEY = [*ONE, "ds"]
 WORDS = ["version", "unique_id"]  # that stand in many rows
 OWN = "own"  # the model's scaled errors
-UNUSED = ["name", "source", "model", "data_hash", "created", "up"]  # tell nothing more
+UNUSED = ["name", "source", "model", "data_hash", "created"]  # tell nothing more
 PERIODS = 6  # of the trend
 LEAST_CUTOFFS = 5  # errors of one cutoff go together, however far it forecasts
 HUGE = 1e100  # training refuses such values, and nothing can be said of them
@@ -101,6 +104,7 @@ class Live:
         thirds: By early, middle and late steps of the longest forecast, as far as they have arrived;
             empty where it has less than three.
         trend: By time of the cutoffs, oldest first.
+        chances: Of a step up, as far as they have arrived; None without any.
     """
 
     name: str
@@ -114,6 +118,7 @@ class Live:
     steps: tuple[Part, ...]
     thirds: tuple[Part, ...]
     trend: tuple[Part, ...]
+    chances: ChanceScores | None
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield the rows of `Scored.to_frame`."""
@@ -192,6 +197,11 @@ def score(
         if arrived := [frame for frame in frames if len(frame)]:
             frame = _scaled(pd.concat(arrived, ignore_index=True))
             left["unscaled"] += int(frame[OWN].isna().sum())
+            if unjudged := _without_base_rate(frame):
+                notices.append(
+                    f"{counted(unjudged, 'chance')} of a step up by {model} are not judged: an older "
+                    "version kept them without the base rate."
+                )
             models.append(_live(model, frame))
     return Scored(tuple(models), **left, notices=tuple(notices))
 
@@ -275,7 +285,7 @@ def _once(official: pd.DataFrame) -> pd.DataFrame:
     once = official.drop_duplicates(KEY)
     if "scale" not in official or len(once) == len(official):
         return once
-    names = [name for name in official.columns if name == "scale" or is_simple(name)]
+    names = [name for name in official.columns if name in ("scale", "base_rate") or is_simple(name)]
     kept = official.loc[official["scale"].notna(), [*KEY, *names]].drop_duplicates(KEY)
     return once.drop(columns=names).merge(kept, on=KEY, how="left")
 
@@ -302,11 +312,14 @@ def _ids(store: Store, kind: str) -> list[str]:
 def _with_truth(forecasts: pd.DataFrame, store: Store) -> pd.DataFrame:
     """Put the stored value of each time beside its forecast, and how far that forecast went.
 
-    `at` and `end` are the times forecast and of the cutoff as numbers, which also compare beyond 2262.
+    `at` and `end` are the times forecast and of the cutoff as numbers, which also compare beyond 2262;
+    `before` is the stored value before that of the time forecast.
     """
     rows = _in_utc(store.read(sorted(forecasts["unique_id"].unique()))[["unique_id", "ds", "y"]])
     rows = rows[rows["y"].abs() < HUGE].drop_duplicates(["unique_id", "ds"], keep="last")
     rows = rows.astype({"unique_id": forecasts["unique_id"].dtype})
+    if "base_rate" in forecasts:
+        rows["before"] = rows.groupby("unique_id", observed=True)["y"].shift()
     horizon = forecasts.groupby(ONE, sort=False, observed=True)["step"].transform("max")
     numbers = {"at": _number(forecasts["ds"]), "end": _number(forecasts["cutoff"])}
     forecasts = forecasts.assign(horizon=horizon, **numbers)
@@ -360,37 +373,70 @@ def _live(name: str, frame: pd.DataFrame) -> Live:
         _parts(frame, "step"),
         tuple(_thirds(frame)),
         tuple(Part(_range(group), _score(group)) for _, group in frame.groupby(periods, sort=True)),
+        _judged_chances(frame),
     )
 
 
+def _without_base_rate(frame: pd.DataFrame) -> int:
+    """Count the chances of which it is not known what they are to be judged beside."""
+    if "up" not in frame:
+        return 0
+    said = frame["up"].notna()
+    return int((said & frame["base_rate"].isna() if "base_rate" in frame else said).sum())
+
+
+def _judged_chances(frame: pd.DataFrame) -> ChanceScores | None:
+    if not {"up", "base_rate"} <= {*frame.columns}:
+        return None
+    known = frame.dropna(subset=["up", "base_rate", "before"])
+    if known.empty:
+        return None
+    came = (known["y"] > known["before"]).to_numpy()[:, None]
+    chance = Chance(came, known[["up"]].to_numpy(), known["base_rate"].to_numpy())
+    own, base = (losses.ravel() for losses in chance.log_losses)
+    test = _compared(known, own, base)
+    return judge_chances(chance, test.n, test)
+
+
 def _judged(name: str, frame: pd.DataFrame, found: Score) -> tuple[str, float | None, int]:
-    """Return the verdict on a model, its p-value and the points in time that it is told by.
+    """Return the verdict on a model, its p-value and the points in time that it is told by."""
+    known = frame[frame[OWN].notna()]
+    if known.empty or found.best_baseline is None or found.mase is None:
+        return "", None, 0
+    test = _compared(known, *(known[name].to_numpy() for name in (OWN, found.best_baseline)))
+    least = found.baselines[found.best_baseline]
+    said = Versus(name, found.best_baseline, found.mase, least, test).verdict("values")
+    if found.mase < least and not test.is_open:
+        said += " Theta and ETS, which train compares with too, are not among these baselines."
+    return said, None if test.is_open else test.p_value, test.n
+
+
+def _compared(known: pd.DataFrame, own: Floats, other: Floats) -> metrics.DieboldMariano:
+    """Test whether two forecasts are equally accurate.
 
     What was forecast of one time is added up: a time is an observation. Series whose clocks differ by
     less than half a step share their times. Such sums wander for nearly twice as long as a forecast
     (decision 20).
+
+    Args:
+        known: The values forecast.
+        own: Their losses by the one `(row,)`.
+        other: By the other `(row,)`.
     """
-    known = frame[frame[OWN].notna()]
-    if known.empty or found.best_baseline is None or found.mase is None:
-        return "", None, 0
     gaps = known.sort_values("at").groupby("unique_id")["at"].diff()
     ahead = (known["at"] - known["end"]) / known["step"]
     period = np.fmin(gaps[gaps > 0].min(), ahead.min())  # the shortest step: none share a slot
     slots = np.round((known["at"] - known["at"].min()) / period)
     times = np.unique(slots, return_inverse=True)[1]
     each = len(known) / (times.max() + 1)  # values of a time: those of fewer weigh less
-    own, other = (np.bincount(times, known[column]) / each for column in (OWN, found.best_baseline))
+    first, second = (np.bincount(times, losses) / each for losses in (own, other))
     horizon = int(known.drop_duplicates(ONE)["horizon"].median())
-    test = metrics.same_accuracy(own, other, 2 * horizon - 1)
+    test = metrics.same_accuracy(first, second, 2 * horizon - 1)
     if not test.is_open and (cutoffs := known["end"].nunique()) < LEAST_CUTOFFS:
         are = f"{counted(cutoffs, 'cutoff')} {'is' if cutoffs == 1 else 'are'}"
         note = f"{are} too few to tell ({LEAST_CUTOFFS} are needed)"
         test = test._replace(p_value=float("nan"), note=note)
-    least = found.baselines[found.best_baseline]
-    said = Versus(name, found.best_baseline, found.mase, least, test).verdict("values")
-    if found.mase < least and not test.is_open:
-        said += " Theta and ETS, which train compares with too, are not among these baselines."
-    return said, None if test.is_open else test.p_value, test.n
+    return test
 
 
 def _parts(frame: pd.DataFrame, by: str) -> tuple[Part, ...]:

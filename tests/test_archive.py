@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -220,6 +221,61 @@ def stored(tmp_path: Path, frame: pd.DataFrame) -> tuple[Archive, Store]:
     archived, store = Archive(tmp_path / "data" / "forecasts"), Store(tmp_path / "data")
     store.put(frame, {"kind": "test"})
     return archived, store
+
+
+def test_the_chances_of_a_step_up_are_judged_by_the_value_before_it(tmp_path: Path, capsys):
+    """Two steps a day of two series; the second step's value of before was forecast too."""
+    frame, noise = frame_of("a", "b", rows=80), np.random.default_rng(1)
+    frame["y"] = noise.normal(size=len(frame)).round(1)
+    frame = frame.drop(index=[45, 50])  # one before the forecasts of "a" counts in their place
+    archived, store = stored(tmp_path, frame)
+    frame["up"] = frame["y"] > frame.groupby("unique_id")["y"].shift()
+    frame["chance"] = np.where(frame["up"], 0.8, 0.3)
+    published = []
+    for first, second in itertools.pairwise(np.sort(frame["ds"].unique())[40:]):
+        rows = frame[frame["ds"].isin([first, second])]
+        publish(
+            archived, rows, gru=rows["y"], naive=0.0, base_rate=0.4, **{"gru-up": rows["chance"]}
+        )
+        published.append(rows.assign(first=rows.groupby("unique_id")["ds"].transform("min")))
+    rows = pd.concat(published).drop_duplicates(["unique_id", "first", "ds"])
+    (live,) = score(archived, store).models
+    found = live.chances
+    assert (found.steps, found.base_rate) == (len(rows), pytest.approx(0.4))
+    assert found.came == pytest.approx(rows["up"].mean())
+    likely = np.where(rows["up"], rows["chance"], 1 - rows["chance"])
+    assert found.model.log_loss == pytest.approx(-np.log(likely).mean())
+    assert found.model.accuracy == 1
+    assert [(each.said, each.came) for each in found.bins] == [
+        (pytest.approx(0.3), 0), (pytest.approx(0.8), 1),
+    ]  # fmt: skip
+    assert found.verdict.startswith("The chances of a step up are better than the base rate (")
+    assert "p < 0.001" in found.verdict
+    assert app.run(["score", "--workspace", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert f"is above the one before, on {len(rows)} published steps:" in text
+    assert f"of the published steps {found.came:.0%} are." in text
+    assert told(capsys, tmp_path, "score")["models"][0]["chances"]["steps"] == len(rows)
+
+
+def test_chances_without_a_base_rate_are_told_and_those_of_few_times_open(tmp_path: Path, capsys):
+    frame = frame_of("a", rows=60)
+    archived, store = stored(tmp_path, frame)
+    rows = frame.iloc[30:34]
+    publish(archived, rows, gru=rows["y"], naive=0.0, **{"gru-up": 0.7})
+    scored = score(archived, store)
+    assert scored.models[0].chances is None
+    (notice,) = scored.notices
+    assert notice == (
+        "4 chances of a step up by air are not judged: an older version kept them without the base "
+        "rate."
+    )
+    rows = frame.iloc[34:38]
+    publish(archived, rows, gru=rows["y"], naive=0.0, base_rate=0.5, **{"gru-up": 0.7})
+    scored = score(archived, store)
+    assert scored.models[0].chances.steps == 4
+    assert "is open" in scored.models[0].chances.verdict
+    assert scored.notices == (notice,)
 
 
 def test_the_verdict_is_on_the_error_that_it_tells_also_when_the_panel_grew(tmp_path: Path):

@@ -11,7 +11,7 @@ from test_networks import BASE, inputs, shaken
 
 from forecaster import Forecaster, artifacts, judging, refitting, splits, statistical
 from forecaster.chances import CERTAIN, Chance, Chances, judge, reliability, ups
-from forecaster.cli.tables import _chances_text, judgement_text
+from forecaster.cli.tables import chances_text, judgement_text
 from forecaster.errors import DamagedError
 from forecaster.fallback import Fallback
 from forecaster.metrics import DieboldMariano
@@ -122,7 +122,7 @@ def test_chances_are_judged_by_the_textbooks_figures():
         "is open (log-loss 0.3649 against 0.6931): 6 are too few."
     )
     nothing = judge(Chance(up, said * np.nan, base), 6, few)
-    assert _chances_text(nothing) == ["", nothing.verdict, ""]
+    assert chances_text(nothing, "test step") == ["", nothing.verdict, ""]
     assert "not judged" in nothing.verdict
     assert reliability(np.array([True]), np.array([1.0]))[0].low == 0.9
 
@@ -202,6 +202,12 @@ def test_the_table_has_the_chance_after_the_intervals(wave, tmp_path):
     content = (tmp_path / "version" / "chances.json").read_text()
     with pytest.raises(DamagedError, match=r"chances\.json"):
         broken(tmp_path / "version", content.replace('"kept": ', '"kept": 7'))
+
+
+def test_the_base_rate_is_published_beside_the_chance(wave):
+    found = wave.prediction()
+    assert (found.baselines["base_rate"] == wave.model.chances.base_rate).all()
+    assert "base_rate" not in found.frame
 
 
 def broken(folder, content):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from forecaster.cli.output import table
-from forecaster.cli.tables import intervals_text
+from forecaster.cli.tables import chances_text, intervals_text
 from forecaster.words import counted
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def _live_lines(live: Live) -> list[str]:
         lines += ["", live.verdict, *([live.latest] if live.latest else [])]
     if live.p_value is not None and (score.skill or 0) < 0:
         lines.append(f"A new training may help: forecast retrain --name {live.name}")
+    if live.chances is not None:
+        lines += chances_text(live.chances, "published step")
     return [*lines, ""]
 
 

@@ -196,7 +196,7 @@ def judgement_text(judgement: Judgement, calibrated_again: bool = False) -> str:
         lines.append(f"MASE leaves out {left_out} of series whose train rows never change.")
     lines += [*([] if judgement.is_thin else _checks_text(judgement)), *judgement.notes]
     if judgement.chances is not None:
-        lines += _chances_text(judgement.chances)
+        lines += chances_text(judgement.chances, "test step")
     advice = [judgement.advice] if judgement.advice else []
     return "\n".join([*lines, judgement.verdict, *advice])
 
@@ -243,8 +243,13 @@ def _steps_text(judgement: Judgement) -> str:
     return table(rows, ["by step", "all", *map(span, parts)]) if rows else ""
 
 
-def _chances_text(judged: ChanceScores) -> list[str]:
-    """Put the scores of chances beside those of the base rate, and what was said beside what came."""
+def chances_text(judged: ChanceScores, steps: str) -> list[str]:
+    """Put the scores of chances beside those of the base rate, and what was said beside what came.
+
+    Args:
+        judged: The scores.
+        steps: What one of the steps that are judged is called.
+    """
     if not judged.steps:
         return ["", judged.verdict, ""]
     rows = [
@@ -272,10 +277,10 @@ def _chances_text(judged: ChanceScores) -> list[str]:
     ]
     return [
         "",
-        f"The chance that a step is above the one before, on {counted(judged.steps, 'test step')}:",
+        f"The chance that a step is above the one before, on {counted(judged.steps, steps)}:",
         table(rows, ["chance", "log-loss", "Brier score", "right", "AUC"]),
-        f"{judged.base_rate:.0%} is the base rate: so many steps of the train rows are up; of the test "
-        f"steps {judged.came:.0%} are. Log-loss and Brier score: less is better. Right: the step goes "
+        f"{judged.base_rate:.0%} is the base rate: so many steps of the train rows are up; of the "
+        f"{steps}s {judged.came:.0%} are. Log-loss and Brier score: less is better. Right: the step goes "
         "to the side that has the larger chance (of the network, 95% interval "
         f"{judged.low:.0%} to {judged.high:.0%}). AUC: 0.5 by guessing, 1 at best.",
         *_bins_text(bins, len(bins) < len(judged.bins)),
