@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,21 +21,23 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object], *, sync: bool 
     """Put a file in place whole: temporary sibling, fsync, rename, fsync of the folder.
 
     Args:
-        path: The file, which may exist; a link to one, or a pipe or device, which stays what it is.
+        path: The file, which may exist and keeps its permissions; a link to one, or a pipe or device,
+            which stays what it is.
         write: Called with the open temporary file.
         sync: Off when another file of the same folder is replaced at once, which makes both last.
 
     Raises:
         OSError: It cannot be written; a file that existed is as it was.
     """
-    path = path.resolve()  # a link stays one; what it points to is replaced
-    if path.exists() and not path.is_file():  # a pipe or a device is written to, never replaced
+    if is_stream(path):
         with path.open("wb") as file:
             write(file)
         return
+    path = path.resolve()  # a link stays one; what it points to is replaced
     temporary = path.with_name(f"{_stem(path)}{os.getpid()}{TEMPORARY}")
     try:
         with temporary.open("wb") as file:
+            _permit_as(path, file.fileno())
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -44,6 +47,22 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object], *, sync: bool 
         raise
     if sync:
         sync_folder(path.parent)
+
+
+def is_stream(path: Path) -> bool:
+    """Tell whether there is a pipe or a device, which is written to and never replaced."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _permit_as(path: Path, descriptor: int) -> None:
+    """Give an open file the permissions, and as far as allowed the owner, of the one it replaces."""
+    try:
+        had = path.stat()
+    except FileNotFoundError:
+        return
+    with suppress(PermissionError):
+        os.fchown(descriptor, had.st_uid, had.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(had.st_mode))
 
 
 @contextmanager

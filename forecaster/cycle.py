@@ -21,9 +21,9 @@ from forecaster.errors import (
     InvalidInputError,
     NotFoundError,
 )
+from forecaster.exporting import export
 from forecaster.index import Entry
 from forecaster.manifest import NAMED, series_named, trained_on
-from forecaster.predicting import export
 from forecaster.refreshing import refresh
 from forecaster.registry import Registry
 from forecaster.retrained import Retrained

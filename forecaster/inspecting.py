@@ -12,6 +12,7 @@ import pandas as pd
 
 from forecaster import anomalies, explaining, series
 from forecaster.bounds import outside_notice
+from forecaster.exporting import export
 from forecaster.jobs import (
     Result,
     require_known,
@@ -21,7 +22,6 @@ from forecaster.jobs import (
     skips,
 )
 from forecaster.metrics import LEAST_TIMES
-from forecaster.predicting import export
 from forecaster.registry import Registry
 from forecaster.reports.inspected import plot_anomalies, plot_importance
 from forecaster.reports.plots import require_plot

@@ -22,12 +22,12 @@ from forecaster.errors import (
     PartialError,
     QualityGateError,
 )
+from forecaster.exporting import export, require_folder, require_format
 from forecaster.locking import OnWait
 from forecaster.locking import silent as quiet
 from forecaster.manifest import NAMED, series_named
 from forecaster.memory.tasks import TASKS, lengths_of, require_own
 from forecaster.model import Model, Trained
-from forecaster.predicting import export, require_folder, require_format
 from forecaster.predicting import predict as forecast
 from forecaster.presets import check_asked
 from forecaster.recipes import RECIPE, recipe

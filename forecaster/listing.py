@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forecaster.errors import InvalidInputError, NotFoundError
+from forecaster.errors import NotFoundError
 from forecaster.words import counted
 
 if TYPE_CHECKING:
@@ -176,41 +175,3 @@ def problems_of(unique_id: str, entry: Entry) -> list[Problem]:
         said = text.format(count=count, first=defect["first"], s="" if count == 1 else "s")
         problems.append(Problem(unique_id, defect["kind"], error, said))
     return sorted(problems, key=lambda problem: not problem.error)
-
-
-def export(store: Store, ids: Sequence[str], path: Path) -> int:
-    """Write series to a CSV, or to Parquet by its suffix, whole or not at all.
-
-    Returns:
-        How many rows were written.
-
-    Raises:
-        NotFoundError: A series is not stored.
-        InvalidInputError: The suffix is neither `.csv` nor `.parquet`.
-    """
-    from forecaster.atomic import replace_file
-
-    frame = store.read(ids or None)
-    if path.suffix == ".parquet":
-        replace_file(path, lambda file: frame.to_parquet(file, index=False))
-    elif path.suffix == ".csv":
-        replace_file(path, lambda file: file.write(as_csv(frame).encode()))
-    else:
-        raise InvalidInputError(
-            f"'{path}' needs the suffix .csv or .parquet.", "Change the name of the output."
-        )
-    return len(frame)
-
-
-def as_csv(frame: pd.DataFrame) -> str:
-    """Write a long frame as CSV: ISO 8601 times, no index."""
-    import pandas as pd
-
-    ds = frame["ds"]
-    if pd.api.types.is_datetime64_any_dtype(ds.dtype):
-        from forecaster.profiles import written
-
-        # Each distinct time is written once: many series share their clock.
-        codes, distinct = pd.factorize(ds)
-        ds = pd.Series(written(pd.DatetimeIndex(distinct)), dtype="str").take(codes)
-    return str(frame.assign(ds=ds.to_numpy()).to_csv(index=False, lineterminator="\n"))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,12 +12,11 @@ import pandas as pd
 from forecaster.accuracy import scales_of
 from forecaster.adaptive import adapted
 from forecaster.arrays import Floats, Ints
-from forecaster.atomic import replace_file
 from forecaster.baselines import all_simple
 from forecaster.bounds import Bounds, unknown_notice
 from forecaster.calendars import future, moment
 from forecaster.config import BoundsSpec, Config
-from forecaster.errors import ForecasterError, InvalidInputError, QualityGateError
+from forecaster.errors import InvalidInputError, QualityGateError
 from forecaster.fallback import NETWORK, fallback_text
 from forecaster.known import past_the_end
 from forecaster.model import Forecast, Model
@@ -29,7 +26,6 @@ from forecaster.words import counted, listed, of_series
 
 DAY = 86_400
 MOST_ROWS = 50_000_000  # of one table: more would not fit into the memory of most machines
-PARQUET = {".parquet", ".pq"}
 
 Intervals = dict[float, tuple[Floats, Floats]]  # bounds `(window, horizon)` by level in percent
 
@@ -265,78 +261,3 @@ def _require_fresh(panel: Panel, max_age: float, now: datetime) -> None:
             f"{max_age / DAY:.1f} days ({int((ages > max_age).sum())} of {len(ages)} series are older).",
             "Fetch newer data first.",
         )
-
-
-def require_folder(path: Path | None) -> None:
-    """Refuse an output whose folder does not exist, before any work is done for it.
-
-    Raises:
-        InvalidInputError: There is no such folder, or the output is one.
-        ForecasterError: The folder cannot be written to.
-    """
-    if path is None:
-        return
-    if not path.parent.is_dir():
-        raise InvalidInputError(
-            f"The folder '{path.parent}' of the output does not exist.", "Make it first."
-        )
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise ForecasterError(
-            f"The folder '{path.parent}' of the output cannot be written to.",
-            "Name another, or change its permissions.",
-        )
-    if path.is_dir():
-        raise InvalidInputError(f"The output '{path}' is a folder.", "Name a file in it.")
-
-
-def require_format(path: Path | None) -> None:
-    """Refuse an output whose suffix promises a format that is not written.
-
-    Raises:
-        InvalidInputError: The suffix is neither CSV's nor Parquet's.
-    """
-    if path is not None and path.suffix.lower() not in {*PARQUET, ".csv", ".txt", ""}:
-        raise InvalidInputError(
-            f"An output is CSV (.csv) or Parquet (.parquet); got '{path}'.", "Choose one of them."
-        )
-
-
-def export(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table whole or not at all: Parquet by its suffix, else CSV.
-
-    Raises:
-        InvalidInputError: The folder does not exist.
-        ForecasterError: The disk is full or the place is read-only; an existing file is as it was.
-    """
-    require_folder(path)
-    try:
-        if path.suffix.lower() in PARQUET:
-            replace_file(path, lambda file: frame.to_parquet(file, index=False))
-        else:
-            replace_file(path, lambda file: file.write(to_csv(frame).encode()))
-    except OSError as error:
-        raise ForecasterError(
-            f"'{path}' cannot be written: {error.strerror}.", "A file that was there is as it was."
-        ) from error
-
-
-def to_csv(frame: pd.DataFrame, digits: int | None = None) -> str:
-    """Return a table as CSV: ISO-8601 times, no index, numbers in full or to so many digits."""
-    text = frame.assign(
-        **{name: _iso(frame[name]) for name in ("ds", "cutoff") if name in frame.columns}
-    )
-    return str(
-        text.to_csv(
-            index=False, lineterminator="\n", float_format=f"%.{digits}g" if digits else None
-        )
-    )
-
-
-def _iso(column: pd.Series) -> pd.Series:
-    """Write times as ISO 8601: plain dates when all are midnights without a zone."""
-    if not pd.api.types.is_datetime64_any_dtype(column):
-        return column
-    if column.dt.tz is None and (column == column.dt.normalize()).all():
-        return column.dt.strftime("%Y-%m-%d")
-    unique = pd.Index(column.unique())
-    return column.map(dict(zip(unique, [time.isoformat() for time in unique], strict=True)))

@@ -194,7 +194,8 @@ def prepare(frame: pd.DataFrame, spec: DataSpec) -> Panel:
     they are kept in `ahead`.
 
     Args:
-        frame: Columns `unique_id`, `ds` and `y`, in any order, and columns that may be covariates.
+        frame: Columns `unique_id`, `ds` and `y`, in any order, and columns that may be covariates;
+            what the store says of them is in `attrs`.
         spec: The policies, the frequency and the calendar.
 
     Returns:
@@ -216,6 +217,7 @@ def prepare(frame: pd.DataFrame, spec: DataSpec) -> Panel:
             "Give one with the columns unique_id, ds and y.",
         )
     rows = read_columns(frame, spec)
+    rows.notices[:0] = frame.attrs.get("notices", [])
     order(rows, spec)
     ahead = split_ahead(rows)
     frequency, calendar = regularise(rows, spec)

@@ -279,7 +279,12 @@ def _check_times(entries: Mapping[str, Entry]) -> list[str]:
             f"The series have different kinds of time: {found}.",
             "Name series of one kind.",
         )
-    return [f"Times in {', '.join(zones)} were converted to UTC."] if len(zones) > 1 else []
+    if len(zones) < 2:
+        return []
+    return [
+        f"Times in {', '.join(zones)} were converted to UTC, and forecasts will be in UTC; to keep local "
+        "time, name the series of one zone."
+    ]
 
 
 def _unreadable(path: Path, error: OSError) -> ForecasterError:

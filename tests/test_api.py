@@ -12,9 +12,10 @@ import forecaster
 from forecaster import Forecaster, judging, preparing, presets, refitting, runtime, splits, training
 from forecaster.config import Config, EvaluationSpec
 from forecaster.errors import ForecasterError, InvalidInputError, QualityGateError
+from forecaster.exporting import export, to_csv
 from forecaster.fallback import Fallback
 from forecaster.intervals import KEPT, Distribution, calibrate
-from forecaster.predicting import export, predict, to_csv
+from forecaster.predicting import predict
 from forecaster.statistical import STATISTICAL
 
 pytestmark = pytest.mark.xdist_group("api")

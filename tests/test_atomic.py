@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -36,6 +38,40 @@ def test_a_link_stays_and_its_target_is_replaced(tmp_path, before):
     assert link.is_symlink()
     assert target.read_bytes() == b"new"
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_pipe_that_only_a_link_names_is_written_to(tmp_path):
+    """As `--output /dev/stdout` before `| head`: what it resolves to is no path."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from pathlib import Path; from forecaster.atomic import replace_file; "
+            "replace_file(Path('/dev/stdout'), lambda file: file.write(b'whole'))",
+        ],
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout == b"whole"
+
+
+def test_who_may_read_a_file_may_read_what_replaces_it_and_nobody_else(tmp_path):
+    path, seen = tmp_path / "secret.csv", []
+    path.write_text("before")
+    path.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(path, 4242, 4243)
+    had = path.stat()
+
+    def write(file):
+        seen.append(stat.S_IMODE(os.fstat(file.fileno()).st_mode))
+        file.write(b"after")
+
+    replace_file(path, write)
+    has = path.stat()
+    assert path.read_text() == "after"
+    assert (has.st_mode, has.st_uid, has.st_gid) == (had.st_mode, had.st_uid, had.st_gid)
+    assert seen == [0o640]  # before the first byte
 
 
 def test_what_a_crash_left_beside_a_file_goes_and_nothing_else(tmp_path):

@@ -468,6 +468,9 @@ def test_export_and_drop(forecast: Run, tmp_path, store):
     forecast("data", "export", "--output", "all.parquet")
     assert len(pd.read_parquet(tmp_path / "all.parquet")) == 2
     assert forecast("data", "export", "--output", "all.xlsx").code == 5
+    for mine, why in (("sales.csv", "is fetched from"), ("data/parts/c.csv", "keeps its own data")):
+        done = forecast("data", "export", "--output", mine)
+        assert (done.code, why in done.err) == (5, True), done.err
     assert forecast("fetch", "--csv", "c.csv").out.startswith("c: unchanged")
     assert forecast("data", "drop", "../a,b").out == "Dropped: ../a,b.\n"
     assert store.ids() == ["c"]

@@ -547,6 +547,12 @@ def test_short_series():
     }
 
 
+def test_what_the_store_says_of_the_times_is_said():
+    data = GOOD.copy()
+    data.attrs["notices"] = ["Times in Asia/Tokyo, Europe/Berlin were converted to UTC."]
+    assert "Asia/Tokyo" in notice(prepare(data, DataSpec()), "converted")
+
+
 def test_no_series_left_is_an_error():
     with pytest.raises(InvalidInputError, match="needs at least 9 rows"):
         without_short(prepare(GOOD, DataSpec()), 9, "context", "skip-series")

@@ -95,18 +95,21 @@ def export(ids: tuple[str, ...], output: str) -> None:
     """
     from forecaster.cli.output import emit
     from forecaster.cli.session import current
-    from forecaster.listing import as_csv
-    from forecaster.listing import export as run
+    from forecaster.exporting import export as run
+    from forecaster.exporting import to_csv
+    from forecaster.jobs import require_output
     from forecaster.store import Store
     from forecaster.words import counted
 
-    store = Store(current().workspace().data)
-    if output == "-":
-        frame = store.read(ids or None)
-        emit({"rows": frame.to_dict("records")}, as_csv(frame).rstrip("\n"))
+    workspace = current().workspace()
+    path = None if output == "-" else Path(output)
+    require_output(workspace, path)
+    frame = Store(workspace.data).read(ids or None)
+    if path is None:
+        emit({"rows": frame.to_dict("records")}, to_csv(frame).rstrip("\n"))
         return
-    rows = run(store, ids, Path(output))
-    emit({"output": output, "rows": rows}, f"Wrote {counted(rows, 'row')} to {output}.")
+    run(frame, path)
+    emit({"output": output, "rows": len(frame)}, f"Wrote {counted(len(frame), 'row')} to {output}.")
 
 
 @data.command()

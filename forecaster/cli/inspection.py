@@ -34,7 +34,7 @@ def chance_text(result: AnomalyResult) -> str:
 
 def anomalies_text(result: AnomalyResult) -> str:
     """Return the table itself for stdout, or where it was written and the farthest rows."""
-    from forecaster.predicting import to_csv
+    from forecaster.exporting import to_csv
 
     if result.output is None:
         return to_csv(result.frame).rstrip("\n")

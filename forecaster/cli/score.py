@@ -40,8 +40,8 @@ def score(name: str | None, within: float | None, output: str | None) -> None:
     from forecaster.cli.output import emit, notice
     from forecaster.cli.scores import scored_text
     from forecaster.cli.session import current
+    from forecaster.exporting import export
     from forecaster.jobs import require_output
-    from forecaster.predicting import export
     from forecaster.scoring import score as run
     from forecaster.store import Store
 

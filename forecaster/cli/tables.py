@@ -331,7 +331,7 @@ def _checks_text(judgement: Judgement) -> list[str]:
 
 def prediction_text(result: PredictResult) -> str:
     """Return the table itself for stdout, or where it was written and its first rows."""
-    from forecaster.predicting import to_csv
+    from forecaster.exporting import to_csv
     from forecaster.reports.plots import MOST_SERIES
 
     if result.output is None:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from forecaster.atomic import replace_file
 from forecaster.errors import ForecasterError, InvalidInputError
-from forecaster.predicting import require_folder
+from forecaster.exporting import require_folder
 from forecaster.series import Panel
 
 if TYPE_CHECKING:

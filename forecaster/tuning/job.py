@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from forecaster import jobs
 from forecaster.config import SECTION_OF, Config
 from forecaster.errors import INTERRUPTED, ForecasterError, PartialError
+from forecaster.exporting import export
 from forecaster.locking import OnWait, silent
-from forecaster.predicting import export
 from forecaster.presets import check_asked
 from forecaster.registry import Registry
 from forecaster.reports.plots import require_plot
