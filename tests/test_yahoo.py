@@ -161,6 +161,29 @@ def test_a_new_event_alone_replaces_the_series(yahoo: Yahoo) -> None:
     assert "a new dividend on" in result.notices[0]
 
 
+def test_an_earlier_start_that_an_end_keeps_out_is_told(yahoo: Yahoo) -> None:
+    _, past = history(yahoo)
+    result = one("AAPL", past, start="2020-01-01", end="2024-01-10")
+    assert result.action == "unchanged"
+    (notice,) = result.notices
+    assert "stored from 2024-01-01 to beyond 2024-01-10, and not fetched from 2020-01-01" in notice
+    assert one("AAPL", past, start="2024-01-02", end="2024-01-10").notices == ()
+
+
+@pytest.mark.parametrize("other", [{"interval": "1d"}, {"price": "close"}])
+def test_bars_within_days_are_never_replaced_by_others(yahoo: Yahoo, other: dict[str, str]) -> None:
+    """Yahoo would not serve them again."""
+    yahoo.daily("AAPL", "2024-01-01", [100.0 + n for n in range(40)])
+    hours = pd.date_range("2023-12-01 15:00", periods=30, freq="h", tz="America/New_York")
+    _, past = history(yahoo)
+    past = past.head(30).assign(ds=hours, close=past["close"].head(30) * 1.5)
+    result = one("AAPL", past, **{"interval": "1h"} | other)
+    assert result.action == "failed"
+    assert isinstance(result.error, InvalidInputError)
+    assert "'AAPL' is stored as 30 bars within days" in str(result.error)
+    assert yahoo.seen == []
+
+
 def test_another_price_or_interval_replaces_the_series(yahoo: Yahoo) -> None:
     _, past = history(yahoo)
     past = past.assign(close=past["close"] * 1.5)

@@ -151,6 +151,11 @@ def label(time: pd.Timestamp, interval: str) -> str:
     return time.isoformat() if interval in MINUTES else time.date().isoformat()
 
 
+def is_within_days(stored: pd.DataFrame) -> bool:
+    """Tell whether a stored series has bars shorter than a day: their times have a zone."""
+    return isinstance(stored["ds"].dtype, pd.DatetimeTZDtype)
+
+
 def mismatch(stored: pd.DataFrame, interval: str, price: str) -> str | None:
     """Say why a stored series cannot be continued with these choices; None when it can."""
     missing = [name for name in COLUMNS if name not in stored.columns]
@@ -159,7 +164,7 @@ def mismatch(stored: pd.DataFrame, interval: str, price: str) -> str | None:
     if len(stored) < 2:
         return "the stored series is too short to be checked"
     days = float(stored["ds"].diff().dt.total_seconds().median()) / 86_400
-    within = isinstance(stored["ds"].dtype, pd.DatetimeTZDtype)
+    within = is_within_days(stored)
     if within != (interval in MINUTES):
         return f"the stored bars are not of interval {interval}"
     low, high = SPANS[interval][1] if not within else (MINUTES[interval] / 1440,) * 2

@@ -119,7 +119,7 @@ class Fetch:
 
     def settle(self, stored: Stored) -> SymbolResult:
         """Continue the stored series when that is sound, else fetch the whole."""
-        from forecaster.sources.yahoo_bars import mismatch
+        from forecaster.sources.yahoo_bars import is_within_days, mismatch
 
         try:
             past = stored(self.symbol)
@@ -131,6 +131,12 @@ class Fetch:
             return self.result(frame, "new", len(frame))
         past = past.sort_values("ds", ignore_index=True)
         reason = mismatch(past, self.request.interval, self.request.price)
+        if reason and is_within_days(past) and len(past) > 1:
+            raise InvalidInputError(
+                f"{self.symbol!r} is stored as {len(past):,} bars within days, of which Yahoo serves the "
+                f"last weeks only, and cannot be continued: {reason}.",
+                "Ask for what is stored; or export it, drop it (forecast data drop) and fetch anew.",
+            )
         if reason:
             return self.replace(past, reason, continuing=False)
         return self.proceed(past)
@@ -141,6 +147,11 @@ class Fetch:
 
         start, end = self.request.start, self.request.end
         if end and past["ds"].iloc[-1].date() >= end:
+            if start and self.could_start_earlier(past, start):
+                self.notices.append(
+                    f"{self.symbol}: stored from {past['ds'].iloc[0]:%Y-%m-%d} to beyond {end}, and not "
+                    f"fetched from {start} on. To have it whole, leave --end out."
+                )
             return self.result(past, "unchanged", 0)
         overlap = past["ds"].iloc[-min(OVERLAP, len(past))]
         within = self.request.interval in MINUTES
