@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from forecaster.arrays import Flags, Ints
 from forecaster.errors import InvalidInputError
 from forecaster.frequencies import (
     DAY,
@@ -31,7 +32,39 @@ from forecaster.frequencies import (
 REGULAR_SHARE = 0.5
 # Markets with a rare weekend session (a budget day, a festival) are still business-daily.
 WEEKEND_SHARE = 0.05
+NIGHT = 0.25  # share of the day that must always be empty to be taken for closing hours
+FEWEST_DAYS = 3  # that show when a market opens
 FEWEST_APART = 5  # rows that several weekdays apart may be days of any week
+
+
+def keep_hours(ds: pd.DatetimeIndex, owner: Ints, series: int, single: Flags, step: int) -> Flags:
+    """Tell which series have rows in certain hours of the day only, as markets do `(series,)`.
+
+    Args:
+        ds: Timestamps `(row,)`.
+        owner: Number of the series of each row `(row,)`.
+        series: How many there are.
+        single: Whether a row is one step after the row before it, of the same series `(row,)`.
+        step: In microseconds.
+    """
+    nights = have_nights(ds, owner, series, step)
+    inner = np.bincount(owner, minlength=series) - 1
+    regular = np.bincount(owner[single], minlength=series) >= REGULAR_SHARE * inner
+    days = wall_clock(ds)[0]
+    return nights & regular & (_distinct(days - days.min(), owner, series) >= FEWEST_DAYS)
+
+
+def have_nights(ds: pd.DatetimeIndex, owner: Ints, series: int, step: int) -> Flags:
+    """Tell which series have no row ever at so much of the day that it may be closed `(series,)`."""
+    if DAY % step:
+        return np.zeros(series, dtype=bool)
+    return _distinct(wall_clock(ds)[1] // step, owner, series) * step <= (1 - NIGHT) * DAY
+
+
+def _distinct(values: Ints, owner: Ints, series: int) -> Ints:
+    """Count the different values, none below 0, of each series `(series,)`."""
+    width = values.max() + np.int64(1)
+    return np.bincount(pd.unique(owner * width + values) // width, minlength=series)
 
 
 def infer_frequency(ds: pd.Index[Any]) -> str | None:

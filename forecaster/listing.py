@@ -30,7 +30,7 @@ WORDS = {
         False,
     ),
     "missing_timestamps": ("{count} missing timestamp{s}, the first after {first}", False),
-    "closures": ("{count} weekday{s} without a row, the first after {first}: closures?", False),
+    "closures": ("{count} step{s} without a row, the first after {first}: closing times?", False),
     "constant": ("all {count} values are the same", False),
     "irregular": ("the timestamps have no regular step", False),
     "too_short": ("{count} row{s}, fewer than two horizons ({first} rows)", False),

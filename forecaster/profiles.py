@@ -20,7 +20,7 @@ from forecaster.frequencies import (
     parse,
     wall_clock,
 )
-from forecaster.guessing import infer_frequencies
+from forecaster.guessing import infer_frequencies, keep_hours
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -160,7 +160,7 @@ def _past_the_end(empty: Flags, offsets: Ints) -> Flags:
 def _add_gaps(
     found: list[list[dict[str, Any]]], ds: pd.Index[Any], offsets: Ints, aliases: list[str | None]
 ) -> None:
-    """Count missing timestamps; absent weekdays of a business-daily series are closures."""
+    """Count missing timestamps; those of weekdays and of hours at which there is no row are closures."""
     lengths = np.diff(offsets)
     # Aliases are few; the one of integers is empty.
     groups: dict[str, list[int]] = {}
@@ -179,11 +179,18 @@ def _add_gaps(
         gap[:-1] = (np.diff(ordinals) > wide[:-1]) & (owner[1:] == owner[:-1])
         if not gap.any():
             continue
+        closes = np.full(len(lengths), alias == "B")
+        if isinstance(clock, pd.DatetimeIndex) and parse(alias).unit == "tick":
+            single = np.append(False, np.diff(ordinals) == wide[1:]) & np.append(
+                False, owner[1:] == owner[:-1]
+            )
+            closes = keep_hours(clock, owner, len(lengths), single, parse(alias).count)
         counts = np.zeros(len(lengths), dtype=np.int64)
         span = ordinals[bounds[1:] - 1] - ordinals[bounds[:-1]]
         counts[members] = span // step[members] + 1 - lengths[members]
-        kind = "closures" if alias == "B" else "missing_timestamps"
-        _collect(found, kind, counts, owner[gap], clock[gap])
+        for kind, some in (("closures", closes), ("missing_timestamps", ~closes)):
+            rows = gap & some[owner]
+            _collect(found, kind, counts, owner[rows], clock[rows])
 
 
 def _ordinals(ds: pd.Index[Any], alias: str, offsets: Ints) -> tuple[Ints, Ints]:

@@ -8,13 +8,14 @@ import pandas as pd
 from forecaster.calendars import advance, positions, uses_calendar
 from forecaster.config import DataSpec
 from forecaster.errors import InvalidInputError
-from forecaster.frequencies import DAY, Frequency, integer_step, parse, wall_clock, weekdays
+from forecaster.frequencies import Frequency, integer_step, parse, wall_clock, weekdays
 from forecaster.guessing import (
-    REGULAR_SHARE,
     WEEKEND_SHARE,
     cannot_tell,
+    have_nights,
     infer_frequencies,
     infer_steps,
+    keep_hours,
 )
 from forecaster.rows import Rows, after_row, named
 from forecaster.sessions import days_a_week
@@ -24,9 +25,8 @@ from forecaster.words import counted
 # daily or business-daily. They have no say when longer series have one.
 FEW = 5
 Grid = tuple[np.ndarray, np.ndarray]  # (row,) steps from the first row; (row,) on the grid
-MOST_FILLED = 9  # gaps for each row, before the frequency is taken to be wrong
 ENOUGH = 100_000  # rows
-NIGHT = 0.25  # share of the day that must always be empty to be taken for closing hours
+MOST_FILLED = 9  # gaps for each row, before the frequency is taken to be wrong
 
 
 def regularise(rows: Rows, spec: DataSpec) -> tuple[str | None, str | None]:
@@ -128,15 +128,13 @@ def _closed(rows: Rows, ds: pd.DatetimeIndex, found: np.ndarray, parsed: Frequen
     """Say, in words, when a market without a named calendar is closed; empty when it never is."""
     if parsed.unit == "business":
         return "weekdays"
-    if parsed.unit != "tick" or DAY % parsed.count:
+    if parsed.unit != "tick" or not len(ds):
+        return ""
+    few, one = slice(ENOUGH), np.zeros(len(ds), dtype=np.int8)
+    if not have_nights(ds[few], one[few], 1, parsed.count)[0]:  # nor has the whole
         return ""
     single = rows.inner & after_row(lambda later, earlier: later == earlier + 1, found)
-    if single.sum() < REGULAR_SHARE * rows.inner.sum():
-        return ""  # no opening hours, but another frequency
-    for some in (ds[:ENOUGH], ds):  # a market that never closes is known for one by a few rows
-        if len(pd.unique(wall_clock(some)[1] // parsed.count)) * parsed.count > (1 - NIGHT) * DAY:
-            return ""
-    return "hours" if len(pd.unique(wall_clock(ds)[0])) >= 3 else ""
+    return "hours" if keep_hours(ds, one, 1, single, parsed.count)[0] else ""
 
 
 def _keep_consecutive(rows: Rows, found: np.ndarray, parsed: Frequency, closed: str) -> None:

@@ -298,6 +298,31 @@ def test_gaps_are_counted_on_the_grid_of_the_series(store: Store, frequency):
     assert (problem["kind"], problem["count"]) == (kind, 3)
 
 
+def test_hours_at_which_a_market_is_closed_are_no_gaps_and_those_at_which_it_is_open_are(
+    store: Store,
+):
+    """One that closes at night, beside one that never does."""
+    hours = pd.date_range("2024-03-04", periods=24 * 28, freq="h", tz="America/New_York")
+    market = hours[(hours.hour >= 9) & (hours.hour < 16) & (hours.day_of_week < 5)].delete([3, 50])
+    always = hours.delete([100, 101, 400])
+    for uid, ds in (("market", market), ("always", always)):
+        long = pd.DataFrame({"unique_id": uid, "ds": ds, "y": np.arange(float(len(ds)))})
+        store.put(long, CSV)
+    both = store.read()
+    both["ds"] = both["ds"].dt.tz_convert("America/New_York")
+    store.put(both.assign(unique_id=both["unique_id"] + " too"), CSV)
+    for suffix in ("", " too"):
+        (problem,) = store.entry(f"market{suffix}").problems
+        assert problem["kind"] == "closures"
+        assert store.entry(f"market{suffix}").gaps == 0
+        (problem,) = store.entry(f"always{suffix}").problems
+        assert (problem["kind"], problem["count"]) == ("missing_timestamps", 3)
+    said = describe(store, "market").problems[0].text
+    assert said.endswith(
+        "steps without a row, the first after 2024-03-04T11:00:00-05:00: closing times?"
+    )
+
+
 # -- crashes, full disks, locks ---------------------------------------------------------------
 
 
