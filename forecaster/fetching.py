@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from forecaster.atomic import at_home
+from forecaster.atomic import at_home, is_stream
 from forecaster.errors import (
     DamagedError,
     ForecasterError,
@@ -296,11 +296,23 @@ def _with_entry(outcome: Outcome, entry: Entry, before: Entry | None) -> Outcome
 
 def _moved(uid: str, entry: Entry, before: Entry | None) -> list[str]:
     """Say that a series now comes from somewhere else: two of one name are easily confused."""
-    old, new = (kind.source.get("kind") if kind else None for kind in (before, entry))
-    if before is None or old == new:
+    if before is None:
         return []
+    pairs = zip(_origin(before), _origin(entry), strict=True)
+    differ = [(old, new) for old, new in pairs if old and new and old != new]
+    if not differ:
+        return []
+    old, new = differ[0]
     rows = counted(before.rows, "row")
     return [f"{uid}: {rows} from {old} replaced by {entry.rows} from {new}."]
+
+
+def _origin(entry: Entry) -> tuple[str, str, str]:
+    """Return the kind of a source, where it is, and its column, each empty where it is not known."""
+    source = entry.source
+    place = next((str(source[key]) for key in ("path", "url") if key in source), "")
+    target = source.get("columns", {}).get("target")
+    return str(source.get("kind")), place, f"column {target!r}" if target else ""
 
 
 def _stored(store: Store, symbol: str) -> pd.DataFrame | None:
@@ -344,5 +356,7 @@ def _described(source: str, columns: Columns) -> dict[str, Any]:
         shown = public(source)
         cut = {} if shown == source else {"partial": True}
         return {"kind": "url", "url": shown, **cut, **read}
+    if is_stream(at_home(source)):  # cannot be read again
+        return {"kind": "stdin"}
     path = at_home(source).resolve()
     return {"kind": "file", "path": str(path), **read}

@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -303,6 +304,32 @@ def test_offline_says_what_is_stored(forecast: Run, yahoo: Yahoo):
     assert done.code == 4
     assert "'MSFT' is not stored" in done.err
     assert len(yahoo.seen) == asked
+
+
+def test_a_file_or_a_column_that_takes_the_place_of_another_is_told(forecast: Run, tmp_path):
+    content = "ds,y,open\n2024-01-01,7,1\n2024-01-02,8,2\n"
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        csv(tmp_path / folder, content if folder == "a" else content.replace("8", "9"), "data.csv")
+    assert "replaced by" not in forecast("fetch", "--csv", "a/data.csv").err
+    assert "replaced by" not in forecast("fetch", "--csv", "a/data.csv").err
+    done = forecast("fetch", "--csv", "b/data.csv")
+    first, second = (tmp_path / folder / "data.csv" for folder in ("a", "b"))
+    assert f"data: 2 rows from {first} replaced by 2 from {second}." in done.err
+    done = forecast("fetch", "--csv", "b/data.csv", "--target", "open")
+    assert "data: 2 rows from column 'y' replaced by 2 from column 'open'." in done.err
+
+
+def test_what_comes_from_a_pipe_is_not_fetched_again(forecast: Run, tmp_path, store):
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_text("ds,y\n2024-01-01,7\n"))
+    writer.start()
+    assert forecast("fetch", "--csv", pipe, "--unique-id", "piped").code == 0
+    writer.join(timeout=10)
+    assert store.entry("piped").source["kind"] == "stdin"
+    done = forecast("fetch", "--again", "piped")
+    assert "'piped', because standard input cannot be read again" in done.err
 
 
 def test_a_symbol_does_not_continue_a_file_of_the_same_name(forecast: Run, yahoo: Yahoo, tmp_path):

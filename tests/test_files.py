@@ -307,6 +307,33 @@ def test_local_midnights_are_days_when_their_zone_is_named(put):
     assert prepare(read(path, timezone="Europe/Berlin"), DataSpec()).frequency == "D"
 
 
+def test_the_hour_that_occurs_twice_is_right_also_where_the_newest_come_first(put):
+    clock = pd.date_range("2024-10-27", periods=5, freq="h", tz="Europe/Berlin").tz_localize(None)
+    rows = [f"{uid},{time.isoformat()},{n}\n" for uid in "ab" for n, time in enumerate(clock)]
+    rising, falling = (
+        read(put("unique_id,ds,y\n" + "".join(some)), timezone="Europe/Berlin")
+        for some in (rows, [*rows[:5], *rows[:4:-1]])  # "a" rises in both
+    )
+    both = [frame.set_index(["unique_id", "ds"])["y"].sort_index() for frame in (rising, falling)]
+    pd.testing.assert_series_equal(*both)
+    assert both[0].index.is_unique
+
+
+def test_a_day_that_begins_at_one_is_a_day(put):
+    """The clocks of Sao Paulo were set forward at midnight."""
+    days = pd.date_range("2018-10-25", periods=20)
+    path = put("ds,y\n" + "".join(f"{day.date()},{n}\n" for n, day in enumerate(days)))
+    frame = read(path, timezone="America/Sao_Paulo")
+    assert frame["ds"].iloc[10].isoformat() == "2018-11-04T01:00:00-02:00"
+    panel = prepare(frame, DataSpec())
+    assert (panel.frequency, len(panel.y)) == ("D", 20)
+
+
+def test_times_of_another_zone_are_put_into_the_one_that_is_named(put):
+    frame = read(put("ds,y\n2024-01-01 10:00 UTC,1\n"), timezone="Europe/Berlin")
+    assert frame["ds"].iloc[0].isoformat() == "2024-01-01T11:00:00+01:00"
+
+
 def test_a_zone_that_does_not_fit_is_told(put):
     with pytest.raises(InvalidInputError, match="no time zone 'Berlin'"):
         Columns(timezone="Berlin")

@@ -205,7 +205,8 @@ def in_zone(frame: pd.DataFrame, zone: str) -> pd.Series[Any]:
     """Return the times of a long frame in a zone; those without an offset are its wall clock.
 
     When clocks are set back an hour occurs twice: of two equal times of a series the first is
-    taken as summer time and the second as winter time.
+    taken as summer time and the second as winter time; the other way round where the newest come first.
+    A day that begins without a midnight begins when its clock does.
 
     Raises:
         InvalidInputError: Times that the zone's clock never showed, or integers.
@@ -216,9 +217,18 @@ def in_zone(frame: pd.DataFrame, zone: str) -> pd.Series[Any]:
             f"Integers such as {ds.iloc[0]} have no time zone.", "Leave out --timezone."
         )
     if ds.dt.tz is not None:
-        return ds
-    summer = ~frame.duplicated(["unique_id", "ds"]).to_numpy()
-    zoned = ds.dt.tz_localize(zone, ambiguous=summer, nonexistent="NaT")
+        return ds.dt.tz_convert(zone)
+    series = frame.groupby("unique_id", observed=True)["ds"]
+    falls = series.transform("first") > series.transform("last")
+    earlier, later = (
+        frame.duplicated(["unique_id", "ds"], keep=keep) for keep in ("last", "first")
+    )
+    days = (ds == ds.dt.normalize()).all()
+    zoned = ds.dt.tz_localize(
+        zone,
+        ambiguous=~np.where(falls, earlier, later),
+        nonexistent="shift_forward" if days else "NaT",
+    )
     if (never := zoned.isna()).any():
         raise InvalidInputError(
             f"The clocks of {zone} never showed {ds[never].iloc[0]}: they were set forward.",
