@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from forecaster.store import Store
 
 LAST_ROWS = 5
+TIMES = {"integer": "integers", "naive": "without a zone"}
 FEW = 5  # rows that do not tell a frequency for certain
 
 # What a defect is called, and whether training refuses it by default.
@@ -135,23 +136,29 @@ def check(store: Store, ids: Sequence[str] = ()) -> list[Problem]:
 
 
 def _apart(entries: Mapping[str, Entry]) -> list[Problem]:
-    """Name the series that cannot be trained with the others, because their frequency differs.
+    """Name the series that cannot be trained with the others: their times or frequency differ.
 
-    Those of few rows are left out: training lets the longer ones decide for them.
+    Of those of few rows the frequency does not count: training lets the longer ones decide for them.
     """
-    kinds = {
+    times = {uid: TIMES.get(entry.time, "of a zone") for uid, entry in sorted(entries.items())}
+    frequencies = {
         uid: str(entry.frequency)
         for uid, entry in sorted(entries.items())
         if entry.frequency is not None and entry.rows > FEW
     }
+    return [*_unlike(times, "times are", "those"), *_unlike(frequencies, "frequency is", "that")]
+
+
+def _unlike(kinds: Mapping[str, str], what: str, that: str) -> list[Problem]:
+    """Name the series that are not of the usual kind."""
     ((usual, count),) = Counter(kinds.values()).most_common(1) or [("", 0)]
     return [
         Problem(
             uid,
             "frequency",
             False,
-            f"its frequency is {kind}, that of {counted(count, 'other')} {usual}: `train` refuses "
-            "them together; name the series of one frequency",
+            f"its {what} {kind}, {that} of {counted(count, 'other')} {usual}: `train` refuses "
+            "them together; name the series of one kind",
         )
         for uid, kind in kinds.items()
         if kind != usual

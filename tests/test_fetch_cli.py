@@ -470,10 +470,15 @@ def test_check(forecast: Run, tmp_path, store):
         "warning: holes: 2 missing timestamps, the first after 2024-01-08",
         "warning: holes: 27 rows, fewer than two horizons (28 rows)",
         "warning: air-passengers: its frequency is MS, that of 2 others D: `train` refuses them "
-        "together; name the series of one frequency",
+        "together; name the series of one kind",
         "2 errors, 3 warnings.",
     ]
     assert forecast("data", "check", "holes").code == 0
+    forecast("fetch", "--csv", csv(tmp_path, "ds,y\n1,5\n2,6\n", "steps.csv"))
+    assert (
+        "warning: steps: its times are integers, those of 3 others without a zone: `train` refuses "
+        "them together; name the series of one kind"
+    ) in forecast("data", "check").out
     assert forecast("data", "check", "air-passengers", "--json").document["problems"] == []
     assert forecast("data", "check", "x").code == 4
     (store.parts / store.entry("air-passengers").part).write_bytes(b"damage")
