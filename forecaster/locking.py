@@ -67,6 +67,27 @@ def writing(folder: Path, *, timeout: float = TIMEOUT, on_wait: OnWait = silent)
         ) from error
 
 
+def is_held(folder: Path, pid: int) -> bool:
+    """Tell whether the lock of a folder is held, by whatever process, in whatever container.
+
+    Args:
+        folder: One that was written to.
+        pid: Who held it; what counts where locks cannot be looked at.
+    """
+    try:
+        import fcntl  # not on Windows
+
+        with (folder / LOCK).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    except (ImportError, OSError):
+        return is_alive(pid)
+    return False
+
+
 def _acquire(lock: BaseFileLock, folder: Path, timeout: float, on_wait: OnWait) -> None:
     from filelock import Timeout
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from forecaster.atomic import replace_file, sweep
 from forecaster.errors import DamagedError, PartialError, QualityGateError, TemporaryError
-from forecaster.processes import is_alive
+from forecaster.locking import is_held
 from forecaster.versions import next_version
 
 FORMAT = 1
@@ -64,6 +64,7 @@ class Run:
         promoted: Whether that came into service.
         scores: How champion and challenger compare: MASE of each, windows, or why they do not.
         output: The table that it replaces, from the workspace on.
+        lost: Whether its process is gone without having said how it ended: seen when the record is read.
     """
 
     command: str
@@ -78,6 +79,7 @@ class Run:
     promoted: bool = False
     scores: dict[str, Any] = field(default_factory=dict)
     output: str | None = None
+    lost: bool = False
 
     @property
     def outcome(self) -> str:
@@ -87,7 +89,7 @@ class Run:
         refused.
         """
         if self.exit_code is None:
-            return "running" if is_alive(self.pid) else "killed"
+            return "killed" if self.lost else "running"
         if self.exit_code == QualityGateError.exit_code:
             exported = any((step.name, step.outcome) == ("export", "done") for step in self.steps)
             return "done" if exported else "refused"
@@ -102,7 +104,11 @@ class Run:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for `--json`."""
-        return asdict(self) | {"outcome": self.outcome}
+        return self.stored() | {"outcome": self.outcome}
+
+    def stored(self) -> dict[str, Any]:
+        """Return plain values for the record."""
+        return {key: value for key, value in asdict(self).items() if key != "lost"}
 
 
 class Records:
@@ -124,7 +130,7 @@ class Records:
     def write(self, run: Run, place: Path | None = None) -> None:
         """Write the record of a run into its place, a new one when none is given."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        content = json.dumps({"format": FORMAT, **asdict(run)}, indent=1).encode()
+        content = json.dumps({"format": FORMAT, **run.stored()}, indent=1).encode()
         replace_file(place or self.place(run), lambda file: file.write(content))
 
     def newest_first(self) -> Iterator[Run]:
@@ -220,6 +226,8 @@ def _read(path: Path) -> Run:
         times = [datetime.fromisoformat(time) for time in (run.started, run.ended) if time]
         if not times or type(run.pid) is not int or type(run.exit_code) not in {int, type(None)}:
             raise ValueError("it has no start, no pid, or an exit code that is none")
+        if run.exit_code is None:  # it is written by who holds the lock of the model
+            run = replace(run, lost=not is_held(path.parent.parent, run.pid))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedError(
             f"The run record '{path}' cannot be read: {error}.", "Delete it."

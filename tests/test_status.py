@@ -19,6 +19,7 @@ from forecaster import artifacts
 from forecaster.archive import STORE, Archive, Published
 from forecaster.cli import app
 from forecaster.errors import ForecasterError
+from forecaster.locking import writing
 from forecaster.registry import Registry
 from forecaster.runs import Records, Run, Step
 from forecaster.store import Store
@@ -189,7 +190,8 @@ def test_a_table_that_is_gone_is_a_problem(workspace: Path, capsys):
     record(workspace, exit_code=0, output=str(table))
     assert f"'{table}' cannot be read" in problem(capsys, workspace)
     record(workspace, output=str(table))
-    assert status(capsys, workspace)["run"]["outcome"] == "running"  # it is being made
+    with writing(workspace / "models" / "air"):
+        assert status(capsys, workspace)["run"]["outcome"] == "running"  # it is being made
     record(workspace, exit_code=0, output=str(table))
     table.mkdir()
     assert "it is a folder" in problem(capsys, workspace)
@@ -288,7 +290,11 @@ def test_a_run_that_failed_was_killed_or_is_old_is_a_problem(workspace: Path, ca
     assert problem(capsys, workspace, "--max-age", "2d").startswith("The last run is 3.0 days old")
     steps = (Step("fetch", "done"), Step("train", "running"))
     record(workspace, steps=steps)
-    assert status(capsys, workspace)["run"]["outcome"] == "running"
+    with writing(workspace / "models" / "air"):
+        assert status(capsys, workspace)["run"]["outcome"] == "running"
+    assert "was killed in the step 'train'" in problem(
+        capsys, workspace
+    )  # though its pid is in use
     record(workspace, steps=steps, exit_code=1, message="The disk is full.")
     assert problem(capsys, workspace) == (
         "The last run ended with the exit code 1 in the step 'train': The disk is full."
