@@ -182,7 +182,7 @@ class Forecaster:
                 "A loaded model holds no series.", "Give them: predict(frame=...)."
             )
         asked = config.prediction
-        return predict(
+        found = predict(
             self.model,
             panel,
             horizon=horizon,
@@ -190,6 +190,8 @@ class Forecaster:
             adaptive=asked.adaptive_intervals,
             max_age=asked.max_age,
         )
+        mended = () if frame is None else panel.notices  # `fit` has said those of its own
+        return replace(found, notices=(*mended, *found.notices))
 
     def keras_networks(self) -> list[Any]:
         """Build the `keras.Model` of each network of the ensemble again, with its weights."""
@@ -220,7 +222,7 @@ class Forecaster:
         from forecaster.manifest import read_manifest
 
         model, manifest = artifacts.load(Path(path)), read_manifest(Path(path))
-        forecaster = cls.of(model.config.replace(test_size=None))
+        forecaster = cls.of(model.config.replace(folds=None))  # test_size says how many
         forecaster._model, forecaster._judged = model, artifacts.load_judged(Path(path))
         forecaster._version = str(manifest.get("version", Path(path).name))
         forecaster._about = {key: manifest[key] for key in ABOUT if key in manifest}

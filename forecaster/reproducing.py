@@ -93,7 +93,7 @@ def reproduce(
         ) from error
     ahead = bool(model.config.data.future)
     frame = until(store.read(list(model.scaling.ids)), last, ahead)
-    settings = model.config.replace(test_size=None, require_skill=False)
+    settings = model.config.replace(folds=None, require_skill=False)  # test_size says how many
     start = manifest.get("warm_start")
     earlier = None if start is None else registry.find(name, str(start["version"]))
     again = api.Forecaster.of(settings).fit(frame, on_epoch, warm_start=earlier)

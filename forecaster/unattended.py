@@ -111,7 +111,8 @@ class NotifySpec(Spec):
     def _can_be_told(cls, hook: str | None) -> str | None:
         if hook is None or hook.lower().startswith(("http://", "https://")):
             return hook
-        words = shlex.split(hook, posix=False)  # raises ValueError: "No closing quotation"
+        shlex.split(hook)  # as it is run; raises ValueError: "No closing quotation"
+        words = shlex.split(hook, posix=False)
         if not words or "://" in words[0]:
             raise ValueError(
                 "a command, or an address that begins with http:// or https:// is needed"

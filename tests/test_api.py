@@ -207,6 +207,12 @@ def test_a_series_without_a_context_is_skipped_and_listed(fitted):
         fitted.predict(frame=frame_of("tiny", rows=9))
 
 
+def test_what_is_mended_in_a_frame_is_said(fitted):
+    frame = frame_of("a").drop(index=[100, 101])
+    notices = fitted.prediction(frame=frame).notices
+    assert any("2 missing timestamps" in line for line in notices)
+
+
 def test_a_table_that_no_memory_holds_is_refused(fitted):
     with pytest.raises(InvalidInputError, match=r"200000000 for 2 series .* at most 25000000"):
         predict(fitted.model, fitted.evaluated.panel, horizon=200_000_000)

@@ -168,6 +168,7 @@ def test_a_command_that_fails_is_a_notice_without_secrets(command: str, said: st
     ("hook", "said"),
     [
         ("mail 's3cret", "No closing quotation"),
+        ("notify-send it's s3cret", "No closing quotation"),
         ("   ", "a command, or an address that begins with http:// or https:// is needed"),
         ("ftp://me:s3cret@host/", "an address that begins with http"),
         ("echo s3cret > file", "it runs without a shell, which '>' needs"),

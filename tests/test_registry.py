@@ -17,13 +17,15 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from series_made import frame_of
+from series_made import QUICK, frame_of
 
 from forecaster import (
+    Forecaster,
     artifacts,
     durations,
     inventory,
     jobs,
+    presets,
     promotions,
     reproducing,
     status,
@@ -38,6 +40,7 @@ from forecaster.manifest import read_manifest
 from forecaster.model import Model
 from forecaster.registry import Registry
 from forecaster.reproducing import until
+from forecaster.series import prepare
 from forecaster.store import Store
 from forecaster.workspace import Workspace
 
@@ -515,6 +518,28 @@ def test_reproducing_trains_the_same_again_and_notices_other_data(tmp_path: Path
     assert (document["reproduced"], document["same_data"]) == (False, False)
     assert document["notes"][0].startswith("The data has changed")
     assert len(registry.versions("air")) == 2
+
+
+@pytest.mark.slow  # trains two networks
+def test_rows_held_out_that_are_no_whole_number_of_folds_are_held_out_again(tmp_path: Path, capsys):
+    frame = frame_of("a", rows=160)
+    Store(tmp_path / "data").put(frame, {"kind": "test"})
+    settings = QUICK | {
+        "folds": None,
+        "test_size": 15,
+        "step_size": 4,
+        "refit_all": False,
+        "deterministic": True,
+    }
+    fitted = Forecaster(**settings).fit(frame)
+    assert fitted.config.evaluation.test_size == 15
+    registry = Registry(tmp_path / "models")
+    version = registry.save("air", fitted.model, fitted.about)
+    document = told(capsys, "models", "reproduce", "--name", "air", "--workspace", str(tmp_path))
+    assert (document["reproduced"], document["difference"]) == (True, 0)
+    again = Forecaster.load(registry.version_folder("air", version)).settings
+    panel = prepare(frame, again.data)
+    assert presets.resolve(again, panel).evaluation == fitted.config.evaluation
 
 
 @pytest.mark.parametrize(
