@@ -19,7 +19,7 @@ def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
 
     Args:
         path: `forecast.toml`, made when there is none.
-        settings: Values by name.
+        settings: Values by name; one that is None is taken out.
 
     Raises:
         InvalidInputError: The file is not valid, or written so that it cannot be edited safely.
@@ -28,17 +28,33 @@ def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
     before = tomllib.loads(text)
     expected: dict[str, Any] = {name: dict(section) for name, section in before.items()}
     for key, value in settings.items():
-        plain = list(value) if isinstance(value, tuple) else value
-        expected.setdefault(SECTION_OF[key], {})[key] = plain
-        text = _set(text, SECTION_OF[key], key, plain)
+        plain, section = list(value) if isinstance(value, tuple) else value, SECTION_OF[key]
+        if value is not None:
+            expected.setdefault(section, {})[key] = plain
+            text = _set(text, section, key, plain)
+        elif key in expected.get(section, {}):
+            del expected[section][key]
+            text = _without(text, section, key)
     validated(expected, {"": str(path)})
     if tomllib.loads(text) != expected:
-        lines = [f"{key} = {toml(value)}" for key, value in settings.items()]
+        lines = [
+            f"no {key}" if value is None else f"{key} = {toml(value)}"
+            for key, value in settings.items()
+        ]
         raise InvalidInputError(
             f"'{path}' is written in a way that cannot be edited safely; it is as it was.",
             f"Set it yourself: {'; '.join(lines)}.",
         )
     replace_file(path, lambda file: file.write(text.encode()))
+
+
+def _without(text: str, section: str, key: str) -> str:
+    """Return the text of a file without one setting."""
+    import tomlkit
+
+    document = tomlkit.parse(text)
+    document[section].remove(key)
+    return tomlkit.dumps(document)
 
 
 def _set(text: str, section: str, key: str, value: Any) -> str:

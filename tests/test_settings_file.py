@@ -59,6 +59,12 @@ epochs = 5
     }
 
 
+def test_a_setting_that_is_none_is_taken_out(path):
+    text = "[network]\nlookback = 24 # two days\nmin_context = 24\n# Ours.\nheads = 2\n"
+    after = written(path, text, lookback=48, min_context=None, heads=None, epochs=None)
+    assert after == "[network]\nlookback = 48 # two days\n# Ours.\n"
+
+
 @pytest.mark.parametrize("text", [None, "", "# Nothing yet.", "[data]\nfrequency = 'h'\n"])
 def test_a_missing_file_or_section_is_made(path, text):
     after = written(path, text, cell="rnn")

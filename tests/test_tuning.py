@@ -32,7 +32,7 @@ from forecaster.errors import (
 from forecaster.store import Store
 from forecaster.tuning import studies
 from forecaster.tuning.job import TuneResult, Wanted, tune
-from forecaster.workspace import Workspace
+from forecaster.workspace import Workspace, load_config
 
 FLAGS = {key: value for key, value in QUICK.items() if key not in ("layers", "lookback", "segment")}
 FLAGS |= {"lookback": 16, "segment": 4, "layers": "8"}
@@ -319,6 +319,51 @@ class TestWithoutNetworks:
         assert result.written and result.trained is None
         assert "Error: --require-skill: nothing is published." in tune_text(result)
         assert result.to_dict()["failure"]["code"] == 6
+
+    @pytest.mark.parametrize("write", [True, False])
+    def test_a_context_of_before_does_not_outlast_a_shorter_lookback(
+        self, workspace, monkeypatch, write
+    ):
+        """`min_context` follows from the lookback that is found, in the file and in training."""
+        from forecaster import jobs
+        from forecaster.settings_file import write_settings
+
+        seen = {}
+        monkeypatch.setattr(jobs, "train", lambda *words: seen.update(words[3]))
+        write_settings(workspace.config_file, {"lookback": 16, "min_context": 16})
+
+        def fit(panel, config, parts, **options):  # the shorter, the better
+            made = tuning_made.fit(panel, config, parts, **options)
+            made.error = config.network.lookback
+            return made
+
+        monkeypatch.setattr(training, "fit", fit)
+        flags = {key: value for key, value in FLAGS.items() if key != "lookback"}
+        wanted = Wanted(search=("lookback=8,16",), trials=4, write=write, train="air")
+        result = tune(workspace, (), wanted, flags)
+        assert result.failure is None
+        assert result.settings["lookback"] == 8
+        assert "min_context" not in result.settings
+        assert (seen["lookback"], seen["min_context"]) == (8, 8)
+        if write:
+            asked, _ = load_config(workspace, {})
+            assert (asked.network.lookback, asked.network.min_context) == (8, None)
+
+    def test_a_setting_that_the_best_leaves_open_is_not_written(self, workspace, monkeypatch):
+        """Heads without attention: TOML has no null."""
+
+        def fit(panel, config, parts, **options):
+            made = tuning_made.fit(panel, config, parts, **options)
+            made.error = 1.0 if config.network.attention == "none" else 2.0
+            return made
+
+        monkeypatch.setattr(training, "fit", fit)
+        search = ("attention=none,states", "heads=1,2")
+        result = tuned(workspace, search=search, trials=2, write=True)
+        assert (result.settings["attention"], result.settings["heads"]) == ("none", None)
+        asked, _ = load_config(workspace, {})
+        assert (asked.network.attention, asked.network.heads) == ("none", None)
+        assert "heads" not in tune_text(result).split("Written into")[1]
 
     def test_a_variable_of_the_environment_fixes_a_setting(self, workspace, monkeypatch):
         monkeypatch.setenv("FORECAST_DROPOUT", "0.2")

@@ -94,7 +94,8 @@ def _done_text(result: TuneResult) -> list[str]:
 
 
 def _settings(settings: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {_shown(value)}" for name, value in settings.items())
+    given = {name: value for name, value in settings.items() if value is not None}
+    return ", ".join(f"{name} {_shown(value)}" for name, value in given.items())
 
 
 def _shown(value: Any) -> Any:

@@ -148,15 +148,21 @@ def tune(
         plot_study(tuned, wanted.plot)
     if tuned.best is None and not tuned.interrupted:
         raise ForecasterError(tuned.verdict, _why_none(tuned))
-    settings = _given(flags) | tuned.start | ({} if tuned.best is None else tuned.best.settings)
+    best = {} if tuned.best is None else tuned.best.settings
+    settings = _given(flags) | tuned.start | best
+    follows = "lookback" in best and "min_context" not in best  # from the lookback that was found
+    if follows:
+        settings.pop("min_context", None)
     ready = tuned.best is not None and not tuned.interrupted
     written = trained = failure = None
     try:
         if ready and wanted.write:
-            write_settings(workspace.config_file, settings)
+            out = {"min_context": None} if follows else {}
+            write_settings(workspace.config_file, {**out, **settings})
             written = workspace.config_file
         if ready and wanted.train is not None:
-            asked = {**flags, **settings}
+            own = {"min_context": settings["lookback"]} if follows else {}
+            asked = {**flags, **own, **settings}
             trained = jobs.train(workspace, ids, wanted.train, asked, lambda _: None)
     except ForecasterError as error:
         failure = error
