@@ -125,6 +125,8 @@ def select(
     more = _refinements(panel, parts.train_stop, asked, resolved)
     if len(options) + len(more) < 2:
         return None
+    if not any(options.values()) and more.keys() == {"logarithms"}:
+        return None  # the settings of a version, which was chosen without them
     budget = resolved.training.time_budget
     epochs = int(resolved.training.epochs or 1)
     quick = resolved.replace(

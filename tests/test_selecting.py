@@ -68,6 +68,8 @@ def test_nothing_is_tried_where_nothing_is_open_or_auto_is_not_asked():
     panel = panel_of("a")
     assert selection_of(panel, skip="none", normalise="last") is None
     assert selection_of(panel, preset="segment") is None
+    full = presets.resolve(Config.of(**AUTO | {"transform": "auto"}), panel)  # as a version has it
+    assert select(panel, full, full, lambda _: training.fit) is None
 
 
 @pytest.mark.slow  # trains several networks
