@@ -70,14 +70,16 @@ def _refusals(new: pd.DataFrame, old: pd.DataFrame, now: datetime) -> Iterator[s
         return
     first, last = new["ds"].min(), known.max()
     step = _step(was if len(was) > 1 else known)
-    if _is_ahead(last, step, now):
+    ahead = _from_when_on(known, step, now)
+    if ahead is not None and last > ahead:
         yield f"has a value at {_said(last)}, which is in the future"
     if was.empty:
         return
     if _kind(known) != _kind(was):
         yield f"has {_kind(known)}, but {_kind(was)} are stored"
         return
-    was = was[[not _is_ahead(time, step, now) for time in was]]  # a wrong date of before may go
+    limit = _from_when_on(was, step, now)
+    was = was if limit is None else was[was <= limit]  # a wrong date of before may go
     if wide := _new_gap(known, was, step):
         yield f"leaves a gap of {wide:,} steps, as a wrong date would"
     if len(known) >= TELLS and not 0.5 <= _step(known) / step <= 2:
@@ -93,12 +95,12 @@ def _refusals(new: pd.DataFrame, old: pd.DataFrame, now: datetime) -> Iterator[s
         yield f"has other values than are stored for {share:.0%} of its rows, and not the rows before"
 
 
-def _is_ahead(time: pd.Timestamp | int, step: Any, now: datetime) -> bool:
-    """Tell whether a time lies in the future, by more than a step: it may be a period's end."""
-    if not isinstance(time, pd.Timestamp):
-        return False
-    moment = pd.Timestamp(now)
-    return bool(time > (moment.tz_convert(time.tz) if time.tz else moment.tz_localize(None)) + step)
+def _from_when_on(times: pd.Series, step: Any, now: datetime) -> pd.Timestamp | None:
+    """Return the time after which times are of the future: a step on, as one may be a period's end."""
+    if not pd.api.types.is_datetime64_any_dtype(times.dtype):
+        return None
+    moment, zone = pd.Timestamp(now), times.dt.tz
+    return (moment.tz_convert(zone) if zone else moment.tz_localize(None)) + step
 
 
 def _step(times: pd.Series) -> Any:
