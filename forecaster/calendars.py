@@ -121,7 +121,10 @@ def moment(text: str, ds: pd.Index[Any]) -> pd.Timestamp | int:
         time = pd.to_datetime([text], format="ISO8601")[0]
         if pd.isna(time):
             raise ValueError("not a time")
-        return time if (time.tzinfo is None) == (ds.tz is None) else time.tz_localize(ds.tz)
+        if (time.tzinfo is None) == (ds.tz is None):
+            return time
+        # Of an hour that occurs twice the first is meant, of one that does not the time after it.
+        return time.tz_localize(ds.tz, ambiguous=True, nonexistent="shift_forward")
     except ValueError as error:
         dates = isinstance(ds, pd.DatetimeIndex)
         kind = "a time such as 2024-07-03 or 2024-07-03T12:00" if dates else "a whole number"

@@ -31,6 +31,7 @@ def read_columns(frame: pd.DataFrame, spec: DataSpec) -> Rows:
         )
     if frame.empty:
         raise InvalidInputError("The table of series has no rows.", "Fetch or add some data first.")
+    frame = frame.rename(columns=str)
     if not frame.columns.is_unique:
         repeated = frame.columns[frame.columns.duplicated()].unique()
         raise InvalidInputError(

@@ -337,6 +337,8 @@ def test_times_are_read_as_those_of_the_series():
     assert moment("2024-03-01", dates) == pd.Timestamp("2024-03-01", tz="Europe/Berlin")
     assert moment("2024-03-01T00:00+01:00", dates.tz_localize(None)) == pd.Timestamp("2024-03-01")
     assert moment("7", pd.Index([1, 2])) == 7
+    assert moment("2024-10-27T02:30", dates).isoformat() == "2024-10-27T02:30:00+02:00"
+    assert moment("2024-03-31T02:30", dates).isoformat() == "2024-03-31T03:00:00+02:00"
     for text, others in (
         ("soon", dates),
         ("NaT", dates),

@@ -547,6 +547,14 @@ def test_short_series():
     }
 
 
+def test_a_column_may_have_a_number_for_a_name():
+    data = GOOD.assign(extra=1.0).rename(columns={"extra": 7})
+    assert prepare(data, DataSpec(covariates="all")).covariate_names == ("7",)
+    assert 7 in data.columns
+    with pytest.raises(InvalidInputError, match="Columns occur more than once: 7"):
+        prepare(data.assign(**{"7": 2.0}), DataSpec())
+
+
 def test_what_the_store_says_of_the_times_is_said():
     data = GOOD.copy()
     data.attrs["notices"] = ["Times in Asia/Tokyo, Europe/Berlin were converted to UTC."]
