@@ -348,7 +348,9 @@ def _described(source: str, columns: Columns) -> dict[str, Any]:
     """Describe where a file came from and how it was read, without what may be secret in an address."""
     if source == "-":
         return {"kind": "stdin"}
-    said = {key: value for key, value in vars(columns).items() if value}
+    from forecaster.sources.layout import GUESSED
+
+    said = {key: value for key, value in vars(columns).items() if value != getattr(GUESSED, key)}
     read = {"columns": said} if said else {}
     if "://" in source:
         from forecaster.sources.downloads import public

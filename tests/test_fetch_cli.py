@@ -620,6 +620,27 @@ def test_the_columns_of_the_first_time_are_read_again(forecast: Run, tmp_path: P
     assert store.read(["shop"])["y"].max() == 30
 
 
+def test_the_order_of_day_and_month_is_that_of_the_first_time(
+    forecast: Run, tmp_path: Path, store: Store
+):
+    def american(first: str, days: int) -> str:
+        times = pd.date_range(first, periods=days)
+        return "ds,y\n" + "".join(f"{time:%m/%d/%Y},1\n" for time in times)
+
+    shop = csv(tmp_path, american("2023-10-01", 92), "shop.csv")
+    assert forecast("fetch", "--csv", shop).code == 0
+    for first, last in (("2024-01-01", "2024-01-04"), ("2024-01-03", "2024-01-11")):
+        days = (pd.Timestamp(last) - pd.Timestamp(first)).days + 1
+        shop.write_text(american(first, days))
+        done = forecast("fetch", "--again")
+        assert "read month first" in done.err
+        assert store.entry("shop").last == last
+    shop.write_text("ds,y\n01/12/2024,1\n13/01/2024,1\n")
+    done = forecast("fetch", "--again")
+    assert (done.code, store.entry("shop").last) == (5, "2024-01-11")
+    assert "is not month first, as this file was read before ('13/01/2024')" in done.err
+
+
 @pytest.mark.parametrize(
     ("stored", "latest"),
     [

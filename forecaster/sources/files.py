@@ -16,7 +16,13 @@ from forecaster.errors import InvalidInputError
 from forecaster.sources.contents import contents
 from forecaster.sources.layout import GUESSED, Columns, Layout, find_layout
 from forecaster.sources.tables import Sheet, read_sheet
-from forecaster.sources.timestamps import WRITE_ISO, UnreadableTimeError, in_zone, parse_times
+from forecaster.sources.timestamps import (
+    WRITE_ISO,
+    Times,
+    UnreadableTimeError,
+    in_zone,
+    parse_times,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -50,7 +56,8 @@ def read_coded(
 ) -> tuple[pd.DataFrame, list[str], Columns]:
     """Read a file as `read_file` does, with categorical ids: the store takes them faster.
 
-    Also return which columns were taken for times and values, so that another day's file is read alike.
+    Also return which columns were taken for times and values, and the order of day and month, so
+    that another day's file is read alike.
     """
     label, stem, content = contents(str(source))
     found: list[Layout] = []
@@ -64,18 +71,19 @@ def read_coded(
 
     sheet = read_sheet(content, label, roles)
     layout = found[0]
-    times, notices = _times(sheet, layout.time, columns.timezone)
+    times, notices, day_first = _times(sheet, layout.time, columns)
     if columns.wide:
         frame, more = _from_wide(sheet, layout, times)
     else:
         frame, more = _from_long(sheet, layout, times, stem, columns.unique_id)
     if columns.timezone:
         frame["ds"] = in_zone(frame, columns.timezone)
-    read = replace(columns, time=layout.time, target=None if columns.wide else layout.targets[0])
+    target = None if columns.wide else layout.targets[0]
+    read = replace(columns, time=layout.time, target=target, day_first=day_first)
     return frame, [*sheet.notices, *layout.notices, *notices, *more], read
 
 
-def _times(sheet: Sheet, name: str, zone: str | None) -> tuple[pd.Index[Any], list[str]]:
+def _times(sheet: Sheet, name: str, said: Columns) -> Times:
     """Return the time of every row."""
     column = sheet.table[name]
     if column.null_count:
@@ -102,23 +110,23 @@ def _times(sheet: Sheet, name: str, zone: str | None) -> tuple[pd.Index[Any], li
             )
         values = column.to_pandas()
         if pa.types.is_integer(column.type):
-            return pd.Index(values.astype("int64")), []
+            return Times(pd.Index(values.astype("int64")), [])
         clock = pd.DatetimeIndex(values)
-        return clock.tz_convert(zone) if zone and clock.tz else clock, []
+        return Times(clock.tz_convert(said.timezone) if said.timezone and clock.tz else clock, [])
     if not (pa.types.is_dictionary(column.type) or pa.types.is_string(column.type)):
         raise _bad_time(
             sheet, name, 0, problem="a time cannot be read", value=str(column[0]), hint=WRITE_ISO
         )
     codes, texts = _coded(column)
     try:
-        times, notices = parse_times(texts, zone)
+        times = parse_times(texts, said.timezone, said.day_first)
     except UnreadableTimeError as error:
         bad = next(i for i, text in enumerate(texts) if text.strip() == error.value)
         row = int(np.argmax(codes == bad))
         raise _bad_time(
             sheet, name, row, problem=error.problem, value=error.value, hint=error.hint
         ) from None
-    return times.take(codes), notices
+    return times._replace(values=times.values.take(codes))
 
 
 def _bad_time(

@@ -27,6 +27,7 @@ class Columns:
         wide: The file has one column a series beside the times.
         unique_id: Name of the series when no column names it; the file's stem when None.
         timezone: Where the clock stood that the times were read from; the series is stored in it.
+        day_first: Whether dates such as 1/2/2024 have the day first: as they were read before.
 
     Raises:
         InvalidInputError: A wide file names its series by its columns; an unknown time zone.
@@ -38,6 +39,7 @@ class Columns:
     wide: bool = False
     unique_id: str | None = None
     timezone: str | None = None
+    day_first: bool | None = None
 
     def __post_init__(self) -> None:
         if self.wide and (self.id or self.target or self.unique_id):

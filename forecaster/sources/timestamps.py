@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,19 +27,32 @@ class UnreadableTimeError(Exception):
         self.value, self.problem, self.hint = value, problem, hint
 
 
+class Times(NamedTuple):
+    """Times as read.
+
+    Attributes:
+        values: (value,) integers or timestamps, of one zone when offsets were written.
+        notices: How they were read, where that was not plain.
+        day_first: Whether dates such as 1/2/2024 were read day first; None where there are none.
+    """
+
+    values: pd.Index[Any]
+    notices: list[str]
+    day_first: bool | None = None
+
+
 WRITE_ISO = "Write times as ISO 8601, such as 2024-01-31 or 2024-01-31T13:00:00+01:00."
 
 
-def parse_times(values: Sequence[str], zone: str | None = None) -> tuple[pd.Index[Any], list[str]]:
+def parse_times(
+    values: Sequence[str], zone: str | None = None, day_first: bool | None = None
+) -> Times:
     """Read distinct times: integers, ISO 8601, day/month/year either way, or one other way.
 
     Args:
         values: Distinct texts, in the order of their first appearance.
         zone: That times with an offset are put into; None: the one they share, or UTC.
-
-    Returns:
-        (value,) integers or timestamps (of one zone when offsets were written), and what to tell
-        the user about how they were read.
+        day_first: How dates such as 1/2/2024 were read before; None: as these values tell.
 
     Raises:
         UnreadableTimeError: Names the first value that does not fit.
@@ -49,10 +62,10 @@ def parse_times(values: Sequence[str], zone: str | None = None) -> tuple[pd.Inde
         if not value:
             raise UnreadableTimeError(value, "a time is missing", "Fill it in or delete the row.")
     if re.fullmatch(r"[+-]?\d+", values[0]):
-        return _integers(values, zone)
+        return Times(*_integers(values, zone))
     if TWO_WAYS.match(values[0]):
-        return _day_and_month(values)
-    return _iso(values, zone) if _is_iso(values[0]) else _other(values)
+        return _day_and_month(values, day_first)
+    return Times(*(_iso(values, zone) if _is_iso(values[0]) else _other(values)))
 
 
 def _integers(values: list[str], zone: str | None) -> tuple[pd.Index[Any], list[str]]:
@@ -108,7 +121,7 @@ def _offset(value: str) -> str:
     return "+00:00" if text == "Z" else text
 
 
-def _day_and_month(values: list[str]) -> tuple[pd.Index[Any], list[str]]:
+def _day_and_month(values: list[str], day_first: bool | None) -> Times:
     parts = [TWO_WAYS.match(value) for value in values]
     if None in parts:
         value = values[parts.index(None)]
@@ -116,14 +129,30 @@ def _day_and_month(values: list[str]) -> tuple[pd.Index[Any], list[str]]:
     first = [int(part[1]) for part in parts if part]
     second = [int(part[3]) for part in parts if part]
     separator = parts[0][2] if parts[0] else "/"
-    day_first = _is_day_first(first, second, separator, values)
+    if day_first is None:
+        day_first = _is_day_first(first, second, separator, values)
+    else:
+        _require_order(second if day_first else first, day_first, values)
     year = "%y" if parts[0] and len(parts[0][4]) == 2 else "%Y"
     form = separator.join(["%d", "%m", year] if day_first else ["%m", "%d", year])
     if clock := next((part[5] for part in parts if part and part[5]), None):
         form += " " + _clock(clock, values)
     times = pd.to_datetime(pd.Index(values), format=form, errors="coerce")
     order = "day first" if day_first else "month first"
-    return _complete(times, values), [f"Dates such as {values[0]!r} were read {order}."]
+    said = f"Dates such as {values[0]!r} were read {order}."
+    return Times(_complete(times, values), [said], day_first)
+
+
+def _require_order(months: list[int], day_first: bool, values: list[str]) -> None:
+    """Refuse a date that cannot be read in the order of before."""
+    if max(months) > 12:
+        odd = next(i for i, month in enumerate(months) if month > 12)
+        order = "day first" if day_first else "month first"
+        raise UnreadableTimeError(
+            values[odd],
+            f"a date is not {order}, as this file was read before",
+            "Mend it, or run 'forecast fetch' on it to take it as it is.",
+        )
 
 
 def _is_day_first(first: list[int], second: list[int], separator: str, values: list[str]) -> bool:
