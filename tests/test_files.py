@@ -6,6 +6,7 @@ import gzip
 import io
 import threading
 from collections.abc import Iterator
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -138,6 +139,14 @@ def test_truths_of_which_some_are_missing_are_numbers(put):
     frame = read(put("ds,y,flag\n0,1,TRUE\n1,2,FALSE\n2,,\n"))
     assert frame["flag"].tolist()[:2] == [1.0, 0.0]
     assert np.isnan(frame["flag"][2])
+
+
+def test_decimals_are_numbers(tmp_path):
+    price = [Decimal("1.50"), None]
+    pd.DataFrame({"ds": [0, 1], "y": 1.0, "price": price}).to_parquet(tmp_path / "t.parquet")
+    frame = read(tmp_path / "t.parquet")
+    assert frame["price"].dtype == "float64"
+    assert frame["price"].tolist()[0] == 1.5
 
 
 def test_a_covariate_that_turns_out_to_be_text_or_real_is_read_whole(put):

@@ -173,9 +173,10 @@ def _from_long(
 
 
 def _covariate(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Turn truths of which some are missing into numbers: pandas has no other column for them."""
+    """Make numbers of decimals, and of truths of which some are missing: pandas has none of these."""
     incomplete = pa.types.is_boolean(column.type) and column.null_count
-    return column.cast(pa.float64()) if incomplete else column
+    number = incomplete or pa.types.is_decimal(column.type)
+    return column.cast(pa.float64()) if number else column
 
 
 def _series(
