@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from forecaster.errors import DamagedError, InvalidInputError
@@ -249,14 +250,15 @@ def _stacked(tables: list[pa.Table]) -> pa.Table:
         return tables[0]
     if len({_time(table) for table in tables}) > 1:
         tables = [_in_utc(table) for table in tables]
-    mixed = {
-        name
-        for name in {name for table in tables for name in table.column_names} - {"unique_id", "ds"}
-        if len({_is_text(table, name) for table in tables if name in table.column_names}) > 1
-    }
-    if mixed:  # text in some series, numbers in others: text it is
-        tables = [_as_text(table, mixed) for table in tables]
-    return pa.concat_tables(tables, promote_options="permissive")
+    for name in {name for table in tables for name in table.column_names} - {"unique_id", "ds"}:
+        columns = [table[name] for table in tables if name in table.column_names]
+        if len({column.type for column in columns}) > 1:
+            tables = [_cast(table, name, _common(columns)) for table in tables]
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowInvalid:  # nanoseconds reach from 1677 to 2262 only
+        tables = [_in_microseconds(table) for table in tables]
+        return pa.concat_tables(tables, promote_options="permissive")
 
 
 def _time(table: pa.Table) -> str:
@@ -265,19 +267,29 @@ def _time(table: pa.Table) -> str:
 
 
 def _in_utc(table: pa.Table) -> pa.Table:
-    ds = table["ds"].cast(pa.timestamp(table.schema.field("ds").type.unit, "UTC"))
-    return table.set_column(table.column_names.index("ds"), "ds", ds)
+    return _cast(table, "ds", pa.timestamp(table.schema.field("ds").type.unit, "UTC"))
 
 
-def _is_text(table: pa.Table, name: str) -> bool:
-    return bool(pa.types.is_string(table.schema.field(name).type))
+def _in_microseconds(table: pa.Table) -> pa.Table:
+    return _cast(table, "ds", pa.timestamp("us", table.schema.field("ds").type.tz))
 
 
-def _as_text(table: pa.Table, names: set[str]) -> pa.Table:
-    for name in names & set(table.column_names):
-        column = table[name].cast(pa.string())
-        table = table.set_column(table.column_names.index(name), name, column)
-    return table
+def _common(columns: list[pa.ChunkedArray]) -> pa.DataType:
+    """Return what holds columns of several types: text in some series makes it text."""
+    text = (
+        pa.types.is_string(column.type) and column.null_count < len(column) for column in columns
+    )
+    return pa.string() if any(text) else pa.float64()
+
+
+def _cast(table: pa.Table, name: str, kind: pa.DataType) -> pa.Table:
+    if name not in table.column_names:
+        return table
+    column = table[name]
+    if pa.types.is_string(kind) and pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), None, column)  # no text "nan"
+    column = column.cast(kind, safe=False)
+    return table.set_column(table.column_names.index(name), name, column)
 
 
 def long_frame(table: pa.Table) -> pd.DataFrame:
@@ -359,12 +371,14 @@ def _ascending(codes: npt.NDArray[np.integer[Any]], times: Ints) -> bool:
 
 
 def _covariate(column: pd.Series[Any]) -> pa.Array:
-    """Keep numbers and truths as they are; anything else becomes text."""
+    """Keep numbers and truths as they are, and no value at all as numbers; the rest becomes text."""
     kind = column.dtype
     if isinstance(kind, np.dtype) and kind.kind in "bif":
         return pa.array(column.to_numpy({"b": np.bool_, "i": np.int64, "f": np.float64}[kind.kind]))
     if pd.api.types.is_numeric_dtype(kind) and kind.kind in "biuf":
         return pa.array(column.to_numpy(np.float64, na_value=np.nan))
+    if column.isna().all():
+        return pa.array(np.full(len(column), np.nan))
     return pa.array(column.astype("str"), pa.string(), from_pandas=True)
 
 

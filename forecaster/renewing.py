@@ -56,10 +56,22 @@ def renew(frame: pd.DataFrame, stored: pd.DataFrame, now: datetime) -> Renewed:
         earlier = old[old["ds"] < rows["ds"].min()] if len(old) else old
         if len(earlier):
             kept[name] = len(earlier)
-            pieces.append(earlier.assign(ds=earlier["ds"].astype(rows["ds"].dtype)))
-        pieces.append(rows)
+            earlier = earlier.assign(ds=earlier["ds"].astype(rows["ds"].dtype))
+            pieces += [_without_truths(earlier, rows), _without_truths(rows, earlier)]
+        else:
+            pieces.append(rows)
     whole = pd.concat(pieces, ignore_index=True) if pieces else frame[:0]
     return Renewed(whole, refused, kept)
+
+
+def _without_truths(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """Make numbers of truths where others have numbers: pandas would make one column of both kinds."""
+    mixed = [
+        name
+        for name in rows.columns.intersection(others.columns)
+        if rows[name].dtype == bool and others[name].dtype != bool
+    ]
+    return rows.astype(dict.fromkeys(mixed, "float64"))
 
 
 def _refusals(new: pd.DataFrame, old: pd.DataFrame, now: datetime) -> Iterator[str]:

@@ -211,6 +211,36 @@ def test_series_of_different_columns_are_read_together(store: Store):
     assert read.loc["b", "mixed"].tolist() == ["text"] * 5
 
 
+@pytest.mark.parametrize("one", [True, 0.5, None, "numbers"])
+@pytest.mark.parametrize("other", [False, 2**60 + 1, 1.5])
+def test_numbers_of_several_kinds_are_read_together(store: Store, one, other):
+    one = range(5) if one == "numbers" else one
+    store.put(frame("a").assign(x=one), CSV)
+    store.put(frame("b").assign(x=other), CSV)
+    read = store.read().set_index("unique_id")["x"]
+    assert pd.api.types.is_numeric_dtype(read.dtype)
+    assert read["b"].astype("float64").tolist() == [float(other)] * 5
+    assert read["a"].isna().all() if one is None else read["a"].notna().all()
+
+
+def test_a_column_without_values_is_no_text(store: Store):
+    store.put(frame("a").assign(x=pd.array([None] * 5, dtype="str"), words="north"), CSV)
+    store.put(frame("b").assign(x=1.5, words=None), CSV)
+    assert store.read(["a"])["x"].dtype == "float64"
+    read = store.read().set_index("unique_id")
+    assert read.loc["b", "x"].tolist() == [1.5] * 5
+    assert read.loc["a", "words"].tolist() == ["north"] * 5
+    assert read.loc["b", "words"].isna().all()
+
+
+def test_times_that_nanoseconds_cannot_hold_are_read_beside_nanoseconds(store: Store):
+    fine = pd.date_range("2024-01-01T00:00:00.000000003", periods=5)
+    store.put(frame("a").assign(ds=fine, x=1), CSV)
+    store.put(frame("b").assign(ds=pd.date_range("1600-01-01", periods=5, unit="us")), CSV)
+    assert store.read(["a"])["ds"].tolist() == fine.tolist()
+    assert store.read()["ds"].min() == pd.Timestamp("1600-01-01")
+
+
 def test_kinds_of_time_do_not_mix_in_one_read(store: Store):
     store.put(frame("dates"), CSV)
     store.put(frame("steps").assign(ds=range(5)), CSV)
