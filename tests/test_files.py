@@ -190,6 +190,17 @@ def test_decimal_commas(put):
     assert notices[0] == "Column 'y': decimal commas were read."
 
 
+def test_points_beside_decimal_commas_may_be_thousands(put):
+    path = put("date;price;units;degrees\n2024-01-01;1,50;987;0.5\n2024-01-02;1,60;1.234;1.234\n")
+    with pytest.raises(InvalidInputError, match=r"'units', line 3 .*'1\.234' may be thousands"):
+        read(path, target="units")
+    frame, notices = read_file(path, Columns(target="price"))
+    assert frame["units"].tolist() == ["987", "1.234"]
+    assert frame["degrees"].tolist() == [0.5, 1.234]
+    assert "Column 'units' was kept as text: '1.234' may be thousands" in notices[1]
+    assert read(put("date;y\n2024-01-01;1.234\n"))["y"].tolist() == [1.234]
+
+
 def test_quoted_fields_and_lines_in_them(put):
     frame = read(put('ds,y,note\n0,1,"a, ""b""\nc"\n1,2,d\n'))
     assert frame["note"].tolist() == ['a, "b"\nc', "d"]

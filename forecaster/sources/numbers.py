@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 
 BLANKS = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "none", "#N/A", "-"]
 THOUSANDS = "Write numbers without thousands separators and with a decimal point: 1234.5."
+GROUPED = r"^[+-]?[1-9]\d{0,2}(\.\d{3})+$"
 OTHERWISE = "Correct it, leave it empty, or choose another column with --target."
 
 
@@ -25,6 +26,14 @@ def numeric(column: pa.ChunkedArray, delimiter: str) -> tuple[pa.ChunkedArray, b
             raise pa.ArrowInvalid("points and commas")
         text = pc.replace_substring(text, ",", ".")
     return text.cast(pa.float64()), comma
+
+
+def ambiguous(column: pa.ChunkedArray) -> int:
+    """Return the first row that is 1.234 or 1234, where all points of a column are such; else -1."""
+    text = pc.utf8_trim_whitespace(column)
+    grouped = pc.match_substring_regex(text, GROUPED)
+    other = pc.and_not(pc.match_substring(text, "."), grouped)
+    return -1 if pc.any(other).as_py() else int(pc.index(grouped, True).as_py())
 
 
 def first_bad(column: pa.ChunkedArray, delimiter: str) -> tuple[int, str, str]:

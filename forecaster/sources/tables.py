@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from forecaster.errors import InvalidInputError
 from forecaster.sources.lines import Lines
-from forecaster.sources.numbers import first_bad, numeric
+from forecaster.sources.numbers import THOUSANDS, ambiguous, first_bad, numeric
 
 CODED = pa.dictionary(pa.int32(), pa.string())
 Numeric = Callable[[], list[str]]  # the names of the columns that hold numbers only
@@ -116,15 +116,28 @@ def _of_numbers(table: pa.Table, delimiter: str) -> list[str]:
 def _converted(sheet: Sheet, rest: Collection[str], numbers: Collection[str]) -> Sheet:
     """Turn text columns into numbers where they are; a column that must be numbers raises."""
     delimiter = sheet.lines.delimiter if sheet.lines else ","
-    columns, notices = dict(zip(sheet.table.column_names, sheet.table.columns, strict=True)), []
+    texts = dict(zip(sheet.table.column_names, sheet.table.columns, strict=True))
+    columns, notices, points = dict(texts), [], []
     for name in rest:
         try:
-            columns[name], comma = numeric(columns[name], delimiter)
-            notices += [f"Column {name!r}: decimal commas were read."] if comma else []
+            columns[name], comma = numeric(texts[name], delimiter)
+            if comma:
+                notices.append(f"Column {name!r}: decimal commas were read.")
+            else:
+                points.append(name)
         except pa.ArrowInvalid:
             if name in numbers:
                 raise _not_a_number(sheet, name, delimiter) from None
-            columns[name] = _truths(columns[name])
+            columns[name] = _truths(texts[name])
+    for name in points if notices else ():  # where commas are decimal, points may be thousands
+        if (row := ambiguous(texts[name])) >= 0:
+            said = (
+                f"{texts[name][row].as_py()!r} may be thousands: other columns have decimal commas"
+            )
+            if name in numbers:
+                raise InvalidInputError(f"Column {name!r}, {sheet.place(row)}: {said}.", THOUSANDS)
+            columns[name] = texts[name]
+            notices.append(f"Column {name!r} was kept as text: {said}.")
     return Sheet(pa.table(columns), sheet.label, sheet.lines, tuple(notices))
 
 
