@@ -141,6 +141,10 @@ def test_truths_of_which_some_are_missing_are_numbers(put):
     assert np.isnan(frame["flag"][2])
 
 
+def test_a_column_without_any_value_is_of_numbers(put):
+    assert read(put("ds,y,plan\n0,1,\n1,2,\n"))["plan"].dtype == "float64"
+
+
 def test_decimals_are_numbers(tmp_path):
     price = [Decimal("1.50"), None]
     pd.DataFrame({"ds": [0, 1], "y": 1.0, "price": price}).to_parquet(tmp_path / "t.parquet")

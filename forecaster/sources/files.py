@@ -173,9 +173,9 @@ def _from_long(
 
 
 def _covariate(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Make numbers of decimals, and of truths of which some are missing: pandas has none of these."""
+    """Make numbers of what pandas has no column for: decimals, incomplete truths, nothing at all."""
     incomplete = pa.types.is_boolean(column.type) and column.null_count
-    number = incomplete or pa.types.is_decimal(column.type)
+    number = incomplete or pa.types.is_decimal(column.type) or pa.types.is_null(column.type)
     return column.cast(pa.float64()) if number else column
 
 
