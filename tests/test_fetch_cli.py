@@ -80,7 +80,7 @@ def test_a_file_is_stored_and_said_line_by_line(forecast: Run, tmp_path, store):
     ]
     assert done.err == "Columns: unique_id is 'symbol', ds is 'date', y is 'close'.\n"
     assert forecast("-q", "fetch", "--csv", path).err == ""
-    read = {"time": "date", "target": "close"}
+    read = {"id": "symbol", "time": "date", "target": "close"}
     assert store.entry("a").source == {"kind": "file", "path": str(path), "columns": read}
 
 
@@ -626,6 +626,17 @@ def test_the_columns_of_the_first_time_are_read_again(forecast: Run, tmp_path: P
     assert done.code == 5
     assert "'y'" in done.err
     assert store.read(["shop"])["y"].max() == 30
+
+
+def test_a_row_of_each_series_is_read_by_the_column_of_the_first_time(
+    forecast: Run, tmp_path: Path, store: Store
+):
+    rows = [f"{uid},2024-01-{day:02},{day}\n" for uid in "ab" for day in MONTH]
+    shop = csv(tmp_path, "id,ds,y\n" + "".join(rows), "shop.csv")
+    assert forecast("fetch", "--csv", shop).code == 0
+    shop.write_text("id,ds,y\na,2024-01-31,1\nb,2024-01-30,30\n")
+    assert forecast("fetch", "--again").code == 0
+    assert [store.entry(uid).rows for uid in "ab"] == [31, 30]
 
 
 def test_the_order_of_day_and_month_is_that_of_the_first_time(

@@ -120,6 +120,9 @@ def test_a_column_that_numbers_the_rows_names_no_series(put):
     assert set(frame["unique_id"]) == {"sales"}
     assert "pass --id id" in notices[0]
     assert set(read(path, id="id")["unique_id"]) == {"1", "2"}
+    assert set(read(put("id,ds,y\n1,2024-01-01,1\n2,2024-01-01,2\n"))["unique_id"]) == {"1", "2"}
+    with pytest.raises(InvalidInputError, match=r"times that repeat.* --id shop"):
+        read(put("date,id,y,shop\n0,1,5,a\n0,2,6,b\n1,3,5,a\n1,4,5,b\n"))
 
 
 def test_ids_are_text_as_written(put):

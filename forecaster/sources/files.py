@@ -56,8 +56,8 @@ def read_coded(
 ) -> tuple[pd.DataFrame, list[str], Columns]:
     """Read a file as `read_file` does, with categorical ids: the store takes them faster.
 
-    Also return which columns were taken for times and values, and the order of day and month, so
-    that another day's file is read alike.
+    Also return which columns were taken for ids, times and values, and the order of day and month,
+    so that another day's file is read alike.
     """
     label, stem, content = contents(str(source))
     found: list[Layout] = []
@@ -72,14 +72,14 @@ def read_coded(
     sheet = read_sheet(content, label, roles)
     layout = found[0]
     times, notices, day_first = _times(sheet, layout.time, columns)
+    read = replace(columns, time=layout.time, day_first=day_first)
     if columns.wide:
         frame, more = _from_wide(sheet, layout, times)
     else:
-        frame, more = _from_long(sheet, layout, times, stem, columns.unique_id)
+        frame, series, more = _from_long(sheet, layout, times, stem, columns.unique_id)
+        read = replace(read, id=series, target=layout.targets[0])
     if columns.timezone:
         frame["ds"] = in_zone(frame, columns.timezone)
-    target = None if columns.wide else layout.targets[0]
-    read = replace(columns, time=layout.time, target=target, day_first=day_first)
     return frame, [*sheet.notices, *layout.notices, *notices, *more], read
 
 
@@ -146,9 +146,10 @@ def _coded(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int32], list[str]]:
 
 def _from_long(
     sheet: Sheet, layout: Layout, times: pd.Index[Any], stem: str, unique_id: str | None
-) -> tuple[pd.DataFrame, list[str]]:
-    codes, ids, series, notices = _series(sheet, layout, unique_id or stem)
-    if layout.series is None and times.has_duplicates:
+) -> tuple[pd.DataFrame, str | None, list[str]]:
+    """Return the rows, the column that names the series, and notices."""
+    codes, ids, series, notices = _series(sheet, layout, times, unique_id or stem)
+    if series is None and times.has_duplicates:
         _require_series(sheet, layout)
     if series is not None and unique_id is not None and ids != [unique_id]:
         raise InvalidInputError(
@@ -169,7 +170,7 @@ def _from_long(
         notices.append(f"Columns: {', '.join(renamed)}.")
     if kept := list(columns)[3:]:
         notices.append(f"Other columns kept: {', '.join(kept)}.")
-    return pd.DataFrame(columns, copy=False), notices
+    return pd.DataFrame(columns, copy=False), series, notices
 
 
 def _covariate(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -180,16 +181,16 @@ def _covariate(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _series(
-    sheet: Sheet, layout: Layout, only: str
+    sheet: Sheet, layout: Layout, times: pd.Index[Any], only: str
 ) -> tuple[npt.NDArray[np.int32], list[str], str | None, list[str]]:
     """Return the code of every row, the names, the column that has them, and notices."""
-    rows, series = sheet.table.num_rows, layout.series
-    one = np.zeros(rows, dtype=np.int32), [only], None
+    series = layout.series
+    one = np.zeros(len(times), dtype=np.int32), [only], None
     if series is None:
         return *one, []
     codes, ids = _ids(sheet, series)
-    if layout.guessed and series.lower() == "id" and len(ids) == rows > 1:
-        # A column that numbers the rows is no name of series.
+    numbering = layout.guessed and series.lower() == "id" and len(ids) == len(times)
+    if numbering and (times != times[0]).any():  # of one time, each row is of its own series
         said = f"Column {series!r} differs in every row, so it does not name series; "
         return *one, [f"{said}pass --id {series} if it does."]
     return codes, ids, series, []
@@ -197,16 +198,16 @@ def _series(
 
 def _require_series(sheet: Sheet, layout: Layout) -> None:
     """Refuse a file whose times repeat while a column of text may name its series."""
-    texts = [
+    others = [
         name
         for name in sheet.table.column_names
-        if name not in (layout.time, *layout.targets)
-        and (pa.types.is_dictionary(kind := sheet.table[name].type) or pa.types.is_string(kind))
+        if name not in (layout.time, layout.series, *layout.targets)
+        and pa.types.is_string(sheet.table[name].type)
     ]
-    if texts:
+    if others:
         raise InvalidInputError(
             f"'{sheet.label}' has times that repeat, and no column is known to name its series.",
-            f"Is it {' or '.join(map(repr, texts))}? Say so: --id {texts[0]}.",
+            f"Is it {' or '.join(map(repr, others))}? Say so: --id {others[0]}.",
         )
 
 
