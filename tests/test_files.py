@@ -370,16 +370,40 @@ def test_a_zone_that_does_not_fit_is_told(put):
         read(put("ds,y\n0,1\n"), timezone="Europe/Berlin")
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
 @pytest.mark.parametrize(
-    ("unit", "first"), [("seconds", "1704067200"), ("milliseconds", "1704067200000")]
+    ("unit", "first"),
+    [
+        ("seconds", "1704067200"),
+        ("milliseconds", "1704067200000"),
+        ("microseconds", "1704067200000000"),
+        ("nanoseconds", "1704067200000000000"),
+    ],
 )
-def test_the_time_since_1970_is_read(put, unit, first):
+def test_the_time_since_1970_is_read(put, tmp_path, kind, unit, first):
     path = put(f"ds,y\n{first},1\n")
+    if kind == "parquet":
+        table, path = pd.read_csv(path), tmp_path / "t.parquet"
+        table.to_parquet(path)
     frame, notices = read_file(path)
     assert frame["ds"].iloc[0] == pd.Timestamp("2024-01-01", tz="UTC")
     assert f"{unit} since 1970" in notices[0]
     local = read(path, timezone="Asia/Tokyo")["ds"].iloc[0]
     assert local.isoformat() == "2024-01-01T09:00:00+09:00"
+
+
+def test_the_integers_of_parquet_are_read_as_those_of_text(tmp_path):
+    path = tmp_path / "t.parquet"
+    table = pd.DataFrame({"ds": [20240131, 20240201, 20240131], "y": 1.0})
+    table.to_parquet(path)
+    days = pd.to_datetime(["2024-01-31", "2024-02-01", "2024-01-31"])
+    assert read(path)["ds"].tolist() == days.tolist()
+    table.assign(ds=[3, 1, 2]).to_parquet(path)
+    assert read(path)["ds"].tolist() == [3, 1, 2]
+    assert read(path)["ds"].dtype == "int64"
+    table.assign(ds=pd.array([0, 1, 2**63 + 5], dtype="uint64")).to_parquet(path)
+    with pytest.raises(InvalidInputError, match=r"row 3 of .* too large a number"):
+        read(path)
 
 
 def test_the_day_numbers_of_excel_are_suspected(put):
@@ -420,6 +444,7 @@ def test_the_day_numbers_of_excel_are_suspected(put):
         ("ds,y\n2024-01-01,1\n,2\n", "line 3 .*a time is missing"),
         ("ds,y\nfoo,1\n", "line 2 .*cannot be read .'foo'"),
         ("ds,y\n2024-01-01,1\n2024-02-30,2\n", "line 3 .*'2024-02-30'"),
+        ("ds,y\n9999999999999999999,1\n", "line 2 .*too large a number"),
         ("ds,y\n0,1\nx,2\n", "line 3 .*not an integer.*'x'"),
         ("ds,y\n1/30/2024,1\n31/1/2024,2\n", "line 3 .*'31/1/2024'"),
         ("ds,y\n1/2/2024,1\n3/4/2024,2\n", "day first or month first"),

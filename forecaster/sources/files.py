@@ -96,10 +96,10 @@ def _times(sheet: Sheet, name: str, said: Columns) -> Times:
             value=None,
             hint="Fill it in or delete the row.",
         )
-    if pa.types.is_integer(column.type) or pa.types.is_temporal(column.type):
+    if pa.types.is_temporal(column.type):
         if pa.types.is_date(column.type):
             column = column.cast(pa.timestamp("us"))
-        elif not (pa.types.is_timestamp(column.type) or pa.types.is_integer(column.type)):
+        elif not pa.types.is_timestamp(column.type):
             raise _bad_time(
                 sheet,
                 name,
@@ -108,12 +108,10 @@ def _times(sheet: Sheet, name: str, said: Columns) -> Times:
                 value=str(column[0]),
                 hint=WRITE_ISO,
             )
-        values = column.to_pandas()
-        if pa.types.is_integer(column.type):
-            return Times(pd.Index(values.astype("int64")), [])
-        clock = pd.DatetimeIndex(values)
+        clock = pd.DatetimeIndex(column.to_pandas())
         return Times(clock.tz_convert(said.timezone) if said.timezone and clock.tz else clock, [])
-    if not (pa.types.is_dictionary(column.type) or pa.types.is_string(column.type)):
+    of = pa.types
+    if not any(check(column.type) for check in (of.is_dictionary, of.is_string, of.is_integer)):
         raise _bad_time(
             sheet, name, 0, problem="a time cannot be read", value=str(column[0]), hint=WRITE_ISO
         )

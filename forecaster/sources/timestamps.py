@@ -16,6 +16,12 @@ OFFSET = re.compile(r"\d[T ]\d.*(Z|[+-]\d{2}(:?\d{2})?)$", re.IGNORECASE)
 TWO_WAYS = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d{2})(?:[T ]+(.+))?$")
 QUARTER = re.compile(r"(\d{4})[- ]?Q([1-4])|Q([1-4])[- ]?(\d{4})", re.IGNORECASE)
 WEEK = re.compile(r"(\d{4})[- ]?W(\d{1,2})", re.IGNORECASE)
+SINCE_1970 = {  # by the power of ten that counts up to September 2001
+    9: ("s", "seconds"),
+    12: ("ms", "milliseconds"),
+    15: ("us", "microseconds"),
+    18: ("ns", "nanoseconds"),
+}
 DAYS_1970, DAYS_2100 = 25_569, 73_051  # as Excel numbers days
 
 
@@ -70,19 +76,22 @@ def parse_times(
 
 def _integers(values: list[str], zone: str | None) -> tuple[pd.Index[Any], list[str]]:
     for value in values:
-        if not re.fullmatch(r"[+-]?\d{1,18}", value):
+        if not re.fullmatch(r"[+-]?\d+", value):
             raise UnreadableTimeError(
                 value, "a time is not an integer as the ones before it", WRITE_ISO
             )
+        if len(value) > 20 or abs(int(value)) >= 2**63:
+            raise UnreadableTimeError(value, "a time is too large a number", WRITE_ISO)
     for digits, form in ((8, "%Y%m%d"), (6, "%Y%m")):
         if all(len(value) == digits and "1700" <= value[:4] <= "2199" for value in values):
             times = pd.to_datetime(pd.Index(values), format=form, errors="coerce")
             if not times.hasnans:
                 return times, [f"Times such as {values[0]} were read as {form}."]
     numbers = np.array(values, dtype=np.int64)
-    for unit, name, least in (("s", "seconds", 10**9), ("ms", "milliseconds", 10**12)):
-        if numbers.min() >= least and numbers.max() < 5 * least:  # of the years 2001 to 2128
-            times = pd.DatetimeIndex(numbers.astype(f"M8[{unit}]")).as_unit("us")
+    for power, (unit, name) in SINCE_1970.items():
+        if numbers.min() >= 10**power and numbers.max() < 5 * 10**power:  # the years 2001 to 2128
+            times = pd.DatetimeIndex(numbers.astype(f"M8[{unit}]"))
+            times = times if unit == "ns" else times.as_unit("us")
             said = f"Times such as {values[0]} were read as {name} since 1970 (UTC)."
             return times.tz_localize("UTC").tz_convert(zone or "UTC"), [said]
     if numbers.min() > DAYS_1970 and numbers.max() < DAYS_2100:
