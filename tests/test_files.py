@@ -262,6 +262,8 @@ def test_gzip_and_parquet(put, tmp_path):
         ("31.12.24", "01.01.25", "2024-12-31", "day first"),
         ("1/30/2024 3:00 PM", "1/31/2024 4:00 PM", "2024-01-30T15:00", "month first"),
         ("05-Jan-2024", "06-Jan-2024", "2024-01-05", "%d-%b-%Y"),
+        ("01 May 2024", "01 Jun 2024", "2024-05-01", "%d %b %Y"),
+        ("May 2024", "June 2024", "2024-05-01", "%B %Y"),
         ("Jan 2024", "Feb 2024", "2024-01-01", "%b %Y"),
         ("2024Q2", "2024Q3", "2024-04-01", "first day"),
         ("Q4 2024", "2025-Q1", "2024-10-01", "first day"),
@@ -303,6 +305,14 @@ def test_one_offset_is_kept_and_several_become_utc(put):
     utc, silent = read_file(put("ds,y\n2024-01-01T00:00Z,1\n2024-01-02 00:00:00+00:00,2\n"))
     assert str(utc["ds"].dt.tz) == "UTC"
     assert silent == []
+    words = put("ds,y\nJan 1 2024 10:00 +0100,1\nJul 1 2024 10:00 +0200,2\n")
+    several, notices = read_file(words)
+    assert several["ds"].iloc[1].isoformat() == "2024-07-01T08:00:00+00:00"
+    assert "+0100, +0200" in notices[1]
+    local = read(words, timezone="Europe/Berlin")["ds"]
+    assert local.iloc[1].isoformat() == "2024-07-01T10:00:00+02:00"
+    named = read(put("ds,y\nJan 1 2024 10:00 UTC,1\n"), timezone="Europe/Berlin")["ds"]
+    assert named.iloc[0].isoformat() == "2024-01-01T11:00:00+01:00"
 
 
 @pytest.mark.parametrize("clock", ["aware", "naive", "parquet"])
@@ -449,6 +459,7 @@ def test_the_day_numbers_of_excel_are_suspected(put):
         ("ds,y\n1/30/2024,1\n31/1/2024,2\n", "line 3 .*'31/1/2024'"),
         ("ds,y\n1/2/2024,1\n3/4/2024,2\n", "day first or month first"),
         ("ds,y\n2024-01-01T00:00Z,1\n2024-01-02T00:00,2\n", "line 3 .*has no UTC offset"),
+        ("ds,y\nJan 1 2024 10:00 UTC,1\nJan 1 2024 12:00 CET,2\n", "not of the same zone"),
         ("ds,y\n05-Jan-2024,1\n06-Foo-2024,2\n", "line 3 .*'06-Foo-2024'"),
         ("unique_id,ds,y\na,0,1\n,1,2\n", "line 3 .*name of the series is missing"),
         (gzip.compress(b"ds,y\n0,1\n")[:-9], "damaged gzip"),

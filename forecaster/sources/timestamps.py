@@ -11,6 +11,7 @@ import pandas as pd
 
 from forecaster.errors import InvalidInputError
 
+ISO = "ISO8601"  # as pandas names the form
 OFFSET = re.compile(r"\d[T ]\d.*(Z|[+-]\d{2}(:?\d{2})?)$", re.IGNORECASE)
 # 31/12/2020, 1.2.20 and the like, with or without a time behind
 TWO_WAYS = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d{2})(?:[T ]+(.+))?$")
@@ -71,7 +72,7 @@ def parse_times(
         return Times(*_integers(values, zone))
     if TWO_WAYS.match(values[0]):
         return _day_and_month(values, day_first)
-    return Times(*(_iso(values, zone) if _is_iso(values[0]) else _other(values)))
+    return Times(*(_zoned(values, zone, ISO) if _is_iso(values[0]) else _other(values, zone)))
 
 
 def _integers(values: list[str], zone: str | None) -> tuple[pd.Index[Any], list[str]]:
@@ -101,10 +102,11 @@ def _integers(values: list[str], zone: str | None) -> tuple[pd.Index[Any], list[
 
 
 def _is_iso(value: str) -> bool:
-    return not pd.isna(pd.to_datetime([value], format="ISO8601", errors="coerce")[0])
+    return not pd.isna(pd.to_datetime([value], format=ISO, errors="coerce")[0])
 
 
-def _iso(values: list[str], zone: str | None) -> tuple[pd.Index[Any], list[str]]:
+def _zoned(values: list[str], zone: str | None, form: str) -> tuple[pd.Index[Any], list[str]]:
+    """Read times of one form, of which all may have a UTC offset."""
     marked = [bool(OFFSET.search(value)) for value in values]
     if any(marked) and not all(marked):
         odd = values[marked.index(not marked[0])]
@@ -112,11 +114,15 @@ def _iso(values: list[str], zone: str | None) -> tuple[pd.Index[Any], list[str]]
         raise UnreadableTimeError(odd, f"{missing}, unlike the ones before it", WRITE_ISO)
     offsets = sorted({_offset(value) for value in values}) if all(marked) else []
     several = len(offsets) > 1
-    utc = several or bool(offsets and zone)
-    parsed = pd.to_datetime(pd.Index(values), format="ISO8601", errors="coerce", utc=utc)
+    try:
+        parsed = pd.to_datetime(pd.Index(values), format=form, errors="coerce", utc=several)
+    except ValueError as error:  # names of zones, as in "10:00 CET"
+        raise UnreadableTimeError(
+            values[0], "other times are not of the same zone as this one", WRITE_ISO
+        ) from error
     times = _complete(parsed, values)
-    if offsets and zone:
-        return pd.DatetimeIndex(times).tz_convert(zone), []
+    if zone and times.tz:
+        return times.tz_convert(zone), []
     said = (
         f"Times with different UTC offsets ({', '.join(offsets[:4])}) were converted to UTC, and "
         "forecasts will be in UTC; to keep local time, name it: --timezone, such as Europe/Berlin."
@@ -191,7 +197,7 @@ def _clock(text: str, values: list[str]) -> str:
     raise UnreadableTimeError(values[0], "a time of day cannot be read", WRITE_ISO)
 
 
-def _other(values: list[str]) -> tuple[pd.Index[Any], list[str]]:
+def _other(values: list[str], zone: str | None) -> tuple[pd.Index[Any], list[str]]:
     if QUARTER.fullmatch(values[0]):
         return _quarters(values)
     if WEEK.fullmatch(values[0]):
@@ -199,8 +205,20 @@ def _other(values: list[str]) -> tuple[pd.Index[Any], list[str]]:
     form = pd.tseries.api.guess_datetime_format(values[0]) or _month_form(values[0])
     if form is None:
         raise UnreadableTimeError(values[0], "a time cannot be read", WRITE_ISO)
-    times = pd.to_datetime(pd.Index(values), format=form, errors="coerce")
-    return _complete(times, values), [f"Times such as {values[0]!r} were read as {form}."]
+    if "%B" in form or "%b" in form:
+        form = _month_names(values, form)
+    times, notices = _zoned(values, zone, form)
+    return times, [f"Times such as {values[0]!r} were read as {form}.", *notices]
+
+
+def _month_names(values: list[str], form: str) -> str:
+    """Tell by all values whether months are written out: the first may be May, which is both."""
+
+    def unread(form: str) -> int:
+        times = pd.to_datetime(pd.Index(values), format=form, errors="coerce", utc=True)
+        return int(np.count_nonzero(times.isna()))
+
+    return min(form, form.replace("%B", "%b"), form.replace("%b", "%B"), key=unread)
 
 
 def _month_form(value: str) -> str | None:
@@ -228,7 +246,7 @@ def _weeks(values: list[str]) -> tuple[pd.Index[Any], list[str]]:
     return _complete(times, values), ["Weeks were read as their Monday (ISO 8601)."]
 
 
-def _complete(times: pd.Index[Any], values: list[str]) -> pd.Index[Any]:
+def _complete(times: pd.DatetimeIndex, values: list[str]) -> pd.DatetimeIndex:
     missing = times.isna()
     if missing.any():
         value = values[int(np.argmax(missing))]
