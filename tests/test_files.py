@@ -280,6 +280,24 @@ def test_dates_are_read_one_way_and_it_is_said(put, first, second, wanted, notic
     assert [notice in line for line in notices] == ([True] if notice else [])
 
 
+@pytest.mark.parametrize(
+    ("form", "first", "last"),
+    [
+        ("%b-%y", "1949-01-01", "1960-12-01"),  # all would lie ahead
+        ("%b-%y", "1960-01-01", "2024-12-01"),  # some would
+        ("%m/%d/%y", "1955-01-31", "1999-12-31"),
+        ("%b %y", "2020-01-01", f"{pd.Timestamp.now().year + 1}-12-01"),  # plans, by their history
+    ],
+)
+def test_two_digit_years_make_one_run(put, form, first, last):
+    times = pd.date_range(first, last, freq="MS" if first.endswith("01") else "ME")
+    frame, notices = read_file(
+        put("ds,y\n" + "".join(f"{time.strftime(form)},1\n" for time in times))
+    )
+    assert frame["ds"].tolist() == times.tolist()
+    assert any("century" in said for said in notices) == (first != "2020-01-01")
+
+
 def test_the_first_of_every_month_tells_its_order(put):
     day_first = read(put("ds,y\n01/01/2024,1\n01/02/2024,2\n01/03/2024,3\n"))["ds"]
     month_first = read(put("ds,y\n01/01/2024,1\n02/01/2024,2\n03/01/2024,3\n"))["ds"]

@@ -105,7 +105,7 @@ def _is_iso(value: str) -> bool:
     return not pd.isna(pd.to_datetime([value], format=ISO, errors="coerce")[0])
 
 
-def _zoned(values: list[str], zone: str | None, form: str) -> tuple[pd.Index[Any], list[str]]:
+def _zoned(values: list[str], zone: str | None, form: str) -> tuple[pd.DatetimeIndex, list[str]]:
     """Read times of one form, of which all may have a UTC offset."""
     marked = [bool(OFFSET.search(value)) for value in values]
     if any(marked) and not all(marked):
@@ -155,7 +155,8 @@ def _day_and_month(values: list[str], day_first: bool | None) -> Times:
     times = pd.to_datetime(pd.Index(values), format=form, errors="coerce")
     order = "day first" if day_first else "month first"
     said = f"Dates such as {values[0]!r} were read {order}."
-    return Times(_complete(times, values), [said], day_first)
+    times, notices = _past_century(_complete(times, values), form)
+    return Times(times, [said, *notices], day_first)
 
 
 def _require_order(months: list[int], day_first: bool, values: list[str]) -> None:
@@ -197,7 +198,7 @@ def _clock(text: str, values: list[str]) -> str:
     raise UnreadableTimeError(values[0], "a time of day cannot be read", WRITE_ISO)
 
 
-def _other(values: list[str], zone: str | None) -> tuple[pd.Index[Any], list[str]]:
+def _other(values: list[str], zone: str | None) -> tuple[pd.DatetimeIndex, list[str]]:
     if QUARTER.fullmatch(values[0]):
         return _quarters(values)
     if WEEK.fullmatch(values[0]):
@@ -208,7 +209,8 @@ def _other(values: list[str], zone: str | None) -> tuple[pd.Index[Any], list[str
     if "%B" in form or "%b" in form:
         form = _month_names(values, form)
     times, notices = _zoned(values, zone, form)
-    return times, [f"Times such as {values[0]!r} were read as {form}.", *notices]
+    times, more = _past_century(times, form)
+    return times, [f"Times such as {values[0]!r} were read as {form}.", *notices, *more]
 
 
 def _month_names(values: list[str], form: str) -> str:
@@ -221,6 +223,22 @@ def _month_names(values: list[str], form: str) -> str:
     return min(form, form.replace("%B", "%b"), form.replace("%b", "%B"), key=unread)
 
 
+def _past_century(times: pd.DatetimeIndex, form: str) -> tuple[pd.DatetimeIndex, list[str]]:
+    """Put two-digit years that lie ahead a century back, where that makes one run of the times.
+
+    All of them go back when even the first is more than a year ahead: plans alone are no series.
+    """
+    now = pd.Timestamp.now(times.tz)
+    ahead = np.asarray(times > now)
+    if "%y" not in form or not ahead.any():
+        return times, []
+    earlier = times.where(~ahead, times - pd.DateOffset(years=100))
+    far = times.min() > now + pd.DateOffset(years=1)
+    if not far and earlier.max() - earlier.min() >= times.max() - times.min():
+        return times, []
+    return earlier, [f"Years after {now:%Y} were read as those of a century before."]
+
+
 def _month_form(value: str) -> str | None:
     forms = ("%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%b %y", "%Y %b", "%Y-%b", "%m/%Y")
     index = pd.Index([value])
@@ -229,7 +247,7 @@ def _month_form(value: str) -> str | None:
     )
 
 
-def _quarters(values: list[str]) -> tuple[pd.Index[Any], list[str]]:
+def _quarters(values: list[str]) -> tuple[pd.DatetimeIndex, list[str]]:
     found = [QUARTER.fullmatch(value) for value in values]
     months = [
         f"{part[1] or part[4]}-{int(part[2] or part[3]) * 3 - 2:02}" if part else ""
@@ -239,7 +257,7 @@ def _quarters(values: list[str]) -> tuple[pd.Index[Any], list[str]]:
     return _complete(times, values), ["Quarters were read as their first day."]
 
 
-def _weeks(values: list[str]) -> tuple[pd.Index[Any], list[str]]:
+def _weeks(values: list[str]) -> tuple[pd.DatetimeIndex, list[str]]:
     found = [WEEK.fullmatch(value) for value in values]
     mondays = [f"{part[1]}-{part[2]}-1" if part else "" for part in found]
     times = pd.to_datetime(pd.Index(mondays), format="%G-%V-%u", errors="coerce")
