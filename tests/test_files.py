@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import threading
 from collections.abc import Iterator
 from decimal import Decimal
@@ -588,6 +589,33 @@ def site() -> Iterator[str]:
 def test_an_address_is_read(site):
     frame = read(f"{site}/folder/daily%20sales.csv?key=1")
     assert set(frame["unique_id"]) == {"daily sales"}
+
+
+def test_an_address_of_any_characters_is_read(site):
+    frame = read(f"{site}/früher/daily sales.csv?key=ä b")
+    assert set(frame["unique_id"]) == {"daily sales"}
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://[::1/x.csv", "is no address: Invalid IPv6 URL"),
+        ("http:///x.csv", "is no address: it needs a host"),
+        ("http://localhost:99999/x.csv", "is no address: Port out of range"),
+        (f"http://{'a' * 99}.org/x.csv", "cannot be asked for"),
+        ("http://user:secret@localhost/x.csv", "'http://localhost/x.csv' cannot be asked for"),
+        ("http://localhost/caf\udce9.csv", r"caf\\udce9.csv' is not UTF-8"),
+    ],
+)
+def test_what_is_no_address_is_told(address, said):
+    with pytest.raises(InvalidInputError, match=said) as caught:
+        read(address)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_name_that_is_not_utf8_is_told(put):
+    with pytest.raises(InvalidInputError, match=r"caf\\udce9.csv' is not UTF-8"):
+        read(put("ds,y\n0,1\n", os.fsdecode(b"caf\xe9.csv")))
 
 
 @pytest.mark.parametrize(

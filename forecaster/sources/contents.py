@@ -17,11 +17,12 @@ def contents(source: str) -> tuple[str, str, bytes]:
 
     Raises:
         NotFoundError: There is no such file or address.
-        InvalidInputError: It is a folder, of an unknown scheme, or damaged gzip.
+        InvalidInputError: It is a folder, no address, of an unknown scheme, or damaged gzip; its
+            name is not UTF-8.
         ForecasterError: It cannot be read.
         TemporaryError: The address cannot be reached.
     """
-    scheme = urlsplit(source).scheme.lower() if "://" in source else ""
+    scheme = _scheme(source) if "://" in source else ""
     if source == "-":
         label, stem, content = "standard input", "stdin", sys.stdin.buffer.read()
     elif scheme in ("http", "https"):
@@ -48,9 +49,32 @@ def contents(source: str) -> tuple[str, str, bytes]:
     return label, stem or "series", content
 
 
+def _scheme(address: str) -> str:
+    try:
+        parts = urlsplit(address)
+        if parts.scheme in ("http", "https") and (not parts.hostname or parts.port == 0):
+            raise ValueError("it needs a host, and a port, if any, from 1 to 65535")
+    except ValueError as error:
+        raise InvalidInputError(
+            f"'{address}' is no address: {error}.", "Write it as https://host/path."
+        ) from error
+    _require_text(address)
+    return parts.scheme
+
+
+def _require_text(place: str) -> None:
+    """Refuse a name that is not UTF-8: it cannot be kept with the series that come from it."""
+    try:
+        place.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(
+            f"The name {place!a} is not UTF-8.", "Rename the file or its folder."
+        ) from error
+
+
 def _local(path: Path) -> bytes:
     try:
-        return at_home(path).read_bytes()
+        content = at_home(path).read_bytes()
     except FileNotFoundError as error:
         from difflib import get_close_matches
 
@@ -63,3 +87,5 @@ def _local(path: Path) -> bytes:
         raise InvalidInputError(f"'{path}' is a folder, not a file.", "Name a file.") from error
     except OSError as error:
         raise ForecasterError(f"'{path}' cannot be read: {error.strerror}.") from error
+    _require_text(str(at_home(path).resolve()))
+    return content

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 import urllib.error
 import urllib.request
-from http.client import HTTPException
-from urllib.parse import urlsplit
+from http.client import HTTPException, InvalidURL
+from urllib.parse import quote, urlsplit
 
-from forecaster.errors import ForecasterError, NotFoundError, TemporaryError
+from forecaster.errors import ForecasterError, InvalidInputError, NotFoundError, TemporaryError
 
 CHUNK = 1 << 20
+KEPT = (
+    "%/:@!$&'()*+,;=~?"  # of a path and a query as they are; the rest, such as a blank, is quoted
+)
 
 
 def public(url: str) -> str:
@@ -23,6 +26,17 @@ def public(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
+def _quoted(url: str) -> str:
+    """Return an address as it is sent.
+
+    >>> _quoted("http://example.org/a b/%20.csv?q=\u00e4")
+    'http://example.org/a%20b/%20.csv?q=%C3%A4'
+    """
+    parts = urlsplit(url)
+    path, query = quote(parts.path, KEPT), quote(parts.query, KEPT)
+    return parts._replace(path=path, query=query, fragment="").geturl()
+
+
 def download(url: str, *, timeout: float = 10.0, total: float = 120.0) -> bytes:
     """Fetch an address.
 
@@ -33,12 +47,13 @@ def download(url: str, *, timeout: float = 10.0, total: float = 120.0) -> bytes:
 
     Raises:
         NotFoundError: The server says that there is no such thing.
+        InvalidInputError: It is no address.
         TemporaryError: The network or the server is down, slow or busy.
         ForecasterError: The server refuses.
     """
     deadline = time.monotonic() + total
     shown = public(url)
-    request = urllib.request.Request(url, headers={"User-Agent": "forecaster"})  # noqa: S310 - the caller checks the scheme
+    request = urllib.request.Request(_quoted(url), headers={"User-Agent": "forecaster"})  # noqa: S310 - the caller checks the scheme
     try:
         with urllib.request.urlopen(request, timeout=timeout) as reply:  # noqa: S310
             chunks = []
@@ -53,6 +68,11 @@ def download(url: str, *, timeout: float = 10.0, total: float = 120.0) -> bytes:
             return b"".join(chunks)
     except urllib.error.HTTPError as error:
         raise _refused(shown, error) from error
+    except (InvalidURL, UnicodeError) as error:  # the reason would tell a password
+        raise InvalidInputError(
+            f"'{shown}' cannot be asked for.",
+            "Write it as https://host/path, without a name and a password.",
+        ) from error
     except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise TemporaryError(
