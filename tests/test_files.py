@@ -190,6 +190,25 @@ def test_delimiters_line_ends_and_byte_order_marks(put, delimiter, ending, mark)
     assert list(frame.columns) == ["unique_id", "ds", "y"]
 
 
+def test_a_delimiter_in_quotes_is_none(put):
+    path = put('date;"Price, net, EUR"\n2024-01-01;1,5\n')
+    frame, notices = read_file(path)
+    assert frame["y"].tolist() == [1.5]
+    assert "Columns: ds is 'date', y is 'Price, net, EUR'." in notices
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    ("said", "delimiter"), [("sep=;", ";"), ('"Sep=|"', "|"), ("sep=\t", "\t")]
+)
+def test_the_first_line_of_excel_tells_the_delimiter(put, said, delimiter, ending):
+    lines = [said, "ds,y", "2024-01-01,1.5", "2024-01-02,x", ""]
+    content = ending.join([said, *(line.replace(",", delimiter) for line in lines[1:])])
+    assert read(put(content.replace("x", "2")))["y"].tolist() == [1.5, 2]
+    with pytest.raises(InvalidInputError, match=r"line 4 of .* has 'x'"):
+        read(put(content))
+
+
 def test_decimal_commas(put):
     frame, notices = read_file(put("ds;y;temp;on\n0;1,5;20,25;true\n1;2;-1e3;false\n"))
     assert frame["y"].tolist() == [1.5, 2]

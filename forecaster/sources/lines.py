@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from forecaster.errors import InvalidInputError
 from forecaster.sources.numbers import BLANKS
 
 DELIMITERS = ",;\t|"
+SEP = re.compile(rb"\"?sep=([,;\t|])\"?[ \t]*\r?(?=\n)", re.IGNORECASE)  # Excel's own first line
 MARKS = {
     b"PK\x03\x04": "a zip or Excel file",
     b"\xd0\xcf\x11\xe0": "an Excel file",
@@ -51,7 +53,11 @@ class Lines:
         content = content.removeprefix(b"\xef\xbb\xbf")
         if b"\n" not in content:
             content = content.replace(b"\r", b"\n")  # as spreadsheets on old Macs end lines
-        names, delimiter, skipped = _header(content, label)
+        told = SEP.match(content)
+        content = (
+            content[told.end() :] if told else content
+        )  # from its line end: lines keep their numbers
+        names, delimiter, skipped = _header(content, label, told[1].decode() if told else None)
         if twice := sorted({name for name in names if name and names.count(name) > 1}):
             raise InvalidInputError(
                 f"'{label}' has more than one column named {', '.join(map(repr, twice))}.",
@@ -140,7 +146,7 @@ def _not_utf8(label: str, found: str, name: str) -> InvalidInputError:
     )
 
 
-def _header(content: bytes, label: str) -> tuple[list[str], str, int]:
+def _header(content: bytes, label: str, delimiter: str | None) -> tuple[list[str], str, int]:
     """Return the column names, the delimiter, and the lines up to and with the header."""
     skipped, start = 0, 0
     while True:  # blank lines before the header
@@ -159,7 +165,8 @@ def _header(content: bytes, label: str) -> tuple[list[str], str, int]:
             f"The header of '{label}' goes on after line {skipped}: a quote is open there.",
             "Write the column names on one line.",
         )
-    delimiter = max(DELIMITERS, key=text.count)  # the first of equals: the comma
+    unquoted = re.sub(r'"[^"]*"', "", text)
+    delimiter = delimiter or max(DELIMITERS, key=unquoted.count)  # the first of equals: the comma
     try:
         names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter))]
     except csv.Error as error:
