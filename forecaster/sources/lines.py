@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -58,7 +59,8 @@ class Lines:
             content[told.end() :] if told else content
         )  # from its line end: lines keep their numbers
         names, delimiter, skipped = _header(content, label, told[1].decode() if told else None)
-        if twice := sorted({name for name in names if name and names.count(name) > 1}):
+        counts = Counter(name for name in names if name)
+        if twice := sorted(name for name, count in counts.items() if count > 1):
             raise InvalidInputError(
                 f"'{label}' has more than one column named {', '.join(map(repr, twice))}.",
                 "Give every column its own name.",
