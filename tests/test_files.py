@@ -128,8 +128,15 @@ def test_a_column_that_numbers_the_rows_names_no_series(put):
 
 
 def test_ids_are_text_as_written(put):
-    content = "unique_id,ds,y\n007,0,1\nNA,0,1\n1.0,0,1\n a ,0,1\nnull,0,1\n"
-    assert read(put(content))["unique_id"].tolist() == ["007", "NA", "1.0", " a ", "null"]
+    content = "unique_id,ds,y\n007,0,1\nNA,0,1\n1.0,0,1\na b,0,1\nnull,0,1\n"
+    assert read(put(content))["unique_id"].tolist() == ["007", "NA", "1.0", "a b", "null"]
+
+
+def test_ids_are_without_blanks_around_them(put):
+    ids = read(put("ds, id, y\n0, a, 1\n0,b , 2\n1,a, 3\n"))["unique_id"]
+    assert ids.tolist() == ["a", "b", "a"]
+    with pytest.raises(InvalidInputError, match=r"line 3 .*name of the series is missing"):
+        read(put("ds,id,y\n0,a,1\n0,  ,2\n"))
 
 
 def test_other_columns_are_kept_as_they_are(put):

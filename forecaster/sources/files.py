@@ -214,6 +214,9 @@ def _ids(sheet: Sheet, name: str) -> tuple[npt.NDArray[np.int32], list[str]]:
     row = pc.index(pc.is_null(column), True).as_py() if column.null_count else -1
     if row < 0:
         codes, ids = _coded(column)
+        if ids != (names := [uid.strip() for uid in ids]):  # of "a, b" no series is " b"
+            places, found = pd.factorize(np.array(names, dtype=object))
+            codes, ids = places.astype(np.int32)[codes], found.tolist()
         if "" not in ids:
             return codes, ids
         row = int(np.argmax(codes == ids.index("")))
