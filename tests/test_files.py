@@ -77,6 +77,12 @@ def test_named_columns_win(put):
     assert list(frame.columns[3:]) == ["id", "ds_column", "y_column"]
 
 
+def test_no_column_takes_the_name_of_another(put):
+    frame = read(put("date,sales,y,y_column\n0,1,2,3\n"), target="sales")
+    assert frame["y_column"].tolist() == [3]
+    assert frame["y_column_column"].tolist() == [2]
+
+
 def test_without_ids_the_file_is_one_series(put):
     path = put("ds,y\n2024-01-01,1\n", "My sales.csv")
     assert set(read(path)["unique_id"]) == {"My sales"}

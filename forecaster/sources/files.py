@@ -161,7 +161,9 @@ def _from_long(
     }
     for name in sheet.table.column_names:
         if name not in (series, layout.time, layout.targets[0]):
-            free = f"{name}_column" if name in KEYS else name
+            free = name
+            while free in KEYS or (free != name and free in sheet.table.column_names):
+                free += "_column"
             columns[free] = _covariate(sheet.table[name]).to_pandas()
     used = {"unique_id": series, "ds": layout.time, "y": layout.targets[0]}
     if renamed := [f"{key} is {name!r}" for key, name in used.items() if name not in (None, key)]:
