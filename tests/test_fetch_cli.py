@@ -613,9 +613,9 @@ def test_a_file_of_the_latest_rows_loses_no_history(forecast: Run, tmp_path: Pat
 def test_truths_and_numbers_of_one_column_are_numbers(forecast: Run, tmp_path: Path, store: Store):
     shop = csv(tmp_path, daily(*MONTH, promo=True), "shop.csv")
     assert forecast("fetch", "--csv", shop).code == 0
-    shop.write_text(daily(*range(25, 32), promo=0))
+    shop.write_text(daily(*range(25, 32), promo=0.5))
     assert forecast("fetch", "--again").code == 0
-    assert store.read(["shop"])["promo"].tolist() == [1.0] * 24 + [0.0] * 7
+    assert store.read(["shop"])["promo"].tolist() == [1.0] * 24 + [0.5] * 7
 
 
 def test_the_columns_of_the_first_time_are_read_again(forecast: Run, tmp_path: Path, store: Store):
