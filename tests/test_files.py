@@ -690,3 +690,15 @@ def test_categorical_ids_are_the_same_series(put):
     assert coded["unique_id"].tolist() == read(path)["unique_id"].tolist()
     assert isinstance(coded["unique_id"].dtype, pd.CategoricalDtype)
     assert notices == []
+
+
+def test_the_numbers_that_pandas_gives_rows_are_no_column(tmp_path):
+    days = pd.date_range("2024-01-01", periods=3)
+    parts = [pd.DataFrame({"date": days, "shop": shop, "sales": range(3)}) for shop in "ab"]
+    path = tmp_path / "t.parquet"
+    pd.concat(parts).to_parquet(path)
+    frame, notices = read_file(path, Columns(id="shop"))
+    assert list(frame) == ["unique_id", "ds", "y"]
+    assert not any("__index" in line for line in notices)
+    pd.DataFrame({"sales": [1.0, 2.0, 3.0]}, index=days).to_parquet(path)  # here it is the time
+    assert read_file(path)[0]["ds"].tolist() == days.tolist()

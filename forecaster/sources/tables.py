@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from forecaster.errors import InvalidInputError
 from forecaster.sources.lines import Lines
 from forecaster.sources.numbers import THOUSANDS, ambiguous, first_bad, numeric
 
+INDEX = re.compile(r"__index_level_\d+__")  # where pandas keeps an index that has no name
 CODED = pa.dictionary(pa.int32(), pa.string())
 Numeric = Callable[[], list[str]]  # the names of the columns that hold numbers only
 Roles = Callable[[Sequence[str], Numeric], tuple[Collection[str], Collection[str]]]
@@ -162,6 +164,7 @@ def _parquet(content: bytes, label: str, roles: Roles) -> Sheet:
         raise InvalidInputError(
             f"'{label}' cannot be read as Parquet: {str(error).rstrip('.')}.", "Get it again."
         ) from error
+    table = _without_index(table)
     sheet = Sheet(pa.table({name: _plain(table[name]) for name in table.column_names}), label)
     _, numbers = roles(table.column_names, lambda: _of_numbers(sheet.table, ","))
     if not table.num_rows:
@@ -170,6 +173,17 @@ def _parquet(content: bytes, label: str, roles: Roles) -> Sheet:
     for name in numbers:
         columns[name] = _parquet_number(sheet, name)
     return Sheet(pa.table(columns), label)
+
+
+def _without_index(table: pa.Table) -> pa.Table:
+    """Leave out the numbers that pandas gave rows; an index of times is the column of times."""
+    for name in filter(INDEX.fullmatch, table.column_names):
+        kind = table.schema.field(name).type
+        if pa.types.is_integer(kind):
+            table = table.drop_columns(name)
+        elif pa.types.is_timestamp(kind) and "ds" not in table.column_names:
+            table = table.rename_columns({name: "ds"})
+    return table
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
