@@ -230,8 +230,11 @@ def _blank(rows: Rows, new: np.ndarray) -> None:
 
 
 def _off_grid(rows: Rows, found: np.ndarray, step: str) -> InvalidInputError:
+    local = isinstance(rows.ds, pd.DatetimeIndex) and str(rows.ds.tz) not in ("None", "UTC")
+    zone = "convert them to their local time zone"
+    if local:
+        zone = "fetch them without --timezone where their clock is set back and forth"
     return InvalidInputError(
         f"The data has {rows.describe(found, f'timestamp{{s}} off the grid of {step}')}.",
-        "Remove or round them, convert them to their local time zone, or train with another "
-        "--frequency or --calendar.",
+        f"Remove or round them, {zone}, or train with another --frequency or --calendar.",
     )

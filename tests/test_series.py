@@ -393,6 +393,14 @@ def test_sessions_of_an_exchange_are_the_grid():
         prepare(data, DataSpec(calendar="XLON"))
 
 
+def test_steps_of_local_hours_that_clocks_shift_are_told_what_to_do():
+    hours = pd.date_range("2024-03-20", periods=80, freq="6h").tz_localize("Europe/Berlin")
+    data = pd.DataFrame({"unique_id": "a", "ds": hours, "y": np.arange(80.0)})
+    with pytest.raises(InvalidInputError, match="off the grid of 6h") as refused:
+        prepare(data, DataSpec())
+    assert "without --timezone where their clock is set back and forth" in refused.value.hint
+
+
 def test_a_calendar_is_not_for_months():
     panel = prepare(frame([1.0, 2, 3], frequency="MS"), DataSpec(calendar="XNYS"))
     assert panel.calendar is None
