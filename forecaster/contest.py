@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from forecaster import backend, backtesting, judging, metrics, preparing, presets, series, splits
+from forecaster import backend, backtesting, judging, metrics, preparing, presets
 from forecaster.arrays import Floats
 from forecaster.backtesting import Rolled
 from forecaster.checks import check
@@ -71,7 +71,7 @@ class Contest:
         for name, config in asked.items():
             try:
                 found = presets.resolve(config, panel)
-                _long_enough(panel, found)
+                preparing.all_tested(panel, found)
             except InvalidInputError as error:
                 self.failed[name] = error
             else:
@@ -81,7 +81,7 @@ class Contest:
         budget = min(int(config.training.epochs or 1) for config in resolved.values())
         self.configs = {name: config.replace(epochs=budget) for name, config in resolved.items()}
         widest = max(resolved, key=lambda name: resolved[name].context_rows)
-        panel = _long_enough(panel, resolved[widest])
+        panel = preparing.all_tested(panel, resolved[widest])
         self.panel = preparing.with_notices(panel, asked[widest], resolved[widest])
         self.seeds: list[int] = []
         self._rolled: Rolled | None = None
@@ -166,14 +166,6 @@ class Contest:
                 self.failed[name] = ForecasterError(
                     "It was not reached before the run was stopped."
                 )
-
-
-def _long_enough(panel: Panel, config: Config) -> Panel:
-    """Keep the series with room for a training window and all that is held out."""
-    context, horizon = config.context_rows, int(config.network.horizon or 0)
-    held_out = splits.rows_held_out(config)
-    what = f"min_context {context} + horizon {horizon} + {held_out} held out"
-    return series.without_short(panel, context + horizon + held_out, what, config.data.too_short)
 
 
 def _require_finite(forecast: Floats) -> None:

@@ -31,22 +31,35 @@ def panel_of(frame: pd.DataFrame, config: Config) -> Panel:
     return _long_enough(series.prepare(frame, config.data), config)
 
 
+def all_tested(panel: Panel, config: Config) -> Panel:
+    """Keep the series with room for a training window and all that is held out."""
+    needed, what = _needed(config)
+    return series.without_short(panel, needed, what, config.data.too_short)
+
+
+def _needed(config: Config) -> tuple[int, str]:
+    """Return the rows of a series that is trained on and tested, and what they are for."""
+    context, horizon = config.context_rows, int(config.network.horizon or 0)
+    held_out = splits.rows_held_out(config)
+    what = f"min_context {context} + horizon {horizon} + {held_out} held out"
+    return context + horizon + held_out, what
+
+
 def _long_enough(panel: Panel, config: Config) -> Panel:
     """Keep the series with room for a window; say how many are too short to be tested."""
     context, horizon = config.context_rows, int(config.network.horizon or 0)
-    held_out = splits.rows_held_out(config)
-    window, policy = f"min_context {context} + horizon {horizon}", config.data.too_short
-    whole = context + horizon + held_out
-    if policy == "error" or panel.lengths.max() < whole:
-        return series.without_short(panel, whole, f"{window} + {held_out} held out", policy)
-    panel = series.without_short(panel, context + horizon, window, policy)
+    whole, what = _needed(config)
+    if config.data.too_short == "error" or panel.lengths.max() < whole:
+        return all_tested(panel, config)
+    window = f"min_context {context} + horizon {horizon}"
+    panel = series.without_short(panel, context + horizon, window, config.data.too_short)
     tested = splits.are_tested(panel, config)
     if tested.all():
         return panel
     notice = (
-        f"{of_series(int((~tested).sum()), len(panel.ids))} less than {whole} rows ({window} "
-        f"+ {held_out} held out): they are forecast, but not tested, and the judged network sees "
-        "only their rows before the others' validation."
+        f"{of_series(int((~tested).sum()), len(panel.ids))} less than {whole} rows ({what}): they "
+        "are forecast, but not tested, and the judged network sees only their rows before the "
+        "others' validation."
     )
     return replace(panel, notices=(*panel.notices, notice))
 
