@@ -180,6 +180,10 @@ class Model:
         """The network in ONNX Runtime."""
         return Network(self.graph, len(self.scaling.ids) if self.config.network.joint else 1)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what ONNX Runtime cannot copy: it is made again from the graph."""
+        return {name: value for name, value in vars(self).items() if name != "network"}
+
     def with_network(self, network: Network) -> Model:
         """Return the model with another network in place of the one of its graph."""
         model = replace(self)

@@ -1,5 +1,7 @@
 """`Forecaster` and `backtest`: intervals, presets, judgement, and the exported table."""
 
+import copy
+import pickle
 import re
 from dataclasses import replace
 
@@ -39,6 +41,16 @@ def test_batches_side_by_side_forecast_what_one_does(fitted, monkeypatch):
     np.testing.assert_allclose(found.bounds(80), whole.bounds(80), rtol=1e-5)
     with pytest.raises(ValueError, match="known ahead"):
         model.network.in_batches(20, _fails_at_the_end)
+
+
+@pytest.mark.parametrize("used", [False, True])
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])
+def test_a_copy_forecasts_the_same(fitted, again, used):
+    original = copy.copy(fitted)
+    original._model = replace(fitted.model)
+    expected = original.predict() if used else fitted.predict()
+    assert ("network" in vars(original.model)) is used
+    pd.testing.assert_frame_equal(again(original).predict(), expected)
 
 
 def _fails_at_the_end(part):
