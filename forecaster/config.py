@@ -39,6 +39,7 @@ from forecaster.specs import (
 from forecaster.unattended import SECRET, GatesSpec, LogSpec, NotifySpec, RetrainSpec
 
 CELLS = ("rnn", "lstm", "gru")
+SEEDS = 2**32  # NumPy's
 
 
 class DataSpec(Spec):
@@ -337,7 +338,7 @@ class TrainSpec(Spec):
     refit_all: bool = Field(
         True, description="Publish a model trained again on all rows once it is judged."
     )
-    seed: int = Field(1, ge=0, le=2**32 - 1, description="Start of every random number.")
+    seed: int = Field(1, ge=0, le=SEEDS - 1, description="Start of every random number.")
     deterministic: bool = Field(False, description="The same weights on every run, a bit slower.")
     time_budget: Duration | None = Field(
         None,
@@ -345,6 +346,10 @@ class TrainSpec(Spec):
         "writing come on top.",
     )
     device: Literal["auto", "cpu", "gpu"] = Field("auto", description="Where training runs.")
+
+    def seed_after(self, number: int) -> int:
+        """Return the seed so many after the first; 0 comes after the largest."""
+        return (self.seed + number) % SEEDS
 
 
 class EvaluationSpec(Spec):

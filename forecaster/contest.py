@@ -116,7 +116,7 @@ class Contest:
         apart = max(int(spec.ensemble or 1) for spec in specs)
         try:
             for number in range(seeds):
-                self.seeds.append(specs[0].seed + number * apart)
+                self.seeds.append(specs[0].seed_after(number * apart))
                 for name in [name for name in self.configs if name not in self.failed]:
                     self._train_one(name, on_run(f"{name}, seed {number + 1} of {seeds}"))
         except KeyboardInterrupt:

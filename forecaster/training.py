@@ -175,7 +175,7 @@ def _train(
             windowed = compiling.compiled(rows, config, windows, xla, method.keep_zeros)
             members, networks = [], []
             for number, plan in enumerate(plans):
-                seed = spec.seed + number
+                seed = spec.seed_after(number)
                 backend.seed(seed, spec.deterministic)
                 network = compiling.build_for(rows, config)
                 untrained = linear_weights(network)

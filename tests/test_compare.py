@@ -20,7 +20,7 @@ from forecaster.cli import app
 from forecaster.cli.compare import PRESETS
 from forecaster.cli.comparison import with_spread
 from forecaster.comparing import asked, candidate_of
-from forecaster.config import CELLS, Config, NetworkSpec
+from forecaster.config import CELLS, SEEDS, Config, NetworkSpec
 from forecaster.contest import COSTS, SCORES
 from forecaster.errors import ForecasterError, InvalidInputError
 from forecaster.model import Model
@@ -252,6 +252,10 @@ def test_seeds_budget_and_folds_are_the_same_for_all(fitted):
     assert found.seeds == (5, 8)
     lengths = {len(each.losses) for each in found.runs}
     assert lengths == {8 * 4}
+
+
+def test_after_the_largest_seed_comes_zero(fitted):
+    assert comparison(seed=SEEDS - 2, ensemble=2).seeds == (SEEDS - 2, 0)
 
 
 def test_every_run_compiles_for_itself(fitted, monkeypatch):

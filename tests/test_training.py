@@ -15,7 +15,7 @@ import pytest
 from series_made import QUICK, panel_of
 
 from forecaster import compiling, planning, presets, scaling, splits, training, weights
-from forecaster.config import Config, TrainSpec
+from forecaster.config import SEEDS, Config, TrainSpec
 from forecaster.errors import (
     DamagedError,
     ForecasterError,
@@ -40,6 +40,11 @@ def test_what_is_wrapped_around_a_network_takes_no_name_that_keras_has():
     """Training on JAX stopped at a method called `losses`: Keras clears what a layer adds to the loss."""
     taken = {name for name in vars(Windowed) if hasattr(planning.keras.Model, name)}
     assert taken == {"__init__", "__module__", "__doc__", "call", "compute_loss"}
+
+
+def test_after_the_largest_seed_comes_zero():
+    members = fitted(epochs=1, ensemble=2, seed=SEEDS - 1).trained.members
+    assert [member.seed for member in members] == [SEEDS - 1, 0]
 
 
 @pytest.mark.slow  # trains several networks

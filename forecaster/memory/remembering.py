@@ -169,7 +169,7 @@ def _networks(
             windows = len(sequences.train)
             xla = compiling.xla_pays(config, windows)
             windowed = compiling.compiled(rows, config, windows, xla)
-    for seed in range(spec.seed, spec.seed + seeds):
+    for seed in map(spec.seed_after, range(seeds)):
         on_epoch = on_run(f"{cell}, {length:,} steps, seed {seed}")
         with backend.quiet(), backend.memory_kept(), backend.device_scope(device):
             backend.seed(seed, spec.deterministic)
