@@ -305,6 +305,11 @@ def evaluate(
 def _earlier(warm_start: Forecaster | str | Path) -> Earlier:
     """Return the model to continue from with what its judgement leaves unseen."""
     found = warm_start if isinstance(warm_start, Forecaster) else Forecaster.load(warm_start)
+    if found._model is None:
+        raise InvalidInputError(
+            "warm_start needs a trained model, but this Forecaster has none.",
+            "Call its fit(frame) first.",
+        )
     if found.judged is None:
         raise InvalidInputError(
             f"--warm-start needs the judged weights of version {found._version!r}, which does not "

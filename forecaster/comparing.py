@@ -150,8 +150,13 @@ def compare(
         (`.verdict`).
 
     Raises:
+        InvalidInputError: There are no seeds; a setting or value that there is not.
         ForecasterError: No candidate could be trained: the reason of the first.
     """
+    if not hasattr(seeds, "__index__") or seeds < 1:
+        raise InvalidInputError(
+            f"At least 1 seed, a whole number of them, is needed, got {seeds!r}."
+        )
     configs = configured(Config.of(**settings), candidates or asked())
     return compared(frame, configs, seeds, on_run)
 

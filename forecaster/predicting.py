@@ -85,8 +85,10 @@ def predict(
             policy refuses it.
     """
     horizon = model.horizon if horizon is None else horizon
-    if horizon < 1:
-        raise InvalidInputError(f"A horizon of at least 1 is needed, got {horizon}.")
+    if not hasattr(horizon, "__index__") or horizon < 1:
+        raise InvalidInputError(
+            f"A horizon of whole steps, at least 1, is needed, got {horizon!r}."
+        )
     if horizon * len(panel.ids) > MOST_ROWS:
         raise InvalidInputError(
             f"A horizon of {horizon} for {len(panel.ids)} series makes more than {MOST_ROWS:,} rows.",

@@ -230,6 +230,13 @@ def test_a_table_that_no_memory_holds_is_refused(fitted):
         predict(fitted.model, fitted.evaluated.panel, horizon=200_000_000)
 
 
+@pytest.mark.parametrize("horizon", [0, 2.5, "3"])
+def test_a_horizon_that_is_no_number_of_steps_is_refused(fitted, horizon):
+    with pytest.raises(InvalidInputError, match=f"at least 1, is needed, got {horizon!r}"):
+        fitted.predict(horizon)
+    assert len(fitted.predict(np.int64(2))) == 4
+
+
 @pytest.mark.parametrize("level", [(80, 80.0000001), (99.99999,)])
 def test_levels_whose_columns_would_not_say_them_are_refused(level):
     with pytest.raises(InvalidInputError, match="at most 6 digits"):

@@ -254,6 +254,12 @@ def test_seeds_budget_and_folds_are_the_same_for_all(fitted):
     assert lengths == {8 * 4}
 
 
+@pytest.mark.parametrize("seeds", [0, 1.5])
+def test_less_than_a_seed_is_refused(seeds):
+    with pytest.raises(InvalidInputError, match=f"At least 1 seed, .* got {seeds}"):
+        comparison(seeds=seeds)
+
+
 def test_after_the_largest_seed_comes_zero(fitted):
     assert comparison(seed=SEEDS - 2, ensemble=2).seeds == (SEEDS - 2, 0)
 

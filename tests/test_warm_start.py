@@ -152,6 +152,11 @@ def test_a_version_without_its_judged_weights_is_refused(parent, tmp_path):
         Forecaster().fit(frame_of("a", "b"), warm_start=tmp_path / "old")
 
 
+def test_a_forecaster_without_a_model_is_refused():
+    with pytest.raises(InvalidInputError, match=r"trained model, .* Call its fit"):
+        Forecaster().fit(frame_of("a"), warm_start=Forecaster())
+
+
 def test_judged_weights_that_do_not_fit_are_told(parent):
     model = parent[1].model
     (network, _) = networks_of(model)
