@@ -113,9 +113,13 @@ class Forecaster:
         """
         earlier = None if warm_start is None else _earlier(warm_start)
         settings = self.settings if earlier is None else earlier.settings(self.settings)
-        self._evaluated = evaluate(
-            frame, settings.replace(refit="never"), on_epoch, on_window, earlier
-        )
+        evaluated = evaluate(frame, settings.replace(refit="never"), on_epoch, on_window, earlier)
+        if settings.evaluation.refit == "each":
+            evaluated = evaluated.noting(
+                "refit each is left out: one network is trained here, and judged on all folds. A "
+                "backtest trains anew for each."
+            )
+        self._evaluated = evaluated
         self._model, self._judged, self._about = None, None, {}
         if self.settings.evaluation.require_skill:
             judging.require_skill(self._evaluated.backtest.judgement)
@@ -239,6 +243,10 @@ class Evaluated:
     selection: Selection | None = None
     earlier: Earlier | None = None
 
+    def noting(self, *notices: str) -> Evaluated:
+        """Return the same with more to say of it."""
+        return replace(self, panel=replace(self.panel, notices=(*self.panel.notices, *notices)))
+
 
 def backtest(
     frame: pd.DataFrame, *, on_epoch: OnEpoch = lambda _: None, **settings: Any
@@ -298,8 +306,8 @@ def evaluate(
     left = 1.0 if selection is None else selection.budget_left
     fit = partial(fit, share=left / len(backtesting.fits_of(chosen)))
     backtest = backtesting.backtest(panel, chosen, fit, on_window)
-    panel = replace(panel, notices=(*panel.notices, *backtest.models[-1].notices(panel)))
-    return Evaluated(panel, chosen, backtest, selection, earlier)
+    notices = backtest.models[-1].notices(panel)
+    return Evaluated(panel, chosen, backtest, selection, earlier).noting(*notices)
 
 
 def _earlier(warm_start: Forecaster | str | Path) -> Earlier:

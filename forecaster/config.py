@@ -362,7 +362,8 @@ class EvaluationSpec(Spec):
     )
     gap: int = Field(0, ge=0, description="Rows left out between train, validation and test.")
     refit: Literal["each", "never"] = Field(
-        "never", description="Train anew for each fold, or once before the first."
+        "never",
+        description="In backtest and compare, train anew for each fold, or once before the first.",
     )
     require_skill: bool = Field(
         False,

@@ -635,6 +635,14 @@ def test_a_random_walk_is_said_to_have_no_skill():
     assert not verdict.startswith("Skill:")
 
 
+@pytest.mark.parametrize("refit", ["each", "never"])
+def test_that_one_network_is_trained_where_refits_are_asked_for_is_told(refit):
+    model = Forecaster(**QUICK | {"epochs": 1, "refit": refit}).fit(frame_of("a"))
+    assert len(model.evaluated.backtest.models) == 1
+    told = [line for line in model.evaluated.panel.notices if "refit each is left out" in line]
+    assert len(told) == (refit == "each")
+
+
 CHANGES = {
     "folds": {"folds": 3},
     "test_size": {"folds": None, "test_size": 30},

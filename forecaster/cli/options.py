@@ -297,7 +297,7 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag(
             "refit",
             ("each", "never"),
-            "Train anew for each fold, or once before the first.",
+            "In backtest and compare, train anew for each fold, or once before the first.",
             "never",
         ),
         Flag(
