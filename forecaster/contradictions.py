@@ -6,6 +6,8 @@ read, and once more when everything is set.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from forecaster.calendars import uses_calendar
 from forecaster.config import Config, EvaluationSpec, NetworkSpec, TrainSpec
 from forecaster.errors import InvalidInputError
@@ -53,6 +55,21 @@ def check_test(spec: EvaluationSpec, horizon: int | None) -> None:
         raise InvalidInputError(
             f"--test-size needs at least the horizon, {horizon} rows, but is {spec.test_size}.",
             "Raise --test-size, lower --horizon, or give --folds.",
+        )
+
+
+def check_gates(gate_bias: str | None, cells: Iterable[str]) -> None:
+    """Refuse to open gates where no cell has any.
+
+    Apart from `check`: where one setting holds for several cells, it is for those that have gates.
+
+    Raises:
+        InvalidInputError: Says which cells there are.
+    """
+    if gate_bias == "chrono" and set(cells) == {"rnn"}:
+        raise InvalidInputError(
+            "gate_bias chrono opens the gates of LSTM and GRU, but every cell is rnn, which has none.",
+            "Give --cell lstm or gru to a layer, or leave --gate-bias out.",
         )
 
 

@@ -14,6 +14,7 @@ from forecaster import api, judging, series
 from forecaster.archive import OTHER, STORE, Archive
 from forecaster.config import SECTION_OF, Config
 from forecaster.continuing import BUILT_FOR, KEPT
+from forecaster.contradictions import check_gates
 from forecaster.errors import (
     INTERRUPTED,
     ForecasterError,
@@ -321,6 +322,7 @@ def remember(
     require_output(workspace, output)
     require_plot(plot)
     config, _ = load_config(workspace, flags)
+    check_gates(config.network.gate_bias, cells)
     asked = TASKS[task], cells, lengths, seeds, config
     tell(remembering.cost(*asked))
     memory = remembering.remember(*asked, on_run)

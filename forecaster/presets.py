@@ -13,7 +13,7 @@ import numpy as np
 
 from forecaster.calendars import default_horizon, default_season_length
 from forecaster.config import Config, NetworkSpec, TrainSpec
-from forecaster.contradictions import check, check_test
+from forecaster.contradictions import check, check_gates, check_test
 from forecaster.joint import require_same_steps
 from forecaster.metrics import LEAST_TIMES
 from forecaster.scaling import require_steps_that_come_round
@@ -45,6 +45,11 @@ def check_asked(config: Config) -> None:
     Raises:
         InvalidInputError: Says which, and what to change.
     """
+    check_gates(config.network.gate_bias, config.network.each["cell"])
+    _check_open(config)
+
+
+def _check_open(config: Config) -> None:
     check(config.replace(**_by_preset(config.network)))
     check_test(config.evaluation, config.network.horizon)
 
@@ -55,7 +60,7 @@ def resolve(config: Config, panel: Panel) -> Config:
     Raises:
         InvalidInputError: Settings that contradict each other or the data.
     """
-    check_asked(config)
+    _check_open(config)
     if config.network.joint:
         require_same_steps(panel)
     rows = usual_length(panel)

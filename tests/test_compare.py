@@ -232,6 +232,14 @@ def test_what_cannot_differ_is_refused_before_anything_is_trained(settings, said
         comparison({"it": settings})
 
 
+def test_open_gates_are_for_the_cells_that_have_gates(fitted):
+    found = comparison({"rnn": {"cell": "rnn"}, "lstm": {"cell": "lstm"}}, gate_bias="chrono")
+    assert [config.network.gate_bias for config, _ in fitted] == ["chrono"] * 4
+    assert not found.failed
+    with pytest.raises(InvalidInputError, match="every cell is rnn"):
+        comparison({"rnn": {"cell": "rnn"}}, gate_bias="chrono")
+
+
 def test_no_candidate_is_called_as_a_baseline_is():
     with pytest.raises(InvalidInputError, match="a baseline is"):
         comparison({"theta": {}})

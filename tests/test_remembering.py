@@ -359,6 +359,7 @@ def test_interrupted_it_keeps_the_lengths_that_all_were_trained_at(asked, tmp_pa
         (["--task", "skip", "--lookback", "3"], 5, "--lookback says nothing of a --task"),
         (["--task", "skip", "--folds", "3"], 5, "--folds says nothing of a --task"),
         (["--task", "skip", "--cells", "gru,esn"], 5, "network.cell"),
+        (["--task", "skip", "--cells", "rnn", "--gate-bias", "chrono"], 5, "every cell is rnn"),
         (["--task", "skip", "--length", ""], 5, "A --length is a number of steps"),
         (["--task", "skip", "--presets", "classic"], 2, "--task takes no"),
         (["--task", "skip", "--candidate", "cell=gru"], 2, "--task takes no"),
