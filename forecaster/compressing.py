@@ -204,14 +204,23 @@ def prune(original: Original, on_epoch: OnEpoch, *, share: float) -> Small:
 def distil(original: Original, on_epoch: OnEpoch, *, units: str) -> Small:
     """Train one smaller network on the truth and on the forecasts of the original.
 
+    Of settings that the original has for each layer, a student of other depth has the top layer's.
+
     Raises:
-        InvalidInputError: Other settings of the original do not go with these units.
+        InvalidInputError: The units are no layers, or do not go with the original's other settings.
     """
     from forecaster import training
 
     config = original.config.replace(layers=units, ensemble=1)
+    layers = config.network.layers or ()
+    of_top = {
+        name: values[-1]
+        for name, values in config.network.each.items()
+        if len(values) not in (1, len(layers))
+    }
+    config = config.replace(**of_top)
     if heads := config.network.heads:  # as many of them as divide the student's units
-        config = config.replace(heads=math.gcd(heads, *(config.network.layers or ())[-1:]))
+        config = config.replace(heads=math.gcd(heads, *layers[-1:]))
     contradictions.check(config)
     methods, starts = zip(
         *(
@@ -221,7 +230,7 @@ def distil(original: Original, on_epoch: OnEpoch, *, units: str) -> Small:
         strict=True,
     )
     judged, published = _trained(original, config, on_epoch, starts, methods)
-    stack = f"{'-'.join(map(str, config.network.layers or ()))} units"
+    stack = f"{'-'.join(map(str, layers))} units"
     if config.network.heads:
         stack += f" and {config.network.heads} heads"
     return Small(

@@ -220,9 +220,19 @@ def fits(monkeypatch):
     return done
 
 
-def test_a_student_that_does_not_go_with_the_other_settings_is_refused():
-    with pytest.raises(InvalidInputError, match="cell rnn-lstm is for 2 layers, but layers 32 has"):
-        distil(original(cell="rnn-lstm"), print, units="32")
+@pytest.mark.parametrize(
+    ("units", "expected"),
+    [
+        ("6", [(6, "gru", 2, 0.1)]),
+        ("6,5,4", [(6, "gru", 2, 0.1), (5, "gru", 2, 0.1), (4, "gru", 2, 0.1)]),
+        ("6,5", [(6, "rnn", 1, 0.2), (5, "gru", 2, 0.1)]),
+    ],
+)
+def test_a_student_of_other_depth_is_made_as_the_top_layer_is(monkeypatch, units, expected):
+    done = fits(monkeypatch)
+    each = {"cell": "rnn-gru", "dropout": (0.2, 0.1), "dilations": (1, 2)}
+    distil(original(**each), print, units=units)
+    assert list(done[0][1].network.stack) == expected
 
 
 def test_a_student_has_as_many_heads_as_divide_its_units(monkeypatch):
