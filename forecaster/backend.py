@@ -215,22 +215,39 @@ def _grow_memory() -> None:
 
 
 def is_deterministic() -> bool:
-    """Tell whether TensorFlow was told to be deterministic, which lasts as long as the process."""
-    from tensorflow.python.framework.config import is_op_determinism_enabled
+    """Tell whether TensorFlow or torch is told to compute the same on every run."""
+    backend = import_keras().backend.backend()
+    if backend == "tensorflow":
+        from tensorflow.python.framework.config import is_op_determinism_enabled
 
-    return bool(is_op_determinism_enabled())
-
-
-def seed(value: int, deterministic: bool) -> None:
-    """Seed Python, NumPy and the backend; demand repeatable operations when asked."""
-    keras = import_keras()
-    keras.utils.set_random_seed(value)
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        if deterministic:
-            tf.config.experimental.enable_op_determinism()
-    elif deterministic and keras.backend.backend() == "torch":
+        return bool(is_op_determinism_enabled())
+    if backend == "torch":
         import torch
 
-        torch.use_deterministic_algorithms(True)
+        return bool(torch.are_deterministic_algorithms_enabled())
+    return False
+
+
+@contextlib.contextmanager
+def repeatable(asked: bool) -> Iterator[None]:
+    """Have TensorFlow or torch compute the same on every run when asked, and afterwards as before."""
+    if not asked or is_deterministic():
+        yield
+        return
+    _set_deterministic(True)
+    try:
+        yield
+    finally:
+        _set_deterministic(False)
+
+
+def _set_deterministic(value: bool) -> None:
+    backend = import_keras().backend.backend()
+    if backend == "tensorflow":
+        from tensorflow.python.framework import config  # in public it can only be turned on
+
+        (config.enable_op_determinism if value else config.disable_op_determinism)()
+    elif backend == "torch":
+        import torch
+
+        torch.use_deterministic_algorithms(value)

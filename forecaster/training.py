@@ -166,17 +166,17 @@ def _train(
     rows = _rows(panel, config, state)
     if method.teacher is not None:
         rows = _taught(rows, method.teacher, panel, plans[0].train)
-    with backend.quiet(), backend.memory_kept():
+    with backend.quiet(), backend.memory_kept(), backend.repeatable(spec.deterministic):
         device = backend.select_device(spec.device)
         with backend.device_scope(device):
-            backend.seed(spec.seed, spec.deterministic)
+            keras.utils.set_random_seed(spec.seed)
             windows = len(plans[0].train)
             xla = compiling.xla_pays(config, windows)
             windowed = compiling.compiled(rows, config, windows, xla, method.keep_zeros)
             members, networks = [], []
             for number, plan in enumerate(plans):
                 seed = spec.seed_after(number)
-                backend.seed(seed, spec.deterministic)
+                keras.utils.set_random_seed(seed)
                 network = compiling.build_for(rows, config)
                 untrained = linear_weights(network)
                 if start is not None and start.weights:

@@ -307,7 +307,6 @@ def runs_on_cudnn(config: Config, monkeypatch: pytest.MonkeyPatch) -> int:
     return sum(node.op == "CudnnRNNV3" for node in nodes)
 
 
-@pytest.mark.filterwarnings("ignore:Model doesn't support")  # once determinism was asked for
 @pytest.mark.parametrize(
     "settings",
     [

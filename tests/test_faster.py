@@ -158,7 +158,6 @@ def test_each_half_draws_its_own_dropout_and_each_batch_anew(compiled_anew):
     ]
 
 
-@pytest.mark.filterwarnings("ignore:Model doesn't support")  # once determinism was asked for
 def test_a_batch_of_odd_size_is_not_halved_even_after_one_that_was(compiled_anew):
     panel = panel_of("a", rows=100)
     for size, is_whole in ((16, False), (15, True)):
@@ -169,7 +168,6 @@ def test_a_batch_of_odd_size_is_not_halved_even_after_one_that_was(compiled_anew
     assert np.isfinite(windowed.train_on_batch(np.arange(20, 35)))
 
 
-@pytest.mark.filterwarnings("ignore:Model doesn't support")
 def test_a_batch_is_not_halved_on_the_cpu_beside_a_gpu(compiled_anew, monkeypatch):
     """There Keras' own layers may ask for cuDNN, which XLA cannot compile."""
     monkeypatch.setattr(backend, "gpus", lambda: ["GPU:0"])
@@ -182,7 +180,6 @@ def test_a_batch_is_not_halved_on_the_cpu_beside_a_gpu(compiled_anew, monkeypatc
 @pytest.mark.parametrize("cell", ["rnn", "lstm"])
 def test_beside_a_gpu_only_what_does_not_ask_for_cudnn_is_compiled(cell, monkeypatch):
     monkeypatch.setattr(backend, "gpus", lambda: ["GPU:0"])
-    monkeypatch.setattr(backend, "is_deterministic", lambda: False)
     config = resolved(panel_of("a", rows=100), cell=cell)
     assert compiling.xla_pays(config, windows=10**6) is (cell == "rnn")
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")

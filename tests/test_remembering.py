@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from forecaster import backend
 from forecaster.backend import import_keras
 from forecaster.cli import app
 from forecaster.compiling import compiled
@@ -156,6 +157,15 @@ def test_every_cell_length_and_seed_has_its_turn(monkeypatch):
     monkeypatch.setattr(remembering, "_networks", found)
     turns = trained("skip", ("rnn", "gru"), (5, 8), seeds=2)
     assert list(turns) == [(t, cell, 2, t + 1) for t in (5, 8) for cell in ("rnn", "gru")]
+
+
+def test_determinism_holds_for_as_long_as_networks_are_trained(few):
+    found = []
+    config = Config.of(layers=(4,), epochs=1, deterministic=True)
+    told = lambda _: found.append(backend.is_deterministic())  # noqa: E731
+    remember(TASKS["adding"], ("rnn",), (5,), 1, config, lambda _: told)
+    assert found == [True]
+    assert not backend.is_deterministic()
 
 
 def test_networks_of_several_seeds_differ_and_the_first_is_as_if_it_were_alone(few):

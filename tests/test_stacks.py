@@ -1,10 +1,5 @@
 """Every kind of recurrent stack learns, and one that cannot be built is refused in words."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from series_made import QUICK, panel_of
@@ -56,37 +51,27 @@ def test_every_stack_learns_what_the_mean_cannot(stack, cell):
     assert by_network < 0.5 * by_mean
 
 
-COMPILED = """
-from series_made import QUICK, panel_of
-from forecaster import compiling, presets, splits, training
-from forecaster.config import Config
-
-asked = {
-    "attention": "self", "bidirectional": True, "residual": True, "dilations": "1,2", "l2": 0.01,
-    "cell": "rnn-lstm", "layers": "8,6", "segment": 2, "dropout": 0, "epochs": 1,
-}
-panel = panel_of("a", "b")
-config = presets.resolve(Config.of(**QUICK | asked), panel)
-for limit in (0, 1e12):
-    compiling.XLA_PAYS = limit
-    trained = training.fit(panel, config, splits.of_config(panel, config)).trained
-    print(trained.compiled, trained.members[0].history["loss"][-1])
-"""
-
-
 @pytest.mark.slow(share=0)  # compiling takes half a minute; test_training has XLA for a plain stack
-def test_every_part_trains_alike_under_xla():
-    """In a process of its own: determinism, once asked for, keeps XLA off."""
-    run = subprocess.run(
-        [sys.executable, "-c", COMPILED],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)])},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    (compiled, loss), (plain, other) = (line.split() for line in run.stdout.splitlines())
-    assert (compiled, plain) == ("True", "False")
-    assert float(loss) == pytest.approx(float(other), rel=1e-2)
+def test_every_part_trains_alike_under_xla(compiled_anew, monkeypatch):
+    asked = {
+        **{"attention": "self", "bidirectional": True, "residual": True, "dilations": "1,2"},
+        **{
+            "cell": "rnn-lstm",
+            "layers": "8,6",
+            "segment": 2,
+            "dropout": 0,
+            "epochs": 1,
+            "l2": 0.01,
+        },
+    }
+    panel = panel_of("a", "b")
+    config, losses = resolved(panel, **asked), []
+    for limit in (0, 1e12):
+        monkeypatch.setattr(compiling, "XLA_PAYS", limit)
+        trained = training.fit(panel, config, splits.of_config(panel, config)).trained
+        assert trained.compiled is (limit == 0)
+        losses.append(trained.members[0].history["loss"][-1])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)
 
 
 @pytest.mark.parametrize(

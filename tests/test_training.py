@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from series_made import QUICK, panel_of
 
-from forecaster import compiling, planning, presets, scaling, splits, training, weights
+from forecaster import backend, compiling, planning, presets, scaling, splits, training, weights
 from forecaster.config import SEEDS, Config, TrainSpec
 from forecaster.errors import (
     DamagedError,
@@ -107,15 +107,16 @@ def base():
     return fitted(**BASE)
 
 
-@pytest.mark.slow
-def test_deterministic_is_asked_of_tensorflow(monkeypatch):
-    import tensorflow as tf
-
-    asked = []
-    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: asked.append(1))
-    fitted(epochs=1, deterministic=True)
-    fitted(epochs=1, deterministic=False)
-    assert asked == [1, 1]  # for the network that is compiled, and for the one that is trained
+@pytest.mark.parametrize("before", [False, True])
+def test_determinism_is_asked_of_tensorflow_for_as_long_as_a_fit_takes(before):
+    found = []
+    with backend.repeatable(before):
+        for asked in (True, False):
+            told = lambda _: found.append(backend.is_deterministic())  # noqa: E731
+            fitted(on_epoch=told, epochs=1, deterministic=asked)
+        assert backend.is_deterministic() is before
+    assert not backend.is_deterministic()
+    assert found == [True, before]
 
 
 def test_a_gpu_that_is_not_there_is_an_error(monkeypatch):
@@ -257,7 +258,7 @@ for limit in (0, 1e12):
 
 @pytest.mark.slow
 def test_long_runs_are_compiled_and_short_ones_are_not():
-    """In a process of its own: determinism, once asked for, keeps XLA off."""
+    """In a process of its own, for what is written to its standard error."""
     here = str(Path(__file__).parent)
     run = subprocess.run(
         [sys.executable, "-c", COMPILED],

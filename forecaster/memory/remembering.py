@@ -109,13 +109,14 @@ def remember(
     done: list[Remembered] = []
     interrupted = False
     try:
-        for length in lengths:
-            compiling.forget()  # nothing of another length serves this one
-            sequences = sequences_of(task, length, config.training.seed)
-            found: list[Remembered] = []
-            for cell in cells:
-                found += _networks(task, sequences, each[length, cell], seeds, on_run)
-            done += found
+        with backend.repeatable(config.training.deterministic):
+            for length in lengths:
+                compiling.forget()  # nothing of another length serves this one
+                sequences = sequences_of(task, length, config.training.seed)
+                found: list[Remembered] = []
+                for cell in cells:
+                    found += _networks(task, sequences, each[length, cell], seeds, on_run)
+                done += found
     except KeyboardInterrupt:
         if not done:
             raise
@@ -172,7 +173,7 @@ def _networks(
     for seed in map(spec.seed_after, range(seeds)):
         on_epoch = on_run(f"{cell}, {length:,} steps, seed {seed}")
         with backend.quiet(), backend.memory_kept(), backend.device_scope(device):
-            backend.seed(seed, spec.deterministic)
+            keras.utils.set_random_seed(seed)
             plan = UntilLearnt(sequences, config, LEARNT * task.variance, on_epoch)
             network = compiling.build_for(rows, config)
             compiling.start_anew(windowed, network, float(spec.learning_rate or 0))
