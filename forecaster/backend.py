@@ -74,7 +74,9 @@ def quiet() -> Iterator[None]:
     """Keep the log lines that compiled code writes to file descriptor 2 off the terminal.
 
     TensorFlow's first lines come before any setting of its own is read. All is held back, and what
-    is no such log line is let through at the end; Python's own `sys.stderr` keeps working.
+    is no such log line is let through at the end; if the process ends hard, it is lost: this is for
+    imports and the start of devices, after which TF_CPP_MIN_LOG_LEVEL is heeded. Python's own
+    `sys.stderr` keeps working.
     """
     try:
         terminal = os.dup(2)
@@ -174,7 +176,8 @@ def select_device(wanted: str) -> Device:
     """
     import platform
 
-    found = gpus()
+    with quiet():  # whoever looks for GPUs first starts their driver
+        found = gpus()
     if wanted == "gpu" and not found:
         raise MissingDependencyError(
             "--device gpu needs a GPU, but the Keras backend finds none.",

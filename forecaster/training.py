@@ -166,8 +166,8 @@ def _train(
     rows = _rows(panel, config, state)
     if method.teacher is not None:
         rows = _taught(rows, method.teacher, panel, plans[0].train)
-    with backend.quiet(), backend.memory_kept(), backend.repeatable(spec.deterministic):
-        device = backend.select_device(spec.device)
+    device = backend.select_device(spec.device)
+    with backend.memory_kept(), backend.repeatable(spec.deterministic):
         with backend.device_scope(device):
             keras.utils.set_random_seed(spec.seed)
             windows = len(plans[0].train)

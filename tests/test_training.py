@@ -107,6 +107,17 @@ def base():
     return fitted(**BASE)
 
 
+def test_what_is_written_to_standard_error_in_a_fit_is_there_at_once(capfd):
+    found = []
+
+    def told(_):
+        os.write(2, b"alive\n")
+        found.append(capfd.readouterr().err)
+
+    fitted(on_epoch=told, epochs=2)
+    assert found == ["alive\n"] * 2
+
+
 @pytest.mark.parametrize("before", [False, True])
 def test_determinism_is_asked_of_tensorflow_for_as_long_as_a_fit_takes(before):
     found = []

@@ -164,15 +164,14 @@ def _networks(
     """Train and score networks that differ by their seed; one is compiled and serves all."""
     spec, rows = config.training, sequences.rows
     cell, length = config.network.cell, int(config.network.lookback or 0)
-    with backend.quiet():
-        device = backend.select_device(spec.device)
-        with backend.device_scope(device):
-            windows = len(sequences.train)
-            xla = compiling.xla_pays(config, windows)
-            windowed = compiling.compiled(rows, config, windows, xla)
+    device = backend.select_device(spec.device)
+    with backend.device_scope(device):
+        windows = len(sequences.train)
+        xla = compiling.xla_pays(config, windows)
+        windowed = compiling.compiled(rows, config, windows, xla)
     for seed in map(spec.seed_after, range(seeds)):
         on_epoch = on_run(f"{cell}, {length:,} steps, seed {seed}")
-        with backend.quiet(), backend.memory_kept(), backend.device_scope(device):
+        with backend.memory_kept(), backend.device_scope(device):
             keras.utils.set_random_seed(seed)
             plan = UntilLearnt(sequences, config, LEARNT * task.variance, on_epoch)
             network = compiling.build_for(rows, config)
