@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -29,8 +30,19 @@ def read_accepted(folder: Path) -> pd.DataFrame | None:
         raise DamagedError(f"'{path}' cannot be read: {error}.", "Delete it.") from error
 
 
-def write_accepted(folder: Path, frame: pd.DataFrame) -> None:
-    """Put the rows of a panel in place of those kept before."""
+def write_accepted(folder: Path, frame: pd.DataFrame, before: pd.DataFrame | None) -> None:
+    """Put the rows of a long frame in place of those kept before; other series' are kept."""
+    kept = frame[COLUMNS].dropna(subset="y")
+    if before is not None:
+        others = as_of(before[~before["unique_id"].isin(kept["unique_id"])], kept["ds"].dtype)
+        if len(others) and others["ds"].dtype == kept["ds"].dtype:
+            kept = pd.concat([others, kept], ignore_index=True)
     buffer = io.BytesIO()
-    frame[COLUMNS].dropna(subset="y").to_parquet(buffer, index=False)
+    kept.to_parquet(buffer, index=False)
     replace_file(folder / FILE, lambda file: file.write(buffer.getbuffer()))
+
+
+def as_of(accepted: pd.DataFrame, dtype: Any) -> pd.DataFrame:
+    """Return rows with their times in the zone of others, where both have one."""
+    zones = [getattr(each, "tz", None) for each in (accepted["ds"].dtype, dtype)]
+    return accepted.astype({"ds": dtype}) if all(zones) else accepted

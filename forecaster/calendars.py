@@ -7,6 +7,7 @@ and `advance` the timestamp of a number. Both work on all series at once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Literal
 
 import numpy as np
@@ -100,6 +101,13 @@ def future(
     latest = LATEST_NS if lasts.unit == "ns" else LATEST
     _require_room(int(microseconds(lasts).max()), periods, step, latest, frequency, _day)
     return advance(lasts.repeat(periods), _ahead(periods, len(lasts)), frequency, calendar)
+
+
+def clock(now: datetime, zone: Any) -> pd.Timestamp:
+    """Return what a clock shows: one of a zone, or, where times have none, this machine's."""
+    if zone is None:
+        return pd.Timestamp(now.astimezone().replace(tzinfo=None))
+    return pd.Timestamp(now).tz_convert(zone)
 
 
 def moment(text: str, ds: pd.Index[Any]) -> pd.Timestamp | int:

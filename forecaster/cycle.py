@@ -81,6 +81,8 @@ class Cycle:
         Whatever becomes of the challenger, the champion forecasts; and nights on which nothing can be
         published do not fill the disk.
         """
+        champion = self._champion()
+        self.journal.note(champion=champion)
         if mended := self.store.mend():
             self.result.notices.append(mended)
         jobs.require_output(self.workspace, output)
@@ -88,8 +90,6 @@ class Cycle:
             raise InvalidInputError(
                 f"A file is needed to replace, but '{output}' is none.", "Name another --output."
             )
-        champion = self._champion()
-        self.journal.note(champion=champion)
         self.config = challenging.as_built(self.asked, self.origins, self._versions(champion))
         wanted, self.named = self._ids(ids, champion)
         if self.config.retrain.fetch:
@@ -162,16 +162,17 @@ class Cycle:
             stored = self.store.entries()  # before the rows: a recipe is never too new
             frame = self.store.read(ids or None)
             self.entries, spec = stored, self.config.gates
+            accepted = self._accepted() if spec.uses_accepted else None
             data = gates.Data(
                 panel=series.prepare(frame, self.config.data),
                 frame=frame,
                 entries={uid: stored[uid] for uid in ids or stored},
-                accepted=self._accepted() if spec.uses_accepted else None,
+                accepted=accepted,
                 horizon=self.config.network.horizon,
             )
             gates.require_data(spec, data, datetime.now(UTC))
             if spec.uses_accepted:
-                write_accepted(self.registry.model_folder(self.name), frame)
+                write_accepted(self.registry.model_folder(self.name), frame, accepted)
             say(f"{len(data.panel.ids)} series, {len(frame):,} rows.")
         return frame
 

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from forecaster.accepted import as_of
 from forecaster.arrays import Floats
-from forecaster.calendars import positions
+from forecaster.calendars import clock, positions
 from forecaster.errors import InvalidInputError, QualityGateError
 from forecaster.index import Entry
 from forecaster.series import Panel
@@ -21,7 +22,7 @@ from forecaster.unattended import GatesSpec
 USUAL = 10  # changes at least that tell what is usual: of fewer, any other one seems a jump
 LATEST = 30  # changes at least that are compared with the earlier ones: fewer say nothing
 SAME = 1e-6  # relative difference of a value up to which it was not revised
-EMPTY = ("missing_values", "missing_timestamps")
+EMPTY = {"missing_values", "missing_timestamps"}
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def _refusals(spec: GatesSpec, data: Data, now: datetime) -> Iterator[str]:
 
 
 def ages(panel: Panel, now: datetime) -> dict[str, float]:
-    """Return how many steps of its frequency each series ends before now.
+    """Return how many steps of its frequency each series' last value is from before now.
 
     Raises:
         InvalidInputError: The times are whole numbers.
@@ -106,22 +107,20 @@ def ages(panel: Panel, now: datetime) -> dict[str, float]:
             "--max-data-age needs timestamps of a known frequency, but the series have none.",
             "Leave --max-data-age out.",
         )
-    lasts, count = panel.ds[panel.offsets[1:] - 1], len(panel.ids)
-    moment = pd.Timestamp(now)
-    moment = moment.tz_convert(lasts.tz) if lasts.tz else moment.tz_convert(None)
-    today = pd.DatetimeIndex([moment] * count).as_unit(lasts.unit)
+    lasts, count = panel.ds[panel.last_observed], len(panel.ids)
+    today = pd.DatetimeIndex([clock(now, lasts.tz)] * count).as_unit(lasts.unit)
     both = pd.DatetimeIndex(lasts.append(today))
     steps, _ = positions(both, np.tile(np.arange(count), 2), panel.frequency, panel.calendar)
     return dict(zip(panel.ids, steps[count:].astype(float).tolist(), strict=True))
 
 
 def holes(data: Data) -> dict[str, float]:
-    """Return the share of each series' steps without a value."""
-    found = {}
+    """Return the share of each series' steps without a value, those known ahead left out."""
+    found, ahead = {}, set(data.panel.ahead["unique_id"])
     for uid, entry in data.entries.items():
-        counts = {each["kind"]: int(each["count"]) for each in entry.problems}
-        steps = entry.rows + entry.gaps
-        found[uid] = sum(counts.get(kind, 0) for kind in EMPTY) / steps
+        kinds = EMPTY if uid in ahead else {*EMPTY, "ahead"}
+        empty = sum(int(each["count"]) for each in entry.problems if each["kind"] in kinds)
+        found[uid] = empty / (entry.rows + entry.gaps)
     return found
 
 
@@ -133,7 +132,7 @@ def jumps(data: Data) -> dict[str, float]:
     """
     found, lasts = {}, {}
     if data.accepted is not None:
-        accepted = _as_of(data.accepted, data.panel.ds.dtype)
+        accepted = as_of(data.accepted, data.panel.ds.dtype)
         if accepted["ds"].dtype == data.panel.ds.dtype:
             lasts = accepted.groupby("unique_id")["ds"].max().to_dict()
     for uid, ds, y in _each(data.panel):
@@ -151,21 +150,16 @@ def revised(data: Data) -> dict[str, float]:
     if data.accepted is None:
         return {}
     keys = ["unique_id", "ds"]
-    frame = data.frame[[*keys, "y"]]
+    frame = data.frame[[*keys, "y"]].drop_duplicates(keys, keep="last")
     accepted = data.accepted.dropna(subset="y")  # of the others a value has arrived
-    before = _as_of(accepted, frame["ds"].dtype)
+    accepted = accepted.drop_duplicates(keys, keep="last")
+    before = as_of(accepted, frame["ds"].dtype)
     if frame["ds"].dtype != before["ds"].dtype:  # another kind of time: all is new
         return dict.fromkeys(map(str, frame["unique_id"].unique()), 1.0)
     both = frame.merge(before, on=keys, suffixes=("", "_before"))
     same = np.isclose(both["y"], both["y_before"], rtol=SAME, atol=0, equal_nan=True)
     shares = pd.Series(~same).groupby(both["unique_id"].to_numpy()).mean()
     return {str(uid): float(share) for uid, share in shares.items()}
-
-
-def _as_of(accepted: pd.DataFrame, dtype: Any) -> pd.DataFrame:
-    """Return rows with their times in the zone of others, where both have one."""
-    zones = [getattr(each, "tz", None) for each in (accepted["ds"].dtype, dtype)]
-    return accepted.astype({"ds": dtype}) if all(zones) else accepted
 
 
 def drifts(data: Data) -> dict[str, float]:

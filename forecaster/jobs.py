@@ -335,6 +335,8 @@ def remember(
 
 def require_output(workspace: Workspace, output: Path | None, file: str | None = None) -> None:
     """Refuse, before the work, a table that cannot be written or would replace what is read."""
+    if output == Path("-"):
+        raise InvalidInputError("--output needs a file here, but is '-'.", "Name one.")
     require_folder(output)
     require_format(output)
     require_no_input(workspace, output)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from forecaster.atomic import at_home
 from forecaster.sources.downloads import public
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Log:
             name: The model.
             about: Fields of every line besides the model, such as the run.
         """
-        path = folder / (spec.log_file or f"{FOLDER}/{name}.jsonl")
+        path = folder / at_home(spec.log_file or f"{FOLDER}/{name}.jsonl")
         return cls(path, size=spec.log_size, files=spec.log_files, model=name, **about)
 
     def write(self, message: str, *, level: Level = "info", step: str = "", **more: Any) -> None:

@@ -70,7 +70,7 @@ def shown(hook: str) -> str:
     ('https://example.org/...', 'mail ...')
     """
     if not _is_address(hook):
-        program, _, rest = hook.partition(" ")
+        program, *rest = hook.split(maxsplit=1)
         return f"{program} ..." if rest else program
     try:
         parts = urlsplit(hook)

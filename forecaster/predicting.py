@@ -14,7 +14,7 @@ from forecaster.adaptive import adapted
 from forecaster.arrays import Floats, Ints
 from forecaster.baselines import all_simple
 from forecaster.bounds import Bounds, unknown_notice
-from forecaster.calendars import future, moment
+from forecaster.calendars import clock, future, moment
 from forecaster.config import BoundsSpec, Config
 from forecaster.errors import InvalidInputError, QualityGateError
 from forecaster.fallback import NETWORK, fallback_text
@@ -251,10 +251,8 @@ def _require_fresh(panel: Panel, max_age: float, now: datetime) -> None:
         raise InvalidInputError(
             "--max-age needs timestamps, but the series has plain integers.", "Leave --max-age out."
         )
-    lasts = panel.ds[panel.offsets[1:] - 1]
-    clock = pd.Timestamp(now)
-    clock = clock.tz_convert(lasts.tz) if lasts.tz else clock.tz_convert(None)
-    ages = (clock - lasts).total_seconds().to_numpy()
+    lasts = panel.ds[panel.last_observed]
+    ages = (clock(now, lasts.tz) - lasts).total_seconds().to_numpy()
     oldest = int(ages.argmax())
     if ages[oldest] > max_age:
         raise QualityGateError(

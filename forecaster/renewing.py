@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from forecaster.durations import EASTERNMOST
 from forecaster.words import counted
 
 LOST = 0.1  # share of the stored rows that a file may have lost between its first and its last
@@ -108,11 +109,15 @@ def _refusals(new: pd.DataFrame, old: pd.DataFrame, now: datetime) -> Iterator[s
 
 
 def _from_when_on(times: pd.Series, step: Any, now: datetime) -> pd.Timestamp | None:
-    """Return the time after which times are of the future: a step on, as one may be a period's end."""
+    """Return the time after which times are of the future: a step on, as one may be a period's end.
+
+    Of times without a zone it is the future where that begins first.
+    """
     if not pd.api.types.is_datetime64_any_dtype(times.dtype):
         return None
-    moment, zone = pd.Timestamp(now), times.dt.tz
-    return (moment.tz_convert(zone) if zone else moment.tz_localize(None)) + step
+    zone = times.dt.tz
+    moment = pd.Timestamp(now).tz_convert(zone or EASTERNMOST)
+    return (moment if zone else moment.tz_localize(None)) + step
 
 
 def _step(times: pd.Series) -> Any:

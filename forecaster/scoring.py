@@ -277,17 +277,20 @@ def _together(pieces: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _once(official: pd.DataFrame) -> pd.DataFrame:
-    """Return each forecast as it was first published, beside the first baselines and scale kept of it.
+    """Return each forecast as it was first published, beside what was first kept of its baselines.
 
     Args:
         official: Forecasts from stored rows, in order of publication.
     """
     once = official.drop_duplicates(KEY)
-    if "scale" not in official or len(once) == len(official):
+    if len(once) == len(official):
         return once
-    names = [name for name in official.columns if name in ("scale", "base_rate") or is_simple(name)]
-    kept = official.loc[official["scale"].notna(), [*KEY, *names]].drop_duplicates(KEY)
-    return once.drop(columns=names).merge(kept, on=KEY, how="left")
+    baselines = ["scale", *filter(is_simple, official.columns)]
+    for first, names in (("scale", baselines), ("base_rate", ["base_rate"])):
+        if first in official:
+            kept = official.loc[official[first].notna(), [*KEY, *names]].drop_duplicates(KEY)
+            once = once.drop(columns=names).merge(kept, on=KEY, how="left")
+    return once
 
 
 def _kind(ds: pd.Series) -> str:

@@ -128,6 +128,12 @@ class Panel:
         ahead = self.ahead[self.ahead["unique_id"].isin(self.ids)]
         return pd.concat([frame, ahead], ignore_index=True) if len(ahead) else frame
 
+    @property
+    def last_observed(self) -> Ints:
+        """The last row of each series whose value was not filled in `(series,)`."""
+        rows = np.where(self.filled, -1, np.arange(len(self.y)))
+        return np.maximum(np.maximum.reduceat(rows, self.offsets[:-1]), self.offsets[:-1])
+
     def digest(self) -> str:
         """Return a digest of the series as they are trained on or forecast from."""
         found = hashlib.sha256("\0".join(self.ids).encode())

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forecaster.durations import ago
+from forecaster.durations import EASTERNMOST, ago
 from forecaster.errors import ForecasterError
 from forecaster.manifest import read_manifest, trained_on
 from forecaster.runs import Records, Run
@@ -171,7 +171,7 @@ def _champion(health: Health, registry: Registry, store: Store) -> Iterator[str]
         yield f"{len(missing)} of its {len(ids)} series are not stored: {listed(missing)}."
     if lasts:
         health.times["data"] = min(lasts.values())
-    if early := [uid for uid, time in lasts.items() if time > health.now + _step(stored[uid])]:
+    if early := [uid for uid, time in lasts.items() if time > _latest(stored[uid], health.now)]:
         yield (
             f"{listed(early)} {'has' if len(early) == 1 else 'have'} rows in the future, up to "
             f"{max(lasts[uid] for uid in early):%Y-%m-%d %H:%M} UTC: check the source and the clock."
@@ -251,20 +251,26 @@ def _last(entry: Entry, now: datetime) -> datetime | None:
     return min(_moment(ahead[0]), now) if ahead else _moment(entry.last)
 
 
-def _step(entry: Entry) -> timedelta:
-    """Return by how much a series may end ahead: the end of a period that goes on may be its time."""
+def _latest(entry: Entry, now: datetime) -> datetime:
+    """Return the time after which a series ends in the future.
+
+    The end of a period that goes on may be its time. Without a zone it is the future where that begins
+    first.
+    """
     whole = _moment(str(entry.last)) - _moment(str(entry.first))
-    return max(whole / max(1, entry.rows - 1), timedelta(seconds=SLACK))
+    step = max(whole / max(1, entry.rows - 1), timedelta(seconds=SLACK))
+    there = now.astimezone(EASTERNMOST).replace(tzinfo=None) if entry.time == "naive" else now
+    return there.astimezone(UTC) + step
 
 
 def _moment(text: str) -> datetime:
-    """Read a time and put it into UTC; one without a zone counts as UTC.
+    """Read a time and put it into UTC; one without a zone is of this machine's clock.
 
-    >>> _moment("2024-01-02").isoformat(), _moment("2024-01-02T00:00+02:00").isoformat()
-    ('2024-01-02T00:00:00+00:00', '2024-01-01T22:00:00+00:00')
+    >>> _moment("2024-01-02T00:00+02:00").isoformat()
+    '2024-01-01T22:00:00+00:00'
     """
     time = datetime.fromisoformat(text)
-    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    return time.astimezone(UTC) if time.year > 1 else time.replace(tzinfo=UTC)  # none is before it
 
 
 def metrics_text(found: list[Health]) -> str:

@@ -278,6 +278,18 @@ def test_chances_without_a_base_rate_are_told_and_those_of_few_times_open(tmp_pa
     assert scored.notices == (notice,)
 
 
+def test_a_base_rate_that_was_kept_later_counts(tmp_path: Path):
+    frame = frame_of("a", rows=60)
+    archived, store = stored(tmp_path, frame)
+    rows = frame.iloc[30:34]
+    for more in ({}, {"base_rate": 0.5}):
+        publish(archived, rows, gru=rows["y"], naive=0.0, **{"gru-up": 0.7}, **more)
+    scored = score(archived, store)
+    assert (scored.repeated, scored.notices) == (4, ())
+    assert scored.models[0].chances.steps == 4
+    assert scored.models[0].score.baselines.keys() == {"naive"}
+
+
 def test_the_verdict_is_on_the_error_that_it_tells_also_when_the_panel_grew(tmp_path: Path):
     """Twelve days of one series that is forecast badly, then twelve of nine that are forecast well."""
     frame = frame_of(*"abcdefghi", rows=60)

@@ -600,6 +600,20 @@ def test_what_is_no_continuation_is_refused(
         assert forecast("fetch", "--again").code == 0
 
 
+def test_local_times_of_a_place_further_east_are_not_in_the_future(
+    forecast: Run, tmp_path: Path, store: Store
+):
+    """Hours without a zone of a place where it is nine hours later than on this machine."""
+    last = pd.Timestamp.now("UTC").tz_localize(None).floor("h") + pd.Timedelta(hours=9)
+    for rows in (40, 41):
+        hours = pd.date_range(end=last, periods=41, freq="h")[:rows]
+        content = "".join(f"{hour.isoformat()},{n}\n" for n, hour in enumerate(hours))
+        place = csv(tmp_path, f"ds,y\n{content}", "place.csv")
+        again = ("--again",) if rows == 41 else ("--csv", place)
+        assert forecast("fetch", *again).code == 0
+        assert store.entry("place").rows == rows
+
+
 def test_a_file_of_the_latest_rows_loses_no_history(forecast: Run, tmp_path: Path, store: Store):
     shop = csv(tmp_path, daily(*MONTH), "shop.csv")
     assert forecast("fetch", "--csv", shop).code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from series_made import frame_of
 
+from forecaster import predicting
 from forecaster.accepted import read_accepted, write_accepted
 from forecaster.config import DataSpec
 from forecaster.errors import InvalidInputError, QualityGateError
@@ -54,6 +56,34 @@ def test_age_is_counted_in_steps(tmp_path):
     assert ages(sessions.panel, datetime(2024, 6, 20, 12, tzinfo=UTC)) == {"a": 4.0}  # less 19 June
     zoned = frame.assign(ds=frame["ds"].dt.tz_localize("America/New_York"))
     assert ages(data_of(zoned, tmp_path / "zoned").panel, NOW) == {"a": 1.0}
+
+
+def test_rows_without_a_value_are_no_news_unless_something_is_known_ahead(tmp_path):
+    """A feed that goes on to send dates, but no values."""
+    days = pd.date_range(end="2024-06-15", periods=60)
+    frame = pd.DataFrame({"unique_id": "a", "ds": days, "y": np.arange(60.0), "sale": 1.0})
+    frame.loc[50:, "y"] = np.nan
+    data = data_of(frame, tmp_path)
+    assert ages(data.panel, NOW) == {"a": 10.0}
+    assert "no value for 0.1667 of its steps" in refused(data, max_missing=0.16)
+    with pytest.raises(QualityGateError, match=r"ends at 2024-06-05.*10\.5 days ago"):
+        predicting._require_fresh(data.panel, 5 * 86_400, NOW)
+    known = data_of(frame, tmp_path / "known", future=("sale",))
+    assert ages(known.panel, NOW) == {"a": 10.0}
+    require_data(GatesSpec(max_missing=0), known, NOW)
+
+
+@pytest.mark.parametrize(("zone", "age"), [("Asia/Tokyo", 9.0), ("America/Los_Angeles", -7.0)])
+def test_times_without_a_zone_are_of_this_machine(tmp_path, monkeypatch, zone, age):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        hours = pd.date_range(end="2024-06-15 12:00", periods=60, freq="h")
+        frame = pd.DataFrame({"unique_id": "a", "ds": hours, "y": np.arange(60.0)})
+        assert ages(data_of(frame, tmp_path).panel, NOW) == {"a": age}
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_whole_numbers_have_no_age(tmp_path):
@@ -125,7 +155,7 @@ def test_revised_rows_are_told_from_new_ones(tmp_path):
 def test_rows_that_were_known_ahead_are_neither_revised_nor_old(tmp_path):
     ahead = frame_of("a", rows=60)
     ahead.loc[46:, "y"] = np.nan
-    write_accepted(tmp_path, ahead)
+    write_accepted(tmp_path, ahead, None)
     now = frame_of("a", rows=60)
     now.loc[53:, "y"] = np.nan
     now.loc[50, "y"] += 1e3
@@ -134,6 +164,27 @@ def test_rows_that_were_known_ahead_are_neither_revised_nor_old(tmp_path):
         assert revised(data) == {"a": 0.0}
     data = data_of(now.head(53), tmp_path / "store", accepted=read_accepted(tmp_path))
     assert jumps(data)["a"] > 100
+
+
+def test_rows_of_the_same_time_are_not_revised_by_each_other(tmp_path):
+    frame = frame_of("a", rows=60)
+    frame = pd.concat([frame, frame.iloc[[7, 8]].assign(y=99.0)], ignore_index=True)
+    write_accepted(tmp_path, frame, None)
+    data = data_of(frame, tmp_path / "store", read_accepted(tmp_path), duplicates="drop")
+    assert revised(data) == {"a": 0.0}
+
+
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_what_was_accepted_of_other_series_is_kept(tmp_path, zone):
+    both = frame_of("a", "b", rows=60)
+    both["ds"] = both["ds"].dt.tz_localize("UTC" if zone else None)
+    write_accepted(tmp_path, both, None)
+    some = both[both["unique_id"] == "a"]
+    some = some.assign(y=some["y"] + 1, ds=some["ds"].dt.tz_convert(zone) if zone else some["ds"])
+    write_accepted(tmp_path, some, read_accepted(tmp_path))
+    kept = read_accepted(tmp_path).groupby("unique_id")["y"].apply(list)
+    assert kept["a"] == some["y"].tolist()
+    assert kept["b"] == both.loc[both["unique_id"] == "b", "y"].tolist()
 
 
 def test_the_same_rows_in_another_zone_are_not_revised(tmp_path):

@@ -93,3 +93,9 @@ def test_a_line_cut_short_by_a_full_disk_spoils_no_other(tmp_path: Path, monkeyp
     log.write("Whole")
     cut, whole = log.path.read_text().splitlines()
     assert (len(cut), json.loads(whole)["message"]) == (20, "Whole")
+
+
+def test_a_log_may_lie_at_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    log = Log.of(tmp_path, LogSpec(log_file="~/a.jsonl"), "air")
+    assert log.path == tmp_path / "home" / "a.jsonl"

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from forecaster.cli import app
-from forecaster.notifying import notify
+from forecaster.notifying import notify, shown
 from forecaster.unattended import NotifySpec
 
 TOLD = {"name": "air", "exit_code": 1, "message": "The disk is full.", "champion": "v1"}
@@ -241,3 +241,8 @@ def test_settings_show_no_secret_and_are_not_stored_with_models(tmp_path: Path, 
     assert {"notify", "log"}.isdisjoint(config.model_dump())
     assert "s3cret" not in config.model_dump_json()
     assert os.environ.get("FORECAST_EVENT") is None
+
+
+def test_what_follows_any_blank_is_not_shown():
+    assert shown("mail\tsecret") == "mail ..."
+    assert shown("mail") == "mail"

@@ -386,6 +386,13 @@ def test_why_a_run_failed_is_said_once_and_in_the_log(trained, no_training, caps
     assert capsys.readouterr().err.count("--max-jump allows 50") == 1
 
 
+def test_an_output_that_cannot_be_written_takes_nothing_out_of_service(trained, no_training):
+    result = run(trained, train=False, output=str(trained / "nodir" / "x.csv"))
+    assert "does not exist" in str(result.error)
+    assert result.run.champion == registry(trained).champion("air")
+    assert "--output needs a file here" in str(run(trained, train=False, output="-").error)
+
+
 def test_what_can_be_fetched_is_enough_for_a_forecast(trained, no_training):
     frame = pd.read_csv(trained / "feed.csv")
     frame[frame["unique_id"] == "a"].to_csv(trained / "feed.csv", index=False)

@@ -169,6 +169,18 @@ def test_rows_that_are_only_known_ahead_are_not_data(workspace: Path, capsys):
     assert "The data is" in problem(capsys, workspace, "--max-data-age", "7d")
 
 
+@pytest.mark.parametrize(("ahead", "healthy"), [(9, True), (17, False)])
+def test_local_times_east_of_this_machine_are_not_in_the_future(
+    workspace: Path, capsys, ahead: int, healthy: bool
+):
+    last = pd.Timestamp.now("UTC").tz_localize(None).floor("h") + pd.Timedelta(hours=ahead)
+    frame = frame_of("a", "b", rows=60)
+    hours = pd.date_range(end=last, periods=60, freq="h")
+    Store(workspace / "data").put(frame.assign(ds=[*hours, *hours]), {"kind": "test"})
+    found = status(capsys, workspace, code=int(not healthy))
+    assert any("rows in the future" in said for said in found["problems"]) is not healthy
+
+
 def test_whole_number_times_have_no_age(workspace: Path, capsys):
     frame = frame_of("a", "b", rows=60)
     frame["ds"] = frame.groupby("unique_id").cumcount()

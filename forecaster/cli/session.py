@@ -48,7 +48,9 @@ def current() -> Session:
 
 
 def _set(field: str) -> Callable[[click.Context, click.Parameter, Any], None]:
-    def callback(ctx: click.Context, _parameter: click.Parameter, value: Any) -> None:
+    def callback(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
+        if value == "":  # a variable of a script that is not set
+            raise click.BadParameter("it is empty.", ctx, parameter)
         if not value:
             return
         session = ctx.find_root().ensure_object(Session)

@@ -92,7 +92,9 @@ def save_figure(figure: Figure, path: Path) -> None:
         ForecasterError: The file cannot be written.
     """
     try:
-        replace_file(path, lambda file: figure.savefig(file, format=path.suffix[1:], dpi=120))
+        replace_file(
+            path, lambda file: figure.savefig(file, format=path.suffix[1:].lower(), dpi=120)
+        )
     except OSError as error:
         raise ForecasterError(f"The plot '{path}' cannot be written: {error.strerror}.") from error
 
@@ -104,7 +106,7 @@ def require_plot(path: Path | None) -> None:
         InvalidInputError: There is no such folder, or the suffix is of no format that is drawn.
     """
     require_folder(path)
-    if path is not None and path.suffix not in FORMATS:
+    if path is not None and path.suffix.lower() not in FORMATS:
         raise InvalidInputError(
             f"A plot is {', '.join(FORMATS)} by its suffix; got '{path}'.", "Choose one of them."
         )
