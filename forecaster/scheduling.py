@@ -41,7 +41,7 @@ class Job:
     """A command of `forecast` that is to run at certain times.
 
     Attributes:
-        workspace: Its absolute folder, in which it runs.
+        workspace: Its resolved folder, in which it runs: links would give it several marks.
         name: The model.
         cron: When, as five fields.
         command: `retrain` or `predict`.

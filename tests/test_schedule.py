@@ -195,6 +195,30 @@ def test_show_lists_this_workspace_with_the_next_run(table: Path, workspace: Pat
     assert "air" not in table.read_text()
 
 
+@pytest.mark.parametrize("by", [[], ["--systemd"]], ids=["cron", "systemd"])
+def test_a_workspace_is_one_however_it_is_reached(
+    table: Path, workspace: Path, capsys, monkeypatch: pytest.MonkeyPatch, by: list[str]
+):
+    serve(workspace)
+    link = workspace.parent / "link"
+    link.symlink_to(workspace)
+    monkeypatch.chdir(workspace)
+    words = ["schedule", "install", "--name", "air", "--cron", NIGHTLY, *by]
+    assert app.run(words) == 0
+    capsys.readouterr()
+    again = workspace / ".." / workspace.name
+    for folder in (again, link):
+        schedule(capsys, folder, *words[1:])
+    (entry,) = schedule(capsys, link, "show")
+    assert entry["name"] == "air"
+    if not by:
+        assert table.read_text().count("forecast:") == 1
+        assert app.run(["status", "--workspace", str(link), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["models"][0]["next_run"]
+    schedule(capsys, again, "remove", "--name", "air")
+    assert schedule(capsys, workspace, "show") == []
+
+
 def test_show_tells_the_zone(table: Path, workspace: Path, capsys, berlin: None):
     schedule(capsys, workspace, "install", "--name", "air", "--cron", "0 12 1 1 *")
     assert app.run(["schedule", "show", "--workspace", str(workspace)]) == 0

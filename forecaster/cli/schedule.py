@@ -210,7 +210,7 @@ def _workspace() -> Path:
 
     from forecaster.cli.session import current
 
-    return Path(current().workspace().folder).absolute()
+    return Path(current().workspace().folder).resolve()  # one name, however it was reached
 
 
 def _folder(named: str | None) -> Path:

@@ -72,7 +72,7 @@ def status(
     if csv is not None and name is None:
         raise click.UsageError("--csv is the table of one model: name it with --name.")
     workspace = current().workspace()
-    planned = planned_runs(workspace.folder.absolute())
+    planned = planned_runs(workspace.folder.resolve())
     found = examine(
         Registry(workspace.models),
         Store(workspace.data),
