@@ -235,7 +235,7 @@ def _filled(config: Config) -> Config:
     always = ("lookback", "horizon")  # they must agree with the segment
     network = config.network
     chosen = {k: v for k, v in small.items() if k in always or getattr(network, k) is None}
-    return config.replace(**chosen)
+    return config.replace(**chosen, skip_lag=1)  # a season may be longer than this lookback
 
 
 def _onnxruntime() -> Iterator[Check]:

@@ -282,6 +282,12 @@ def test_masks_keep_only_other_backends_from_cudnn(
     assert said in fast(Config.of(cell="lstm", padding="mask"))["cudnn recurrent_1"]
 
 
+@pytest.mark.parametrize("skip", ["season", "linear"])
+def test_a_season_that_was_set_is_no_obstacle(skip: Any):
+    config = Config().replace(skip_lag=24, skip=skip, normalise="spread")
+    assert "can use the fast path" in fast(config)["cudnn recurrent_1"]
+
+
 @pytest.mark.parametrize(("forcing", "can"), [(None, False), (0.5, False), (1.0, True)])
 def test_a_recurrent_decoder_is_fast_only_where_it_sees_the_truth(forcing: Any, can: bool):
     found = fast(Config.of(preset="seq2seq", cell="lstm", teacher_forcing=forcing))
