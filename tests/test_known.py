@@ -14,6 +14,7 @@ from forecaster.errors import InvalidInputError
 from forecaster.known import input_features, known_after, past_the_end
 from forecaster.public_holidays import holiday_days
 from forecaster.series import prepare
+from forecaster.statics import StaticScaling
 
 pytestmark = pytest.mark.xdist_group("known")
 
@@ -240,6 +241,14 @@ def test_static_columns_reach_the_forecast():
         assert (np.abs(before[4:] - after[4:]) > 1e-5).all(), column
     numbers = model.model.scaling.statics[0]
     assert (numbers.center, numbers.scale) == (5.0, 2.0)
+
+
+def test_long_codes_stay_apart():
+    codes = np.array([1234567, 1234568, 12, 0.5, "x"], dtype=object)
+    frame = frame_of(*"abcde", rows=20).assign(area=np.repeat(codes, 20))
+    words = prepare(frame, DataSpec(static=("area",))).statics["area"]
+    assert words.tolist() == ["1234567", "1234568", "12", "0.5", "x"]
+    assert StaticScaling.fit("area", words).unknown(np.array([1234567.0, 12.0, 7.0])) == ["7"]
 
 
 def test_a_word_that_is_new_counts_as_none_and_is_said():
