@@ -240,8 +240,11 @@ def test_errors_of_users_are_one_line_and_a_code(
         (PermissionError(errno.EACCES, "x", "/a"), "Permission denied: /a. Check the permissions"),
         (OSError("Can't write data (file write failed: errno = 28, error message = '...')"),
          "No space left on device. Free"),
+        (FileExistsError(errno.EEXIST, "x", "/a"), "File exists: /a. Something else has that name"),
+        (OSError(errno.ESTALE, "x", "/a"), "Stale file handle: /a. Mount"),
+        (OSError(errno.ELOOP, "x", "/a"), "Too many levels of symbolic links: /a. Check the links"),
     ],
-    ids=["full", "read-only", "denied", "full-in-hdf5"],
+    ids=["full", "read-only", "denied", "full-in-hdf5", "taken", "stale", "loop"],
 )  # fmt: skip
 def test_errors_of_the_machine_are_one_line(
     error: OSError, said: str, failing: Any, capsys: pytest.CaptureFixture[str]
@@ -251,6 +254,14 @@ def test_errors_of_the_machine_are_one_line(
     text = capsys.readouterr().err
     assert text.startswith(f"Error: {said}")
     assert text.count("\n") == 1
+
+
+def test_a_folder_that_is_a_broken_link_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "data").symlink_to(tmp_path / "gone")
+    assert app.run(["init", str(tmp_path)]) == 1
+    assert f"File exists: {tmp_path / 'data'}. Something else" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), OSError("odd"), KeyError("x")])
