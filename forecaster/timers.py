@@ -14,9 +14,27 @@ EVERY = {"month": 12, "day": 31, "hour": 24, "minute": 60, "weekday": 7}  # how 
 
 
 def default_folder() -> Path:
-    """Return where systemd looks for the units of this user."""
-    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    """Return where systemd looks for the units of this user.
+
+    Raises:
+        InvalidInputError: The user has no home.
+    """
+    try:
+        home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    except RuntimeError as error:
+        raise InvalidInputError(
+            "Units of systemd belong in '~/.config/systemd/user', but this user has no home.",
+            "Set HOME, or name a folder with --folder.",
+        ) from error
     return Path(home) / "systemd" / "user"
+
+
+def _searched() -> list[Path]:
+    """Return where systemd looks for the units of this user; nothing where there is no home."""
+    try:
+        return [default_folder()]
+    except InvalidInputError:
+        return []
 
 
 def install(job: Job, folder: Path) -> None:
@@ -47,8 +65,8 @@ def unit_of(job: Job) -> str:
     return job.mark.replace(":", "-")
 
 
-def remove(workspace: Path, name: str, folder: Path) -> list[Entry]:
-    """Delete the units of a model and return what they were."""
+def remove(workspace: Path, name: str, folder: Path | None) -> list[Entry]:
+    """Delete the units of a model, in systemd's folder when None, and return what they were."""
     gone = [entry for entry in entries(workspace, folder) if entry.name == name]
     for entry in gone:
         timer = Path(entry.line)
@@ -56,17 +74,26 @@ def remove(workspace: Path, name: str, folder: Path) -> list[Entry]:
             link.unlink(missing_ok=True)
         for unit in (timer, timer.with_suffix(".service")):
             unit.unlink(missing_ok=True)
-            linked = default_folder() / unit.name  # `systemctl link` made it
-            if linked.is_symlink():
-                linked.unlink()
+            for linked in (each / unit.name for each in _searched()):
+                if linked.is_symlink():  # `systemctl link` made it
+                    linked.unlink()
     return gone
 
 
-def entries(workspace: Path, folder: Path) -> list[Entry]:
-    """Return the timers of a workspace; they are enabled where systemd has a link to them."""
+def entries(workspace: Path, folder: Path | None) -> list[Entry]:
+    """Return the timers of a workspace that can be read, in systemd's folder when None.
+
+    They are enabled where systemd has a link to them.
+    """
     found = []
-    for path in sorted(folder.glob(f"forecast-*-{digest(workspace)}.timer")):
-        mark, _, cron = path.read_text(encoding="utf-8").partition("\n")[0].partition(" ")[2].partition(" ")  # fmt: skip
+    folders = _searched() if folder is None else [folder]
+    pattern = f"forecast-*-{digest(workspace)}.timer"
+    for path in sorted(path for each in folders for path in each.glob(pattern)):
+        try:
+            first = path.read_text(encoding="utf-8").partition("\n")[0]
+        except (OSError, ValueError):  # a broken link, or a file of somebody else
+            continue
+        mark, _, cron = first.partition(" ")[2].partition(" ")
         if mark.count(":") == 3:
             _, command, name, _ = mark.split(":")
             enabled = any(link.is_symlink() for link in _links(path))
@@ -76,9 +103,7 @@ def entries(workspace: Path, folder: Path) -> list[Entry]:
 
 def _links(timer: Path) -> set[Path]:
     """Return where systemd may have a link to a timer that is enabled."""
-    return {
-        folder / "timers.target.wants" / timer.name for folder in (timer.parent, default_folder())
-    }
+    return {folder / "timers.target.wants" / timer.name for folder in (timer.parent, *_searched())}
 
 
 def on_calendar(cron: str) -> list[str]:

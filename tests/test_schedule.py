@@ -219,6 +219,37 @@ def test_a_workspace_is_one_however_it_is_reached(
     assert schedule(capsys, workspace, "show") == []
 
 
+def test_without_a_home_only_units_need_a_folder(
+    table: Path, workspace: Path, capsys, monkeypatch: pytest.MonkeyPatch
+):
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.setattr(Path, "home", homeless)
+    words = ("install", "--name", "air", "--cron", NIGHTLY)
+    said = refused(capsys, workspace, *words, "--systemd", code=5)
+    assert said.endswith("this user has no home. Set HOME, or name a folder with --folder.")
+    folder = ("--folder", workspace / "units")
+    for by in ((), ("--systemd", *folder)):
+        schedule(capsys, workspace, *words, *by)
+    assert [each["by"] for each in schedule(capsys, workspace, "show")] == ["cron"]
+    assert len(schedule(capsys, workspace, "show", *folder)) == 2
+    schedule(capsys, workspace, "remove", "--name", "air", *folder)
+    assert "nor by units of systemd" in refused(
+        capsys, workspace, "remove", "--name", "air", code=4
+    )
+
+
+def test_units_that_cannot_be_read_hide_no_others(table: Path, workspace: Path, capsys):
+    schedule(capsys, workspace, "install", "--name", "air", "--cron", NIGHTLY, "--systemd")
+    (timer,) = timers.default_folder().glob("*.timer")
+    timer.with_name(timer.name.replace("air", "gone")).symlink_to("/nowhere")
+    timer.with_name(timer.name.replace("air", "odd")).write_bytes(b"\xff")
+    assert [each["name"] for each in schedule(capsys, workspace, "show")] == ["air"]
+    schedule(capsys, workspace, "remove", "--name", "air")
+
+
 def test_show_tells_the_zone(table: Path, workspace: Path, capsys, berlin: None):
     schedule(capsys, workspace, "install", "--name", "air", "--cron", "0 12 1 1 *")
     assert app.run(["schedule", "show", "--workspace", str(workspace)]) == 0

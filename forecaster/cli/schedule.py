@@ -41,6 +41,8 @@ def show(name: str | None, folder: str | None) -> None:
     Example:
       forecast schedule show
     """
+    from pathlib import Path
+
     from forecaster import crontab
     from forecaster.cli.output import emit, notice, table
     from forecaster.planned import planned_entries
@@ -49,7 +51,7 @@ def show(name: str | None, folder: str | None) -> None:
         notice(NO_CRONTAB)
     found = [
         entry
-        for entry in planned_entries(_workspace(), _folder(folder))
+        for entry in planned_entries(_workspace(), Path(folder) if folder else None)
         if name in (None, entry.name)
     ]
     rows = [(each.name, each.command, each.by, each.cron, _when(each)) for each in found]
@@ -155,13 +157,13 @@ def remove(name: str, folder: str | None) -> None:
     from forecaster.cli.output import emit
     from forecaster.errors import NotFoundError
 
-    workspace, units = _workspace(), _folder(folder)
+    workspace, units = _workspace(), Path(folder) if folder else None
     timed = timers.remove(workspace, name, units)
     ours = crontab.remove(workspace, name) if crontab.is_there() else []
     if not ours + timed:
         raise NotFoundError(
             f"Nothing is scheduled for the model {name!r} of this workspace, neither by cron nor by "
-            f"units in '{units}'.",
+            f"units {f'in {str(folder)!r}' if folder else 'of systemd'}.",
             "See `forecast schedule show`.",
         )
     lines = [f"Removed: {entry.line}" for entry in ours]
