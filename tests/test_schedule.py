@@ -156,6 +156,14 @@ def test_variables_left_out_are_said(table: Path, workspace: Path, capsys, monke
         (("--name", "other"), 5, "`schedule install --name` says which model it is"),
         (("--on-failure", "http://me:s3cret@host/"), 5, "it may be secret"),
         (("no-such",), 4, "'no-such'"),
+        (("--workspace", "/tmp"), 5, "--workspace cannot stand behind `--`"),
+        (("--horizon", "0"), 5, "--horizon"),
+        (("--margin", "2"), 5, "--margin"),
+        (("--max-data-age", "-1"), 5, "--max-data-age"),
+        (("--output", "x.xlsx"), 5, "An output is CSV (.csv) or Parquet"),
+        (("--output", "nodir/x.csv"), 5, "nodir' of the output does not exist"),
+        (("--output", "data/index.json"), 5, "An output is CSV"),
+        (("--output", "data/parts/x.csv"), 5, "keeps its own data"),
     ],
 )
 def test_what_does_not_belong_behind_the_dashes(
@@ -164,6 +172,18 @@ def test_what_does_not_belong_behind_the_dashes(
     serve(workspace)
     words = ("install", "--name", "air", "--cron", NIGHTLY, "--", *options)
     assert said in refused(capsys, workspace, *words, code=code)
+    assert not table.exists()
+
+
+def test_what_a_forecast_would_refuse_is_refused(table: Path, workspace: Path, capsys):
+    words = ("install", "--cron", NIGHTLY, "--command", "predict", "--")
+    said = refused(capsys, workspace, *words, "--output", "nodir/x.csv", code=5)
+    assert f"'{workspace / 'nodir'}' of the output" in said
+    assert "--level" in refused(capsys, workspace, *words, "--level", "200", code=5)
+    schedule(capsys, workspace, *words, "--output", "-", "--horizon", "3")
+    table.unlink()
+    (workspace / "forecast.toml").write_text("[retrain]\noutput = 'x.xlsx'\n")
+    assert "x.xlsx" in refused(capsys, workspace, *words[:3], code=5)
     assert not table.exists()
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from forecaster.scheduling import Entry
@@ -108,6 +108,7 @@ def install(
 
     asked = _options(command, options)
     environment, left_out = for_jobs(os.environ, env)
+    _require_usable(command, asked, environment)
     job = Job(_workspace(), name, require_cron(cron), command, options, environment)
     line = "" if systemd else crontab.entry_of(job)
     texts = timers.units_of(job) if systemd else {}
@@ -201,10 +202,40 @@ def _options(command: str, words: Sequence[str]) -> dict[str, Any]:
                 f"--{option.replace('_', '-')} cannot stand behind `--`: {reason}.",
                 "Leave it out there.",
             )
+    if context.obj.folder is not None:
+        raise InvalidInputError(
+            "--workspace cannot stand behind `--`: the command runs in the workspace of "
+            "`schedule install`.",
+            "Give --workspace before `--`.",
+        )
     store = Store(current().workspace().data)
     for uid in context.params["ids"]:
         store.entry(uid)
     return context.params
+
+
+def _require_usable(command: str, asked: dict[str, Any], environment: Mapping[str, str]) -> None:
+    """Refuse now settings and a table that the command would refuse every night."""
+    from pathlib import Path
+
+    from forecaster.atomic import at_home
+    from forecaster.config import SECTION_OF
+    from forecaster.jobs import require_output
+    from forecaster.presets import check_asked
+    from forecaster.workspace import Workspace, load_config
+
+    workspace = Workspace(_workspace())
+    own = {"horizon", "output"} if command == "predict" else set()  # they are no settings there
+    flags = {key: asked[key] for key in asked.keys() & SECTION_OF.keys() - own}
+    config, _ = load_config(workspace, flags, environment)
+    if command == "predict":
+        named = asked["output"]
+        output = None if named in (None, "-") else Path(named)
+    else:
+        if config.retrain.train and config.retrain.start == "fresh":  # else a version's come in
+            check_asked(config)
+        output = None if config.retrain.output is None else at_home(config.retrain.output)
+    require_output(workspace, output and workspace.folder / output)
 
 
 def _workspace() -> Path:
