@@ -52,11 +52,11 @@ class Workspace:
 
         Raises:
             NotFoundError: The folder that was named does not exist.
-            InvalidInputError: It is not a folder.
+            InvalidInputError: It is not a folder, or its path is not UTF-8.
         """
         named = option or environment.get("FORECAST_WORKSPACE")
         if not named:
-            return cls(Path.cwd())
+            return cls(_require_utf8(Path.cwd()))
         folder = at_home(named)
         if not folder.exists():
             raise NotFoundError(
@@ -68,17 +68,19 @@ class Workspace:
                 f"A workspace is a folder, but '{folder}' is a file ({_who(option)}).",
                 "Name the folder that holds forecast.toml, data/ and models/.",
             )
-        return cls(folder)
+        return cls(_require_utf8(folder))
 
     def create(self, *, force: bool = False) -> None:
         """Make the folders and a `forecast.toml` in which every setting is explained.
 
         Raises:
-            InvalidInputError: There is a `forecast.toml` already, and no `force`.
+            InvalidInputError: There is a `forecast.toml` already, and no `force`, or the path of the
+                folder is not UTF-8.
         """
         from forecaster.atomic import replace_file
         from forecaster.config_template import commented_toml
 
+        _require_utf8(self.folder)
         if self.config_file.exists() and not force:
             raise InvalidInputError(
                 f"'{self.config_file}' exists already; nothing was changed.",
@@ -168,6 +170,19 @@ def _read_environment(environment: Mapping[str, str]) -> dict[str, str]:
                 )
             found[known[name]] = value
     return found
+
+
+def _require_utf8(folder: Path) -> Path:
+    """Return a folder; refuse one whose path the libraries that read data cannot be given."""
+    try:
+        str(folder.absolute()).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(
+            f"The path of the workspace {str(folder.absolute())!a} is not UTF-8: what is stored there "
+            "cannot be read.",
+            "Rename that folder.",
+        ) from error
+    return folder
 
 
 def _who(option: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -161,6 +162,24 @@ def test_a_workspace_that_is_a_file_is_refused(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(InvalidInputError, match="is a file"):
         Workspace.find(str(tmp_path / "file"), {})
+
+
+def test_a_workspace_whose_path_is_not_utf8_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / os.fsdecode(b"shop\xff")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    with pytest.raises(InvalidInputError, match=r"shop\\udcff' is not UTF-8"):
+        Workspace.find(str(folder), {})
+    with pytest.raises(InvalidInputError, match="is not UTF-8"):
+        Workspace(folder).create()
+    assert not list(folder.iterdir())
+    monkeypatch.chdir(folder)
+    with pytest.raises(InvalidInputError, match="is not UTF-8"):
+        Workspace.find(None, {})
 
 
 def test_create_makes_the_folders_and_a_file_that_changes_nothing(tmp_path: Path):
