@@ -43,6 +43,6 @@ def write_accepted(folder: Path, frame: pd.DataFrame, before: pd.DataFrame | Non
 
 
 def as_of(accepted: pd.DataFrame, dtype: Any) -> pd.DataFrame:
-    """Return rows with their times in the zone of others, where both have one."""
-    zones = [getattr(each, "tz", None) for each in (accepted["ds"].dtype, dtype)]
-    return accepted.astype({"ds": dtype}) if all(zones) else accepted
+    """Return rows with their times in the unit and zone of others, where both have one, or none."""
+    kinds = [(each.kind, hasattr(each, "tz")) for each in (accepted["ds"].dtype, dtype)]
+    return accepted.astype({"ds": dtype}) if kinds[0] == kinds[1] else accepted

@@ -176,11 +176,13 @@ def test_rows_of_the_same_time_are_not_revised_by_each_other(tmp_path):
 
 @pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
 def test_what_was_accepted_of_other_series_is_kept(tmp_path, zone):
+    """Also where other series alone have another zone or unit of time."""
     both = frame_of("a", "b", rows=60)
-    both["ds"] = both["ds"].dt.tz_localize("UTC" if zone else None)
+    both["ds"] = both["ds"].dt.tz_localize("UTC" if zone else None).dt.as_unit("ns")
     write_accepted(tmp_path, both, None)
     some = both[both["unique_id"] == "a"]
-    some = some.assign(y=some["y"] + 1, ds=some["ds"].dt.tz_convert(zone) if zone else some["ds"])
+    ds = some["ds"].dt.as_unit("us")
+    some = some.assign(y=some["y"] + 1, ds=ds.dt.tz_convert(zone) if zone else ds)
     write_accepted(tmp_path, some, read_accepted(tmp_path))
     kept = read_accepted(tmp_path).groupby("unique_id")["y"].apply(list)
     assert kept["a"] == some["y"].tolist()
