@@ -42,6 +42,14 @@ def write_accepted(folder: Path, frame: pd.DataFrame, before: pd.DataFrame | Non
     replace_file(folder / FILE, lambda file: file.write(buffer.getbuffer()))
 
 
+def once(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the last value of each time of each series: some times stand in several rows."""
+    keys = ["unique_id", "ds"]
+    if not rows.duplicated(keys).any():
+        return rows
+    return rows.groupby(keys, observed=True, sort=False)["y"].last().reset_index()
+
+
 def as_of(accepted: pd.DataFrame, dtype: Any) -> pd.DataFrame:
     """Return rows with their times in the unit and zone of others, where both have one, or none."""
     kinds = [(each.kind, hasattr(each, "tz")) for each in (accepted["ds"].dtype, dtype)]

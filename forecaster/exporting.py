@@ -86,4 +86,4 @@ def _iso(column: pd.Series) -> pd.Series:
     # Each distinct time is written once: many series share their clock.
     codes, distinct = pd.factorize(column)
     texts = pd.Series(written(pd.DatetimeIndex(distinct)), dtype="str")
-    return texts.take(codes).set_axis(column.index)
+    return texts.reindex(codes).set_axis(column.index)  # -1 is of no time

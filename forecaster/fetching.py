@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -255,9 +255,10 @@ def _batches(
 
     def commit() -> None:
         for frame in _stackable(waiting):
-            for uid, entry in store.put(frame, source).items():
+            entries = store.put(frame, source)
+            for uid, entry in entries.items():
                 outcomes[uid] = _with_entry(outcomes[uid], entry, before.get(uid))
-                notices.extend(_moved(uid, entry, before.get(uid)))
+            notices.extend(_moved(entries, before))
         waiting.clear()
 
     def add(result: SymbolResult) -> Outcome:
@@ -294,17 +295,20 @@ def _with_entry(outcome: Outcome, entry: Entry, before: Entry | None) -> Outcome
     return Outcome(outcome.unique_id, action, entry, outcome.rows_added)
 
 
-def _moved(uid: str, entry: Entry, before: Entry | None) -> list[str]:
-    """Say that a series now comes from somewhere else: two of one name are easily confused."""
-    if before is None:
-        return []
-    pairs = zip(_origin(before), _origin(entry), strict=True)
-    differ = [(old, new) for old, new in pairs if old and new and old != new]
-    if not differ:
-        return []
-    old, new = differ[0]
-    rows = counted(before.rows, "row")
-    return [f"{uid}: {rows} from {old} replaced by {entry.rows} from {new}."]
+def _moved(entries: Mapping[str, Entry], before: Mapping[str, Entry]) -> list[str]:
+    """Say which series now come from somewhere else: two of one name are easily confused."""
+    moved: dict[tuple[str, str], list[str]] = {}
+    for uid in entries.keys() & before.keys():
+        if entries[uid].hash != before[uid].hash:
+            pairs = zip(_origin(before[uid]), _origin(entries[uid]), strict=True)
+            differ = [(old, new) for old, new in pairs if old and new and old != new]
+            for pair in differ[:1]:
+                moved.setdefault(pair, []).append(uid)
+    return [
+        f"{ids[0] if len(ids) == 1 else listed(sorted(ids))}: {counted(sum(before[uid].rows for uid in ids), 'row')} from {old} "
+        f"replaced by {sum(entries[uid].rows for uid in ids):,} from {new}."
+        for (old, new), ids in moved.items()
+    ]
 
 
 def _origin(entry: Entry) -> tuple[str, str, str]:
@@ -326,9 +330,10 @@ def _stored(store: Store, symbol: str) -> pd.DataFrame | None:
 def _put(store: Store, frame: pd.DataFrame, source: dict[str, Any]) -> FetchReport:
     before = store.entries()
     report = FetchReport()
-    for uid, entry in store.put(frame, source).items():
+    entries = store.put(frame, source)
+    report.notices.extend(_moved(entries, before))
+    for uid, entry in entries.items():
         old = before.get(uid)
-        report.notices.extend(_moved(uid, entry, old))
         action: Action = "new" if old is None else "replaced"
         if old and old.hash == entry.hash:
             action = "unchanged"

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from forecaster.accepted import as_of
+from forecaster.accepted import as_of, once
 from forecaster.arrays import Floats
 from forecaster.calendars import clock, positions
 from forecaster.errors import InvalidInputError, QualityGateError
@@ -150,9 +150,8 @@ def revised(data: Data) -> dict[str, float]:
     if data.accepted is None:
         return {}
     keys = ["unique_id", "ds"]
-    frame = data.frame[[*keys, "y"]].drop_duplicates(keys, keep="last")
-    accepted = data.accepted.dropna(subset="y")  # of the others a value has arrived
-    accepted = accepted.drop_duplicates(keys, keep="last")
+    frame = once(data.frame[[*keys, "y"]])
+    accepted = once(data.accepted.dropna(subset="y"))  # of the others a value has arrived
     before = as_of(accepted, frame["ds"].dtype)
     if frame["ds"].dtype != before["ds"].dtype:  # another kind of time: all is new
         return dict.fromkeys(map(str, frame["unique_id"].unique()), 1.0)

@@ -15,6 +15,7 @@ from typing import Any
 from forecaster.errors import DamagedError, InvalidInputError
 
 FORMAT = 1
+NOTICES = "forecaster.notices"  # key of what the store says of a frame, in the frame's `attrs`
 PART = re.compile(r"[a-z0-9-]+\.parquet")
 MOST_ROWS = 2**48
 DEFECTS = {  # what `problems` may name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -75,15 +76,13 @@ def is_held(folder: Path, pid: int) -> bool:
         pid: Who held it; what counts where locks cannot be looked at.
     """
     try:
-        import fcntl  # not on Windows
-
         with (folder / LOCK).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except FileNotFoundError:
         return False
-    except (ImportError, OSError):
+    except OSError:
         return is_alive(pid)
     return False
 

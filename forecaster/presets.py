@@ -50,6 +50,7 @@ def check_asked(config: Config) -> None:
 
 
 def _check_open(config: Config) -> None:
+    """Refuse what contradicts itself whatever the settings left open become."""
     check(config.replace(**_by_preset(config.network)))
     check_test(config.evaluation, config.network.horizon)
 

@@ -31,6 +31,9 @@ def refitted(
         earlier: What is continued, if anything is.
         share: Of the time budget that is left.
         on_epoch: Called after each epoch.
+
+    Returns:
+        The network of all rows, calibrated.
     """
     from forecaster import training  # slow: it imports Keras
     from forecaster.planning import staged

@@ -8,7 +8,14 @@ import pandas as pd
 from forecaster.calendars import advance, positions, uses_calendar
 from forecaster.config import DataSpec
 from forecaster.errors import InvalidInputError
-from forecaster.frequencies import Frequency, integer_step, parse, wall_clock, weekdays
+from forecaster.frequencies import (
+    Frequency,
+    integer_step,
+    microseconds,
+    parse,
+    wall_clock,
+    weekdays,
+)
 from forecaster.guessing import (
     WEEKEND_SHARE,
     cannot_tell,
@@ -130,11 +137,11 @@ def _closed(rows: Rows, ds: pd.DatetimeIndex, found: np.ndarray, parsed: Frequen
         return "weekdays"
     if parsed.unit != "tick" or not len(ds):
         return ""
-    few, one = slice(ENOUGH), np.zeros(len(ds), dtype=np.int8)
-    if not have_nights(ds[few], one[few], 1, parsed.count)[0]:  # nor has the whole
+    few, pooled = slice(ENOUGH), np.zeros(len(ds), dtype=np.int8)  # all series as one
+    if not have_nights(ds[few], pooled[few], 1, parsed.count)[0]:  # nor has the whole
         return ""
     single = rows.inner & after_row(lambda later, earlier: later == earlier + 1, found)
-    return "hours" if keep_hours(ds, one, 1, single, parsed.count)[0] else ""
+    return "hours" if keep_hours(ds, pooled, 1, single, parsed.count)[0] else ""
 
 
 def _keep_consecutive(rows: Rows, found: np.ndarray, parsed: Frequency, closed: str) -> None:
@@ -230,10 +237,11 @@ def _blank(rows: Rows, new: np.ndarray) -> None:
 
 
 def _off_grid(rows: Rows, found: np.ndarray, step: str) -> InvalidInputError:
-    local = isinstance(rows.ds, pd.DatetimeIndex) and str(rows.ds.tz) not in ("None", "UTC")
     zone = "convert them to their local time zone"
-    if local:
-        zone = "fetch them without --timezone where their clock is set back and forth"
+    if isinstance(rows.ds, pd.DatetimeIndex) and rows.ds.tz is not None:
+        ahead = microseconds(rows.ds.tz_localize(None)) - microseconds(rows.ds)
+        if len(pd.unique(ahead)) > 1:
+            zone = "convert them to UTC, for their clock is set back and forth between them"
     return InvalidInputError(
         f"The data has {rows.describe(found, f'timestamp{{s}} off the grid of {step}')}.",
         f"Remove or round them, {zone}, or train with another --frequency or --calendar.",

@@ -70,7 +70,7 @@ def _without_truths(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
     mixed = [
         name
         for name in rows.columns.intersection(others.columns)
-        if rows[name].dtype == bool and others[name].dtype != bool
+        if rows[name].dtype == bool and others[name].dtype.kind in "iuf"
     ]
     return rows.astype(dict.fromkeys(mixed, "float64"))
 

@@ -71,9 +71,7 @@ def retrain(
     require_name(name)
     try:
         config, origins = load_config(workspace, flags)
-        if (
-            config.retrain.train and config.retrain.start == "fresh"
-        ):  # not with a version's settings
+        if config.retrain.is_fresh:
             check_asked(config)
     except InvalidInputError as error:
         if workspace.config_file.exists():

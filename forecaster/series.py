@@ -19,6 +19,7 @@ from forecaster.columns import read_columns
 from forecaster.config import DataSpec
 from forecaster.delays import delay
 from forecaster.errors import InvalidInputError, NotFoundError
+from forecaster.index import NOTICES
 from forecaster.regularity import regularise
 from forecaster.statics import Statics
 from forecaster.words import counted
@@ -130,12 +131,12 @@ class Panel:
 
     @property
     def last_observed(self) -> Ints:
-        """The last row of each series whose value was not filled in `(series,)`."""
+        """Row of the last value of each series that was not filled in, else its first `(series,)`."""
         rows = np.where(self.filled, -1, np.arange(len(self.y)))
         return np.maximum(np.maximum.reduceat(rows, self.offsets[:-1]), self.offsets[:-1])
 
     def digest(self) -> str:
-        """Return a digest of the series as they are trained on or forecast from."""
+        """Return the SHA-256, in hex, of the series as they are trained on or forecast from."""
         found = hashlib.sha256("\0".join(self.ids).encode())
         times = self.ds.asi8 if isinstance(self.ds, pd.DatetimeIndex) else self.ds.to_numpy()
         for array in (self.offsets, times, self.y, self.covariates):
@@ -223,7 +224,7 @@ def prepare(frame: pd.DataFrame, spec: DataSpec) -> Panel:
             "Give one with the columns unique_id, ds and y.",
         )
     rows = read_columns(frame, spec)
-    rows.notices[:0] = frame.attrs.get("notices", [])
+    rows.notices[:0] = frame.attrs.get(NOTICES, [])
     order(rows, spec)
     ahead = split_ahead(rows)
     frequency, calendar = regularise(rows, spec)

@@ -53,7 +53,7 @@ def _without(text: str, section: str, key: str) -> str:
     import tomlkit
 
     document = tomlkit.parse(text)
-    document[section].remove(key)
+    del document[section][key]
     return tomlkit.dumps(document)
 
 

@@ -72,10 +72,10 @@ def _constant(column: pd.Series[Any], ids: Sequence[str], codes: Ints) -> np.nda
 def _word(value: object) -> str:
     """Write a value as a word; 3.0 as 3, as a column of words and numbers has it.
 
-    >>> _word(3.0), _word("3"), _word(1234567)
-    ('3', '3', '1234567')
+    >>> _word(3.0), _word("3"), _word(12345678901234567)
+    ('3', '3', '12345678901234567')
     """
-    return f"{value:.15g}" if isinstance(value, (int, float, np.number)) else str(value)
+    return f"{value:.15g}" if isinstance(value, (float, np.floating)) else str(value)
 
 
 @dataclass(frozen=True)

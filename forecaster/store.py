@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from forecaster.atomic import replace_file, sweep
 from forecaster.errors import DamagedError, ForecasterError, InvalidInputError, NotFoundError
-from forecaster.index import Entry, by_part, decode, encode
+from forecaster.index import NOTICES, Entry, by_part, decode, encode
 from forecaster.locking import TIMEOUT, writing
 from forecaster.words import listed
 
@@ -81,7 +81,7 @@ class Store:
         """Return the long frame of some series (all when None), sorted by unique_id and ds.
 
         Columns that only some of the series have are empty in the others. Times of several zones
-        come back in UTC, said in `frame.attrs["notices"]`.
+        come back in UTC, said in `frame.attrs[NOTICES]`.
 
         Raises:
             NotFoundError: A series is not stored; near matches are named.
@@ -105,7 +105,7 @@ class Store:
                 raise _unreadable(self.parts, error) from error
             else:
                 frame = long_frame(gathered(pieces)[0])
-                frame.attrs["notices"] = moved
+                frame.attrs[NOTICES] = moved
                 return frame
 
     def _wanted(self, ids: Sequence[str] | None) -> dict[str, Entry]:

@@ -43,6 +43,11 @@ class RetrainSpec(Spec):
         None, description="How long published forecasts are kept, such as 365d; else for ever."
     )
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether a challenger is trained by these settings, not by those of a version."""
+        return self.train and self.start == "fresh"
+
 
 class GatesSpec(Spec):
     """What has to hold before anything is trained, and before a challenger comes into service."""

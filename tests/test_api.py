@@ -902,3 +902,9 @@ def test_a_time_budget_is_shared_by_the_fits_of_a_backtest_and_kept_as_asked(mon
 def test_csv_keeps_every_digit():
     table = pd.DataFrame({"y": [1e15 + 10.25, 0.1]})
     assert to_csv(table) == "y\n1000000000000010.2\n0.1\n"
+
+
+def test_a_time_that_is_missing_is_written_as_such():
+    times = pd.to_datetime(["2024-01-01", None, "2024-01-02"])
+    assert to_csv(pd.DataFrame({"ds": times, "y": 1})) == "ds,y\n2024-01-01,1\n,1\n2024-01-02,1\n"
+    assert to_csv(pd.DataFrame({"ds": times[[1]], "y": 1})) == "ds,y\n,1\n"

@@ -320,6 +320,22 @@ def test_a_file_or_a_column_that_takes_the_place_of_another_is_told(forecast: Ru
     assert "data: 2 rows from column 'y' replaced by 2 from column 'open'." in done.err
 
 
+def test_many_series_of_another_file_are_told_in_one_line(forecast: Run, tmp_path):
+    for name, value in (("one", 7), ("two", 8)):
+        rows = "".join(f"s{number},2024-01-01,{value}\n" for number in range(5))
+        csv(tmp_path, f"unique_id,ds,y\n{rows}", f"{name}.csv")
+    forecast("fetch", "--csv", "one.csv")
+    (line,) = [
+        line
+        for line in forecast("fetch", "--csv", "two.csv").err.splitlines()
+        if "replaced by" in line
+    ]
+    csv(tmp_path, (tmp_path / "two.csv").read_text(), "three.csv")
+    assert "replaced by" not in forecast("fetch", "--csv", "three.csv").err  # the same rows
+    one, two = (tmp_path / f"{name}.csv" for name in ("one", "two"))
+    assert line == f"'s0', 's1', 's2' and 2 more: 5 rows from {one} replaced by 5 from {two}."
+
+
 def test_what_comes_from_a_pipe_is_not_fetched_again(forecast: Run, tmp_path, store):
     pipe = tmp_path / "pipe.csv"
     os.mkfifo(pipe)

@@ -640,12 +640,12 @@ def test_an_address_of_any_characters_is_read(site):
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("http://[::1/x.csv", "is no address: Invalid IPv6 URL"),
-        ("http:///x.csv", "is no address: it needs a host"),
-        ("http://localhost:99999/x.csv", "is no address: Port out of range"),
+        ("http://[::1/x.csv", "The address is not valid: it needs a host"),
+        ("http:///x.csv", "The address is not valid: it needs a host"),
+        ("http://localhost:99999/x.csv", "The address is not valid: it needs a host"),
         (f"http://{'a' * 99}.org/x.csv", "cannot be asked for"),
         ("http://user:secret@localhost/x.csv", "'http://localhost/x.csv' cannot be asked for"),
-        ("http://localhost/caf\udce9.csv", r"caf\\udce9.csv' is not UTF-8"),
+        ("http://localhost/caf\udce9.csv", "The address is not UTF-8"),
     ],
 )
 def test_what_is_no_address_is_told(address, said):
@@ -700,5 +700,22 @@ def test_the_numbers_that_pandas_gives_rows_are_no_column(tmp_path):
     frame, notices = read_file(path, Columns(id="shop"))
     assert list(frame) == ["unique_id", "ds", "y"]
     assert not any("__index" in line for line in notices)
+    pd.DataFrame({"sales": [1.0, 2.0, 3.0]}, index=pd.Index([7, 9, 11])).to_parquet(path)
+    named = read_file(path, Columns(time="__index_level_0__"))[0]
+    assert named["ds"].tolist() == [7, 9, 11]
     pd.DataFrame({"sales": [1.0, 2.0, 3.0]}, index=days).to_parquet(path)  # here it is the time
     assert read_file(path)[0]["ds"].tolist() == days.tolist()
+
+
+@pytest.mark.parametrize("form", ["13:00 {:02}-Feb-2024", "13:00 02-{:02}-2024"])
+def test_a_year_behind_the_clock_is_no_offset(put, form):
+    path = put("ds,y\n" + "".join(f"{form.format(day)},{day}\n" for day in range(11, 20)))
+    assert read(path)["ds"].iloc[0] == pd.Timestamp("2024-02-11 13:00")
+
+
+@pytest.mark.parametrize("address", ["https://me:s3cret@host:99999/x.csv?token=s3cret",
+                                     "https://me:s3/cret@host/x.csv"])  # fmt: skip
+def test_an_address_that_is_none_tells_no_secret(address):
+    with pytest.raises(InvalidInputError, match="The address is not valid") as refused:
+        read_file(address)
+    assert "s3" not in str(refused.value)

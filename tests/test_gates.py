@@ -168,7 +168,8 @@ def test_rows_that_were_known_ahead_are_neither_revised_nor_old(tmp_path):
 
 def test_rows_of_the_same_time_are_not_revised_by_each_other(tmp_path):
     frame = frame_of("a", rows=60)
-    frame = pd.concat([frame, frame.iloc[[7, 8]].assign(y=99.0)], ignore_index=True)
+    more = frame.iloc[[7, 8, 9]].assign(y=[99.0, 99.0, np.nan])
+    frame = pd.concat([frame, more], ignore_index=True)
     write_accepted(tmp_path, frame, None)
     data = data_of(frame, tmp_path / "store", read_accepted(tmp_path), duplicates="drop")
     assert revised(data) == {"a": 0.0}

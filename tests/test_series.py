@@ -398,7 +398,7 @@ def test_steps_of_local_hours_that_clocks_shift_are_told_what_to_do():
     data = pd.DataFrame({"unique_id": "a", "ds": hours, "y": np.arange(80.0)})
     with pytest.raises(InvalidInputError, match="off the grid of 6h") as refused:
         prepare(data, DataSpec())
-    assert "without --timezone where their clock is set back and forth" in refused.value.hint
+    assert "convert them to UTC, for their clock is set back and forth" in refused.value.hint
 
 
 def test_a_calendar_is_not_for_months():
@@ -565,7 +565,7 @@ def test_a_column_may_have_a_number_for_a_name():
 
 def test_what_the_store_says_of_the_times_is_said():
     data = GOOD.copy()
-    data.attrs["notices"] = ["Times in Asia/Tokyo, Europe/Berlin were converted to UTC."]
+    data.attrs["forecaster.notices"] = ["Times in Asia/Tokyo, Europe/Berlin were converted to UTC."]
     assert "Asia/Tokyo" in notice(prepare(data, DataSpec()), "converted")
 
 

@@ -65,6 +65,11 @@ def test_a_setting_that_is_none_is_taken_out(path):
     assert after == "[network]\nlookback = 48 # two days\n# Ours.\n"
 
 
+def test_dotted_keys_are_taken_out_too(path):
+    after = written(path, "network.min_context = 50\nnetwork.lookback = 40\n", min_context=None)
+    assert tomllib.loads(after) == {"network": {"lookback": 40}}
+
+
 @pytest.mark.parametrize("text", [None, "", "# Nothing yet.", "[data]\nfrequency = 'h'\n"])
 def test_a_missing_file_or_section_is_made(path, text):
     after = written(path, text, cell="rnn")

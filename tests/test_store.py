@@ -256,8 +256,8 @@ def test_zones_come_together_in_utc_and_it_is_said(store: Store):
     read = store.read()
     assert str(read["ds"].dt.tz) == "UTC"
     assert read["ds"].iloc[0] == pd.Timestamp("2024-01-01", tz="Europe/Berlin")
-    assert "Asia/Tokyo, Europe/Berlin were converted to UTC" in read.attrs["notices"][0]
-    assert store.read(["a"]).attrs["notices"] == []
+    assert "Asia/Tokyo, Europe/Berlin were converted to UTC" in read.attrs["forecaster.notices"][0]
+    assert store.read(["a"]).attrs["forecaster.notices"] == []
 
 
 def test_an_unknown_id_names_its_neighbours(store: Store):

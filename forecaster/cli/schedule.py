@@ -162,9 +162,10 @@ def remove(name: str, folder: str | None) -> None:
     timed = timers.remove(workspace, name, units)
     ours = crontab.remove(workspace, name) if crontab.is_there() else []
     if not ours + timed:
+        where = f"in '{folder}'" if folder else "of systemd"
         raise NotFoundError(
             f"Nothing is scheduled for the model {name!r} of this workspace, neither by cron nor by "
-            f"units {f'in {str(folder)!r}' if folder else 'of systemd'}.",
+            f"units {where}.",
             "See `forecast schedule show`.",
         )
     lines = [f"Removed: {entry.line}" for entry in ours]
@@ -232,7 +233,7 @@ def _require_usable(command: str, asked: dict[str, Any], environment: Mapping[st
         named = asked["output"]
         output = None if named in (None, "-") else Path(named)
     else:
-        if config.retrain.train and config.retrain.start == "fresh":  # else a version's come in
+        if config.retrain.is_fresh:
             check_asked(config)
         output = None if config.retrain.output is None else at_home(config.retrain.output)
     require_output(workspace, output and workspace.folder / output)

@@ -53,12 +53,17 @@ def _scheme(address: str) -> str:
     try:
         parts = urlsplit(address)
         if parts.scheme in ("http", "https") and (not parts.hostname or parts.port == 0):
-            raise ValueError("it needs a host, and a port, if any, from 1 to 65535")
-    except ValueError as error:
+            raise ValueError("no host, or port 0")
+        address.encode()
+    except UnicodeEncodeError as error:
         raise InvalidInputError(
-            f"'{address}' is no address: {error}.", "Write it as https://host/path."
+            "The address is not UTF-8.", "Write letters beyond ASCII in it as %C3%A9."
         ) from error
-    _require_text(address)
+    except ValueError as error:  # its text, or the address, may tell a password
+        raise InvalidInputError(
+            "The address is not valid: it needs a host, and a port, if any, from 1 to 65535.",
+            "Write it as https://host/path.",
+        ) from error
     return parts.scheme
 
 

@@ -69,7 +69,8 @@ def read_coded(
         found.append(layout)
         return [name for name in (layout.series, layout.time) if name], layout.targets
 
-    sheet = read_sheet(content, label, roles)
+    asked = (columns.id, columns.time, columns.target)
+    sheet = read_sheet(content, label, roles, asked)
     layout = found[0]
     times, notices, day_first = _times(sheet, layout.time, columns)
     read = replace(columns, time=layout.time, day_first=day_first)

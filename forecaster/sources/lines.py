@@ -54,10 +54,8 @@ class Lines:
         content = content.removeprefix(b"\xef\xbb\xbf")
         if b"\n" not in content:
             content = content.replace(b"\r", b"\n")  # as spreadsheets on old Macs end lines
-        told = SEP.match(content)
-        content = (
-            content[told.end() :] if told else content
-        )  # from its line end: lines keep their numbers
+        if told := SEP.match(content):  # from its line end on: lines keep their numbers
+            content = content[told.end() :]
         names, delimiter, skipped = _header(content, label, told[1].decode() if told else None)
         counts = Counter(name for name in names if name)
         if twice := sorted(name for name, count in counts.items() if count > 1):

@@ -42,7 +42,9 @@ class Sheet:
         return f"line {self.lines.number(row)} of '{self.label}'"
 
 
-def read_sheet(content: bytes, label: str, roles: Roles) -> Sheet:
+def read_sheet(
+    content: bytes, label: str, roles: Roles, asked: Collection[str | None] = ()
+) -> Sheet:
     """Read a table.
 
     Args:
@@ -50,12 +52,13 @@ def read_sheet(content: bytes, label: str, roles: Roles) -> Sheet:
         label: The file, as errors name it.
         roles: Given the column names, says which are to be coded (ids, times) and which must be
             numbers; it raises when columns that are needed are missing.
+        asked: Columns that were named, which are kept whatever they are.
 
     Raises:
         InvalidInputError: It is empty, binary, not UTF-8, ragged, or has text among numbers.
     """
     if content[:4] == b"PAR1":
-        return _parquet(content, label, roles)
+        return _parquet(content, label, roles, asked)
     return _csv(Lines.of(content, label), roles)
 
 
@@ -157,14 +160,14 @@ def _truths(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return column
 
 
-def _parquet(content: bytes, label: str, roles: Roles) -> Sheet:
+def _parquet(content: bytes, label: str, roles: Roles, asked: Collection[str | None]) -> Sheet:
     try:
         table = pq.read_table(pa.BufferReader(content))
     except (pa.ArrowException, OSError) as error:
         raise InvalidInputError(
             f"'{label}' cannot be read as Parquet: {str(error).rstrip('.')}.", "Get it again."
         ) from error
-    table = _without_index(table)
+    table = _without_index(table, asked)
     sheet = Sheet(pa.table({name: _plain(table[name]) for name in table.column_names}), label)
     _, numbers = roles(table.column_names, lambda: _of_numbers(sheet.table, ","))
     if not table.num_rows:
@@ -175,9 +178,9 @@ def _parquet(content: bytes, label: str, roles: Roles) -> Sheet:
     return Sheet(pa.table(columns), label)
 
 
-def _without_index(table: pa.Table) -> pa.Table:
+def _without_index(table: pa.Table, asked: Collection[str | None]) -> pa.Table:
     """Leave out the numbers that pandas gave rows; an index of times is the column of times."""
-    for name in filter(INDEX.fullmatch, table.column_names):
+    for name in filter(INDEX.fullmatch, {*table.column_names} - {*asked}):
         kind = table.schema.field(name).type
         if pa.types.is_integer(kind):
             table = table.drop_columns(name)

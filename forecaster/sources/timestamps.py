@@ -107,7 +107,8 @@ def _is_iso(value: str) -> bool:
 
 def _zoned(values: list[str], zone: str | None, form: str) -> tuple[pd.DatetimeIndex, list[str]]:
     """Read times of one form, of which all may have a UTC offset."""
-    marked = [bool(OFFSET.search(value)) for value in values]
+    may_have = form == ISO or "%z" in form  # the year of "13:00 01-02-2024" is no offset
+    marked = [may_have and bool(OFFSET.search(value)) for value in values]
     if any(marked) and not all(marked):
         odd = values[marked.index(not marked[0])]
         missing = "a time has a UTC offset" if not marked[0] else "a time has no UTC offset"
