@@ -719,3 +719,11 @@ def test_an_address_that_is_none_tells_no_secret(address):
     with pytest.raises(InvalidInputError, match="The address is not valid") as refused:
         read_file(address)
     assert "s3" not in str(refused.value)
+
+
+def test_day_and_month_behind_the_clock_are_told_by_all_values(put):
+    path = put("ds,y\n" + "".join(f"13:00 {day:02}/02/2024,{day}\n" for day in range(1, 20)))
+    assert read(path)["ds"].iloc[-1] == pd.Timestamp("2024-02-19 13:00")
+    path = put("ds,y\n13:00 01/02/2024,1\n13:00 02/02/2024,2\n")
+    with pytest.raises(InvalidInputError, match="can be read day first or month first"):
+        read(path)

@@ -48,6 +48,7 @@ class Times(NamedTuple):
     day_first: bool | None = None
 
 
+WRITE_DATES = "Write the dates as 2024-01-31."
 WRITE_ISO = "Write times as ISO 8601, such as 2024-01-31 or 2024-01-31T13:00:00+01:00."
 
 
@@ -174,12 +175,11 @@ def _require_order(months: list[int], day_first: bool, values: list[str]) -> Non
 
 def _is_day_first(first: list[int], second: list[int], separator: str, values: list[str]) -> bool:
     """Tell which of the two numbers is the day, from all values together."""
-    hint = "Write the dates as 2024-01-31."
     if max(first) > 12 and max(second) > 12:
         month_first = second[0] > 12
         odd = next(i for i, number in enumerate(first if month_first else second) if number > 12)
         raise UnreadableTimeError(
-            values[odd], "some dates have the day first and others the month first", hint
+            values[odd], "some dates have the day first and others the month first", WRITE_DATES
         )
     if max(first) > 12 or max(second) > 12:
         return max(first) > 12
@@ -189,7 +189,7 @@ def _is_day_first(first: list[int], second: list[int], separator: str, values: l
         return True  # the first of every month
     if len(set(second)) == 1 and len(set(first)) > 2 and second[0] == 1:
         return False
-    raise UnreadableTimeError(values[0], "a date can be read day first or month first", hint)
+    raise UnreadableTimeError(values[0], "a date can be read day first or month first", WRITE_DATES)
 
 
 def _clock(text: str, values: list[str]) -> str:
@@ -209,6 +209,7 @@ def _other(values: list[str], zone: str | None) -> tuple[pd.DatetimeIndex, list[
         raise UnreadableTimeError(values[0], "a time cannot be read", WRITE_ISO)
     if "%B" in form or "%b" in form:
         form = _month_names(values, form)
+    form = _order(values, form)
     times, notices = _zoned(values, zone, form)
     times, more = _past_century(times, form)
     return times, [f"Times such as {values[0]!r} were read as {form}.", *notices, *more]
@@ -216,12 +217,28 @@ def _other(values: list[str], zone: str | None) -> tuple[pd.DatetimeIndex, list[
 
 def _month_names(values: list[str], form: str) -> str:
     """Tell by all values whether months are written out: the first may be May, which is both."""
+    forms = (form, form.replace("%B", "%b"), form.replace("%b", "%B"))
+    return min(forms, key=lambda each: _unread(values, each))
 
-    def unread(form: str) -> int:
-        times = pd.to_datetime(pd.Index(values), format=form, errors="coerce", utc=True)
-        return int(np.count_nonzero(times.isna()))
 
-    return min(form, form.replace("%B", "%b"), form.replace("%b", "%B"), key=unread)
+def _order(values: list[str], form: str) -> str:
+    """Tell by all values whether day or month comes first, where a clock stands before both."""
+    if not re.search("%d.%m.%[yY]|%m.%d.%[yY]", form):
+        return form
+    first, second = ("%d", "%m") if form.index("%d") < form.index("%m") else ("%m", "%d")
+    turned = form.replace(first, "%?").replace(second, first).replace("%?", second)
+    fits = [each for each in (form, turned) if not _unread(values, each)]
+    if len(fits) == 2:
+        raise UnreadableTimeError(
+            values[0], "a date can be read day first or month first", WRITE_DATES
+        )
+    return fits[0] if fits else form
+
+
+def _unread(values: list[str], form: str) -> int:
+    """Count the values that are not of a form."""
+    times = pd.to_datetime(pd.Index(values), format=form, errors="coerce", utc=True)
+    return int(np.count_nonzero(times.isna()))
 
 
 def _past_century(times: pd.DatetimeIndex, form: str) -> tuple[pd.DatetimeIndex, list[str]]:
