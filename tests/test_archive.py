@@ -255,6 +255,7 @@ def test_the_chances_of_a_step_up_are_judged_by_the_value_before_it(tmp_path: Pa
     text = capsys.readouterr().out
     assert f"is above the one before, on {len(rows)} published steps:" in text
     assert f"of the published steps {found.came:.0%} are." in text
+    assert "\n\n\n" not in text
     assert told(capsys, tmp_path, "score")["models"][0]["chances"]["steps"] == len(rows)
 
 

@@ -72,9 +72,8 @@ def _live_lines(live: Live) -> list[str]:
         lines += ["", live.verdict, *([live.latest] if live.latest else [])]
     if live.p_value is not None and (score.skill or 0) < 0:
         lines.append(f"A new training may help: forecast retrain --name {live.name}")
-    if live.chances is not None:
-        lines += chances_text(live.chances, "published step")
-    return [*lines, ""]
+    chances = live.chances and chances_text(live.chances, "published step")
+    return [*lines, *(chances or [""])]
 
 
 def _part_table(what: str, parts: Sequence[Part], names: Sequence[str]) -> str:
