@@ -5,7 +5,8 @@ data/forecasts/<model>/<created>-<digest>.parquet
 One row a step: `created, name, version, model, data_hash, source, unique_id, cutoff, ds, step, point`,
 the bounds, `lo-80, hi-80, ...`, the chance `up` and the `base_rate`, what baselines said, `naive,
 seasonal_naive, drift, seasonal_naive_168`, as far as there are such, and `scale`, the denominator of MASE.
-A file appears whole or not at all, so writers and readers need no lock. Looking for files imports neither pandas nor pyarrow.
+A file appears whole or not at all, so writers and readers need no lock. Looking for files imports neither
+pandas nor pyarrow.
 """
 
 from __future__ import annotations

@@ -55,14 +55,15 @@ def is_stream(path: Path) -> bool:
 
 
 def _permit_as(path: Path, descriptor: int) -> None:
-    """Give an open file the permissions, and as far as allowed the owner, of the one it replaces."""
+    """Give an open file the owner and the permissions of the one it replaces, where that can be."""
     try:
         had = path.stat()
     except FileNotFoundError:
         return
-    with suppress(PermissionError):
+    with suppress(OSError):  # not allowed, or a file system that has none
         os.fchown(descriptor, had.st_uid, had.st_gid)
-    os.fchmod(descriptor, stat.S_IMODE(had.st_mode))
+    with suppress(OSError):
+        os.fchmod(descriptor, stat.S_IMODE(had.st_mode))
 
 
 @contextmanager

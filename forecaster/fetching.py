@@ -298,17 +298,18 @@ def _with_entry(outcome: Outcome, entry: Entry, before: Entry | None) -> Outcome
 def _moved(entries: Mapping[str, Entry], before: Mapping[str, Entry]) -> list[str]:
     """Say which series now come from somewhere else: two of one name are easily confused."""
     moved: dict[tuple[str, str], list[str]] = {}
-    for uid in entries.keys() & before.keys():
+    for uid in sorted(entries.keys() & before.keys()):
         if entries[uid].hash != before[uid].hash:
             pairs = zip(_origin(before[uid]), _origin(entries[uid]), strict=True)
             differ = [(old, new) for old, new in pairs if old and new and old != new]
             for pair in differ[:1]:
                 moved.setdefault(pair, []).append(uid)
-    return [
-        f"{ids[0] if len(ids) == 1 else listed(sorted(ids))}: {counted(sum(before[uid].rows for uid in ids), 'row')} from {old} "
-        f"replaced by {sum(entries[uid].rows for uid in ids):,} from {new}."
-        for (old, new), ids in moved.items()
-    ]
+    lines = []
+    for (old, new), ids in moved.items():
+        names = ids[0] if len(ids) == 1 else listed(ids)
+        had, has = (sum(each[uid].rows for uid in ids) for each in (before, entries))
+        lines.append(f"{names}: {counted(had, 'row')} from {old} replaced by {has:,} from {new}.")
+    return lines
 
 
 def _origin(entry: Entry) -> tuple[str, str, str]:

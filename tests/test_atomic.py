@@ -1,5 +1,6 @@
 """Files that appear whole, and places that are no files and must stay what they are."""
 
+import errno
 import os
 import stat
 import subprocess
@@ -72,6 +73,18 @@ def test_who_may_read_a_file_may_read_what_replaces_it_and_nobody_else(tmp_path)
     assert path.read_text() == "after"
     assert (has.st_mode, has.st_uid, has.st_gid) == (had.st_mode, had.st_uid, had.st_gid)
     assert seen == [0o640]  # before the first byte
+
+
+def test_a_file_system_without_permissions_takes_files_all_the_same(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EPERM, "not permitted")
+
+    path = tmp_path / "a.csv"
+    path.write_text("before")
+    for name in ("fchown", "fchmod"):
+        monkeypatch.setattr(os, name, refuse)
+    replace_file(path, lambda file: file.write(b"after"))
+    assert path.read_text() == "after"
 
 
 def test_what_a_crash_left_beside_a_file_goes_and_nothing_else(tmp_path):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from forecaster.archive import Published, Summary
-    from forecaster.scoring import Live, Part, Score, Scored
+    from forecaster.scored import Live, Part, Score, Scored
 
 SHOWN = 24  # series
 

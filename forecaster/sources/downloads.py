@@ -11,9 +11,8 @@ from urllib.parse import quote, urlsplit
 from forecaster.errors import ForecasterError, InvalidInputError, NotFoundError, TemporaryError
 
 CHUNK = 1 << 20
-KEPT = (
-    "%/:@!$&'()*+,;=~?"  # of a path and a query as they are; the rest, such as a blank, is quoted
-)
+# Of a path and a query as they are; the rest, such as a blank, is quoted.
+KEPT = "%/:@!$&'()*+,;=~?"
 
 
 def public(url: str) -> str:

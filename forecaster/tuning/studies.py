@@ -20,6 +20,7 @@ from optuna.exceptions import (
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from forecaster.config import SEEDS
 from forecaster.errors import ForecasterError, InvalidInputError, TemporaryError
 from forecaster.locking import OnWait
 
@@ -219,7 +220,7 @@ def open_study(
         number = int(about.get("processes", 0))
         study.set_user_attr("processes", number + 1)  # last: the study has all that it needs
         study.sampler = optuna.samplers.TPESampler(
-            seed=(seed + number) % 2**32, n_startup_trials=FIRST_AT_RANDOM
+            seed=(seed + number) % SEEDS, n_startup_trials=FIRST_AT_RANDOM
         )
     return Study(study, storage, database)
 
